@@ -1,0 +1,70 @@
+// Runs every command of package.json on the pinned Node, after making the installation complete. Plain JavaScript for
+// any Node from 18 on, because it runs before anything is installed.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const [command, ...rest] = process.argv.slice(2);
+const minimumMajor = 24;
+
+ensureInstalled();
+const node = pinnedNode();
+process.exitCode = run(command, rest);
+
+/** Installs from the lock file when node_modules is missing or belongs to another lock file. */
+function ensureInstalled() {
+  const lock = readFileSync(join(root, "package-lock.json"));
+  const stampFile = join(root, "node_modules", ".causeway-installed");
+  const stamp = createHash("sha256").update(lock).digest("hex");
+  if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
+  process.stderr.write("causeway: installing dependencies (first run, or package-lock.json changed) ...\n");
+  const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
+  const result = spawnSync(npm[0], [...npm.slice(1), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"], {
+    cwd: root,
+    stdio: ["ignore", 2, "inherit"],
+  });
+  if (result.status !== 0) {
+    process.stderr.write("causeway: npm ci failed; see the lines above. The npm registry has to be reachable for the first run.\n");
+    process.exit(1);
+  }
+  mkdirSync(dirname(stampFile), { recursive: true });
+  writeFileSync(stampFile, stamp);
+}
+
+/** The Node that the repository pins through npm; the machine's own where no pinned build exists for its platform. */
+function pinnedNode() {
+  const candidate = join(root, "node_modules", `node-${process.platform}-${process.arch}`, "bin", "node");
+  if (existsSync(candidate)) return candidate;
+  if (Number(process.versions.node.split(".")[0]) >= minimumMajor) return process.execPath;
+  process.stderr.write(
+    `causeway: Node ${minimumMajor} or later is needed; found ${process.version}, and there is no pinned build for ${process.platform}-${process.arch}.\n`,
+  );
+  process.exit(1);
+}
+
+function run(name, args) {
+  const cli = join(root, "apps/cli/src/main.ts");
+  const tools = join(root, "scripts/tools.ts");
+  switch (name) {
+    case "demo":
+      return execute([cli, "demo", ...args]);
+    case "causeway":
+      return execute([cli, ...args]);
+    default:
+      return execute([tools, name, ...args]);
+  }
+}
+
+function execute(args) {
+  const separator = process.platform === "win32" ? ";" : ":";
+  const path = [dirname(node), join(root, "node_modules/.bin"), process.env.PATH].join(separator);
+  const result = spawnSync(node, ["--disable-warning=ExperimentalWarning", ...args], {
+    stdio: "inherit",
+    env: { ...process.env, PATH: path },
+  });
+  if (result.signal) return 1;
+  return result.status ?? 1;
+}
