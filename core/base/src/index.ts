@@ -1,5 +1,7 @@
 export * from "./defaults.ts";
 export * from "./errors.ts";
+export type * from "./gateway-store.ts";
 export * from "./ids.ts";
 export * from "./machine.ts";
+export * from "./ports.ts";
 export * from "./time.ts";
