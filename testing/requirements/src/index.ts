@@ -1,0 +1,2 @@
+export * from "./coverage.ts";
+export * from "./manifest.ts";
