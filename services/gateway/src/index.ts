@@ -1,1 +1,3 @@
-export {};
+export { createGateway, type Gateway, type GatewayStatus } from "./gateway.ts";
+export { gatewayLimits } from "./limits.ts";
+export type * from "./ports.ts";

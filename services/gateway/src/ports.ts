@@ -1,0 +1,131 @@
+/** What a gateway needs of the world. apps/cli hands in the adapters, tests hand in memory ones. */
+import type { CausewayError, Domain, GatewayStore, GatewayUri, Log, Random, Scheduler, SpiffeId } from "@causeway/core-base";
+import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
+import type { HandlerContext, Transport } from "@connectrpc/connect";
+
+/** One frame inside a received buffer: bytes `start` to `end` of `buffer`. Valid only during the call. */
+export interface FrameSlice {
+  readonly buffer: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** One AGP Link stream, agent or peer, either side. */
+export interface Link {
+  readonly peer: VerifiedPeer;
+  /** TLS exporter value that binds the attach proof to this connection. */
+  readonly channelBinding: Uint8Array;
+  /** Queues one serialised Frame. False when the queue is above its high water mark; the frame is queued all the same. */
+  send(frame: Uint8Array): boolean;
+  readonly bufferedBytes: number;
+  /** Sets the one receiver of frames, called with every frame of a read. */
+  onFrames(receive: (frames: readonly FrameSlice[]) => void): void;
+  onWritable(run: () => void): void;
+  onClose(run: (error?: CausewayError) => void): void;
+  /** Stops and restarts reading, which holds the sender back. */
+  pause(): void;
+  resume(): void;
+  close(error?: CausewayError): void;
+}
+
+/** Whom a dialled connection has to reach. */
+export interface ExpectedGateway {
+  readonly role: "gateway";
+  readonly gatewayUri?: GatewayUri;
+}
+
+/** Opens connections to peer gateways. */
+export interface Dialler {
+  /** An AGP Link. Rejects with a typed error. */
+  link(options: { readonly url: string; readonly expect: ExpectedGateway; readonly signal: AbortSignal }): Promise<Link>;
+  /** A Connect transport for AMSP; `peer` resolves to who answered once a connection is up. */
+  sync(options: { readonly url: string; readonly expect: ExpectedGateway; readonly signal: AbortSignal }): Promise<SyncConnection>;
+}
+
+/** One connection for AMSP sessions. */
+export interface SyncConnection {
+  readonly transport: Transport;
+  readonly peer: VerifiedPeer;
+  close(): void;
+}
+
+/** The certified identity of this gateway. Signers are read anew each time, since certificates are renewed. */
+export interface GatewayIdentity {
+  readonly spiffeId: SpiffeId;
+  /** Key of the TLS certificate: attach challenge, lease, offer. */
+  tlsSigner(): Signer;
+  /** Key of the record-signing certificate: SignedOrigin. */
+  recordSigner(): Signer;
+}
+
+/** What the gateway is given. Nothing here is created or closed by it, except links that it dials. */
+export interface GatewayDeps {
+  readonly store: GatewayStore;
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly crypto: CryptoPort;
+  readonly trust: TrustStore;
+  readonly identity: GatewayIdentity;
+  readonly dial: Dialler;
+  readonly log: Log;
+  /** Who called a Connect handler. Throws when the connection is not authenticated. */
+  callerOf(context: HandlerContext): VerifiedPeer;
+  /** Closes every connection of a revoked peer; returns how many. */
+  disconnect(revoked: (peer: VerifiedPeer) => boolean): number;
+  /** Called after each change of the trust store; returns a function that ends it. */
+  onTrustChange(run: () => void): () => void;
+}
+
+/** A neighbour from the configuration. */
+export interface PeerConfig {
+  /** https://host:port */
+  readonly url: string;
+  /** `uplink`: the Level-2 gateway of this Level-1 gateway. `peer`: another Level-2 gateway. */
+  readonly kind: "uplink" | "peer";
+  /** Certified URI that has to answer; any certified gateway when undefined. */
+  readonly gatewayUri?: GatewayUri;
+}
+
+/** Configuration of one gateway. */
+export interface GatewayConfig {
+  readonly gatewayUri: GatewayUri;
+  readonly domain: Domain;
+  /** Certified level. */
+  readonly level: 1 | 2;
+  /** https://host:port under which agents and peers reach this gateway; stands in offers. */
+  readonly endpoint: string;
+  readonly peers: readonly PeerConfig[];
+  readonly limits?: Partial<GatewayLimits>;
+}
+
+/** Bounds of a gateway, all with defaults in `gatewayLimits`. */
+export interface GatewayLimits {
+  readonly heartbeatMs: number;
+  readonly staleAfterMs: number;
+  readonly removeAfterStaleMs: number;
+  readonly leaseMs: number;
+  /** Time between opening a link and finishing the attach handshake. */
+  readonly handshakeMs: number;
+  readonly attachmentsMax: number;
+  /** Messages that wait for a stale agent, and their bytes. Beyond it: OVERLOADED. */
+  readonly heldMessagesMax: number;
+  readonly heldBytesMax: number;
+  /** Bytes queued to one link before messages to it are refused with OVERLOADED. */
+  readonly linkBufferedBytesMax: number;
+  /** Messages and bytes that one agent may send each second, with a burst of `rateBurstSeconds` seconds. */
+  readonly agentMessagesPerSecond: number;
+  readonly agentBytesPerSecond: number;
+  readonly rateBurstSeconds: number;
+  /** Rate-limited messages in a row after which a flooding link is closed. */
+  readonly floodCloseAfter: number;
+  readonly keyPackagesMax: number;
+  readonly commitsPerGroupMax: number;
+  readonly groupIdleMs: number;
+  readonly subscriptionsPerAgentMax: number;
+  readonly topicsPerAgentMax: number;
+  /** Hop records kept for Explain. */
+  readonly hopRecordsMax: number;
+  readonly reconnectMsMin: number;
+  readonly reconnectMsMax: number;
+  readonly recordBytesMax: number;
+}
