@@ -1,0 +1,124 @@
+/**
+ * The store port of the authority. Every decision is one transaction: what `transaction` wraps is stored as a whole
+ * before the answer leaves, or not at all.
+ */
+
+/** State of an application (REQUIREMENTS section 9). */
+export type ApplicationState = "requested" | "in review" | "rejected" | "issued";
+
+/** An application for a certificate that an operator decides on. */
+export interface StoredApplication {
+  readonly id: string;
+  readonly spiffeId: string;
+  /** Hex SHA-256 of the applicant's TLS key: only the holder of it may poll. */
+  readonly keyFingerprint: string;
+  /** Serialised EnrolRequest without token. */
+  readonly request: Uint8Array;
+  readonly state: ApplicationState;
+  readonly atUnixMs: number;
+  readonly decidedBy: string;
+  readonly reason: string;
+  /** Results of the checks of the material, one line each (ANA-63). */
+  readonly checks: readonly string[];
+  /** Serialised CertificateSet once issued. */
+  readonly issued?: Uint8Array;
+}
+
+/** A one-time token; only the hash of its secret is stored. */
+export interface StoredToken {
+  /** Hex SHA-256 of the secret. */
+  readonly hash: string;
+  /** SPIFFE ID, or prefix ending in '/'. */
+  readonly spiffeId: string;
+  readonly role: string;
+  readonly hosts: readonly string[];
+  readonly gateway?: { readonly uri: string; readonly level: number; readonly namespaces: readonly string[] };
+  readonly expiresUnixMs: number;
+  readonly createdBy: string;
+  readonly usedUnixMs?: number;
+  readonly usedBy?: string;
+}
+
+/** One issued certificate. */
+export interface StoredCertificate {
+  /** Hex serial number. */
+  readonly serial: string;
+  readonly spiffeId: string;
+  readonly purpose: "tls" | "mls" | "record";
+  readonly role: string;
+  readonly hosts: readonly string[];
+  readonly gateway?: { readonly uri: string; readonly level: number; readonly namespaces: readonly string[] };
+  readonly der: Uint8Array;
+  readonly notBeforeUnixMs: number;
+  readonly notAfterUnixMs: number;
+  /** RFC 5280 reason code; undefined while good. 6 (certificateHold) can be taken back. */
+  readonly revokedReason?: number;
+  readonly revokedUnixMs?: number;
+}
+
+/** A line of the audit log. */
+export interface AuditEntry {
+  readonly atUnixMs: number;
+  /** `enrolment.issued`, `certificate.revoked`, … */
+  readonly action: string;
+  /** SPIFFE ID or key fingerprint of who did it. */
+  readonly actor: string;
+  readonly subject: string;
+  readonly facts: string;
+}
+
+/** The single values of the authority. */
+export type AuthorityDocument =
+  | "root.der"
+  | "issuing.der"
+  | "root.crl"
+  | "issuing.crl"
+  | "crl-number"
+  | "trust-sequence";
+
+/** Another domain whose certificates are accepted (ANA-9). */
+export interface StoredBundle {
+  readonly domain: string;
+  /** Serialised TrustBundle. */
+  readonly bundle: Uint8Array;
+}
+
+/** What the authority keeps. All calls are synchronous; inside `transaction` they are atomic and durable on return. */
+export interface AuthorityStore {
+  transaction<T>(body: () => T): T;
+
+  document(name: AuthorityDocument): Uint8Array | undefined;
+  putDocument(name: AuthorityDocument, value: Uint8Array): void;
+
+  insertToken(token: StoredToken): void;
+  token(hash: string): StoredToken | undefined;
+  /** Marks an unused token as used; false when it was used before. */
+  consumeToken(hash: string, atUnixMs: number, by: string): boolean;
+  deleteTokensExpiredBefore(unixMs: number): void;
+
+  insertApplication(application: StoredApplication): void;
+  updateApplication(application: StoredApplication): void;
+  application(id: string): StoredApplication | undefined;
+  applications(state: string, limit: number): readonly StoredApplication[];
+  countApplications(state: string): number;
+
+  insertCertificate(certificate: StoredCertificate): void;
+  certificate(serial: string): StoredCertificate | undefined;
+  /** Newest first; every identity when `spiffeId` is empty. */
+  certificates(spiffeId: string, limit: number): readonly StoredCertificate[];
+  /** Sets or (with `undefined`) clears the revocation of a certificate. */
+  setRevocation(serial: string, revocation: { readonly reason: number; readonly atUnixMs: number } | undefined): void;
+  /** Revoked certificates that have not expired before `unixMs`: what a CRL lists. */
+  revokedCertificates(unixMs: number): readonly StoredCertificate[];
+  deleteCertificatesExpiredBefore(unixMs: number): number;
+
+  putBundle(bundle: StoredBundle): void;
+  deleteBundle(domain: string): boolean;
+  bundles(): readonly StoredBundle[];
+
+  appendAudit(entry: AuditEntry): void;
+  /** Newest first. */
+  audit(limit: number): readonly AuditEntry[];
+
+  close(): void;
+}
