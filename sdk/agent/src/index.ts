@@ -1,1 +1,2 @@
-export {};
+export type * from "./api.ts";
+export { Content, type Data, type Json } from "./content.ts";

@@ -1,0 +1,250 @@
+/** The public interface of an agent: names, data and errors; no cryptography, no frames. */
+import type { AgentId, CausewayError, GatewayUri } from "@causeway/core-base";
+import type { VerifiedPeer } from "@causeway/core-identity";
+import type { Content, Data } from "./content.ts";
+
+/** Bounds of one call. */
+export interface CallOptions {
+  /** Milliseconds until the call fails with `CAUSEWAY_TIMEOUT`. Default 30,000; at most 86,400,000. */
+  readonly timeoutMs?: number;
+  /** Ends the call with `CAUSEWAY_CANCELLED`. */
+  readonly signal?: AbortSignal;
+  /** Asks the gateways on the way to keep a hop record for `causeway explain`. */
+  readonly trace?: boolean;
+}
+
+/** What a requester asks for. */
+export interface Ask {
+  /** Name of the handler at the other side. Default: its handler without a name. */
+  readonly method?: string;
+  readonly data?: Data;
+  /** Facts beside the data, for example of a bridged protocol. At most 64 entries. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** The answer to a request: its last part as content, and all parts in order. */
+export interface Answer {
+  readonly from: AgentId;
+  readonly content: Content;
+  /** `content.data`: parsed JSON, string or bytes. */
+  readonly data: Content["data"];
+  readonly parts: readonly Content[];
+  /** Id of the request message, as `causeway explain` takes it. */
+  readonly messageId: string;
+}
+
+/** A message as its receiver sees it. */
+export interface IncomingMessage {
+  readonly from: AgentId;
+  /** Who the sender is, by a verified certificate. */
+  readonly peer: VerifiedPeer;
+  readonly content: Content;
+  readonly data: Content["data"];
+  readonly messageId: string;
+}
+
+/** A request as its handler sees it. */
+export interface IncomingRequest extends IncomingMessage {
+  readonly method: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Aborts when the requester cancels, times out, or this agent closes. */
+  readonly signal: AbortSignal;
+}
+
+/** Answers to one request, as an alternative to returning or yielding them. */
+export interface Reply {
+  /** Sends one part. Resolves when there is room for the next one. */
+  send(data: Data): Promise<void>;
+  /** Sends the last part, or none, and ends the answer. */
+  end(data?: Data): Promise<void>;
+  /** Ends the answer with an error. */
+  fail(error: CausewayError): Promise<void>;
+}
+
+/**
+ * Handles requests: returns one answer, or is an async generator whose values become a stream of answers, or uses
+ * `reply`. What it throws reaches the requester: a `CausewayError` with its own code, anything else as
+ * `CAUSEWAY_AGENT_HANDLER_FAILED` with the message of the error.
+ */
+export type RequestHandler = (
+  request: IncomingRequest,
+  reply: Reply,
+  // biome-ignore lint/suspicious/noConfusingVoidType: a handler that only uses `reply` returns nothing
+) => Promise<Data | undefined | void> | Data | undefined | void | AsyncIterable<Data>;
+
+/** Takes messages of one sender one at a time and in order; the sender is told when it returned. */
+export type MessageHandler = (message: IncomingMessage) => Promise<void> | void;
+
+/** One publication. */
+export interface Publication {
+  readonly topic: string;
+  readonly from: AgentId;
+  readonly peer: VerifiedPeer;
+  readonly content: Content;
+  readonly data: Content["data"];
+  /** Publications of this publisher that were missed just before this one. */
+  readonly missed: number;
+}
+
+export type PublicationHandler = (publication: Publication) => Promise<void> | void;
+
+/** A running subscription. */
+export interface Subscription extends AsyncDisposable {
+  readonly topic: string;
+  close(): Promise<void>;
+}
+
+/** Who may use a topic: names, or prefixes that end in '/'. */
+export interface TopicRights {
+  /** Default: every agent of the owner's domain. */
+  readonly publishers?: readonly string[];
+  /** Default: every trusted agent. */
+  readonly subscribers?: readonly string[];
+  /** Milliseconds without use after which the topic goes. Default 0: never. */
+  readonly idleExpiryMs?: number;
+}
+
+/** One thing that an agent can do. */
+export interface Skill {
+  readonly id: string;
+  readonly name?: string;
+  readonly description: string;
+  readonly tags?: readonly string[];
+  readonly examples?: readonly string[];
+}
+
+/** What an agent says of itself; becomes an A2A AgentCard inside a signed record. */
+export interface AgentProfile {
+  readonly name: string;
+  readonly description: string;
+  readonly version: string;
+  readonly skills: readonly Skill[];
+  /** BCP 47 codes. */
+  readonly languages?: readonly string[];
+  readonly tags?: readonly string[];
+  /** Default `["agp/1"]`. */
+  readonly protocols?: readonly string[];
+  readonly channels?: readonly string[];
+  /** Domains that may use the agent; default every trusted one. */
+  readonly allowedDomains?: readonly string[];
+  /** Domains that may see the record; default every trusted one. */
+  readonly visibleDomains?: readonly string[];
+}
+
+/** The same with a finished AgentCard, whose bytes are kept as they are. */
+export interface CardProfile extends Omit<AgentProfile, "name" | "description" | "version" | "skills"> {
+  readonly card: Uint8Array | string;
+}
+
+/** A registration at the domain's registry. */
+export interface Registration {
+  readonly resourceId: string;
+  readonly revision: number;
+}
+
+/** What to look for. All set conditions must hold; `text` ranks. */
+export interface DiscoverOptions {
+  readonly skills?: readonly string[];
+  readonly tags?: readonly string[];
+  readonly protocols?: readonly string[];
+  readonly languages?: readonly string[];
+  readonly domains?: readonly string[];
+  /** Default online and degraded. */
+  readonly statuses?: readonly AgentStatusName[];
+  /** 1 to 100. Default 10. */
+  readonly limit?: number;
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export type AgentStatusName = "unknown" | "online" | "degraded" | "offline" | "deregistered";
+
+/** One agent that was found. */
+export interface Match {
+  readonly agentId: AgentId;
+  /** 0 to 1. */
+  readonly score: number;
+  /** In words. */
+  readonly why: string;
+  /** True when the agent belongs to this agent's domain. */
+  readonly local: boolean;
+  readonly status: AgentStatusName;
+  readonly gateway: GatewayUri | undefined;
+  readonly path: readonly string[];
+  /** The AgentCard as parsed JSON. */
+  readonly card: { readonly name?: string; readonly description?: string; readonly [key: string]: unknown };
+  /** The AgentCard's exact bytes. */
+  readonly cardBytes: Uint8Array;
+  readonly freshUnixMs: number;
+}
+
+/** Matches, best first; the array also says why others are missing. */
+export interface Discovery {
+  readonly matches: readonly Match[];
+  readonly notes: readonly string[];
+  readonly considered: number;
+}
+
+/** What happens to an agent beside its calls. */
+export type AgentEvent =
+  | { readonly type: "attached"; readonly gateway: string; readonly leaseMs: number }
+  | { readonly type: "detached"; readonly error: CausewayError }
+  | { readonly type: "reconnecting"; readonly attempt: number; readonly inMs: number }
+  /** Messages may be missing: the link was down, or a publication was lost. */
+  | { readonly type: "gap"; readonly scope: "link" | "topic"; readonly name: string; readonly missed: number; readonly downMs: number }
+  | { readonly type: "draining"; readonly reason: string }
+  | { readonly type: "renewed" }
+  /** Something from outside was refused: a forged sender, a revoked peer, bytes that do not decrypt. */
+  | { readonly type: "security"; readonly peer: string; readonly error: CausewayError }
+  | { readonly type: "warning"; readonly error: CausewayError }
+  | { readonly type: "closed" };
+
+/** What an agent knows of itself. */
+export interface AgentReport {
+  readonly agentId: AgentId;
+  readonly state: "connecting" | "attached" | "reconnecting" | "closed";
+  readonly gateway: string | undefined;
+  readonly leaseExpiresInMs: number | undefined;
+  readonly lastError: CausewayError | undefined;
+  readonly certificateExpiresUnixMs: number;
+  readonly registered: boolean;
+  readonly topics: readonly { readonly topic: string; readonly owner: AgentId; readonly members: number; readonly epoch: number }[];
+  readonly sessions: readonly { readonly peer: AgentId; readonly suite: number; readonly epoch: number }[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+/** An agent on the network. */
+export interface Agent extends AsyncDisposable {
+  readonly id: AgentId;
+  /** Registers the profile and makes it known. A second call replaces the first. */
+  register(profile: AgentProfile | CardProfile, options?: CallOptions): Promise<Registration>;
+  /** Takes the registration back. */
+  deregister(reason?: string, options?: CallOptions): Promise<void>;
+  /** Handles requests for one method, or all others. Returns the function that ends it. */
+  onRequest(method: string, handler: RequestHandler): () => void;
+  onRequest(handler: RequestHandler): () => void;
+  /** Handles messages. Returns the function that ends it. */
+  onMessage(handler: MessageHandler): () => void;
+  /**
+   * Asks another agent. Fails with `CAUSEWAY_TIMEOUT` when no answer came in time (the outcome is unknown), with
+   * `CAUSEWAY_AGENT_HANDLER_FAILED` or `CAUSEWAY_AGENT_NO_HANDLER` from the other side, or with the code of a gateway.
+   */
+  request(target: string, ask: Ask | Data, options?: CallOptions): Promise<Answer>;
+  /** Asks another agent and yields the parts of its answer as they come. Leaving the loop cancels the handler. */
+  stream(target: string, ask: Ask | Data, options?: CallOptions): AsyncIterable<Content>;
+  /** Resolves when the handler of the other agent took the message. */
+  send(target: string, data: Data, options?: CallOptions): Promise<void>;
+  /** Finds agents in plain words. */
+  discover(text: string, options?: DiscoverOptions): Promise<Discovery>;
+  /** Creates a topic under the own name (`deals` becomes `<own name>/deals`). Returns its full name. */
+  createTopic(topic: string, rights?: TopicRights, options?: CallOptions): Promise<string>;
+  /** Publishes to every present subscriber. Resolves when the gateway has taken it over. */
+  publish(topic: string, data: Data, options?: CallOptions): Promise<void>;
+  /** Asks the topic's owner for membership and handles what is published from then on. */
+  subscribe(topic: string, handler: PublicationHandler, options?: CallOptions & { readonly owner?: string }): Promise<Subscription>;
+  status(): AgentReport;
+  /** Calls `listener` for each event. Returns the function that ends it. */
+  onEvent(listener: (event: AgentEvent) => void): () => void;
+  /** Detaches and frees everything. What is under way fails with `CAUSEWAY_CANCELLED`. */
+  close(): Promise<void>;
+}
