@@ -1,4 +1,4 @@
-import { type CausewayError, type Domain, refuse, type SpiffeId } from "@causeway/core-base";
+import { type CausewayError, type Domain, type Log, type Random, refuse, type Scheduler, type SpiffeId } from "@causeway/core-base";
 import type { CryptoPort, Role, TrustStore } from "@causeway/core-identity";
 import type { aca } from "@causeway/core-wire";
 import type { Client, Transport } from "@connectrpc/connect";
@@ -47,15 +47,6 @@ export interface EnrolmentMaterial {
   readonly scopes: readonly string[];
 }
 
-/** Time, timers and chance, injected for tests. */
-export interface KeeperClock {
-  now(): number;
-  /** Resolves after `ms`; rejects when aborted. */
-  sleep(ms: number, signal: AbortSignal): Promise<void>;
-  /** In [0, 1). */
-  random(): number;
-}
-
 /** What went wrong without ending the keeper. */
 export interface KeeperAlarm {
   readonly kind: "renewal-failed" | "expires-soon" | "expired" | "watch-lost" | "revoked";
@@ -70,12 +61,14 @@ export interface IdentityKeeperOptions {
   /** Used when the vault holds no identity; without it that is an error. */
   readonly enrolment?: Enrolment;
   readonly crypto?: CryptoPort;
-  readonly clock?: KeeperClock;
+  /** Default: the clocks and timers of this process. */
+  readonly scheduler?: Scheduler;
+  readonly random?: Random;
   /** Purposes whose key is replaced at renewal. Default tls and record; the MLS leaf key stays the same. */
   readonly rotate?: readonly ("tls" | "mls" | "record")[];
   /** How often an open application is polled. Default 2,000. */
   readonly pollMs?: number;
-  readonly log?: (event: string, facts: Readonly<Record<string, unknown>>) => void;
+  readonly log?: Log;
   readonly signal?: AbortSignal;
 }
 

@@ -17,7 +17,6 @@ export {
   type IdentityKeeper,
   type IdentityKeeperOptions,
   type KeeperAlarm,
-  type KeeperClock,
   openIdentityKeeper,
 } from "./identity-keeper.ts";
 export { generateKeyPair, importKeyPair, KeyPair, type KeyType, keyTypeOf } from "./key-pair.ts";

@@ -1,3 +1,4 @@
+export type * from "./authority-store.ts";
 export * from "./defaults.ts";
 export * from "./errors.ts";
 export type * from "./gateway-store.ts";

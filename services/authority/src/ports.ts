@@ -1,6 +1,6 @@
-import type { UnixMs } from "@causeway/core-base";
+import type { AuthorityStore, Log, Scheduler } from "@causeway/core-base";
 import type { CryptoPort } from "@causeway/core-identity";
-import type { AuthorityStore } from "./store.ts";
+
 
 /** A CA key: signs, never leaves its holder. */
 export interface CaKey {
@@ -16,16 +16,6 @@ export interface CaKeys {
   issuing(): CaKey;
 }
 
-/** Time and timers. */
-export interface AuthorityClock {
-  now(): UnixMs;
-  /** Calls back once after `ms`; returns the function that cancels it. */
-  after(ms: number, callback: () => void): () => void;
-}
-
-/** Structured log. Never gets keys, tokens or payloads. */
-export type AuthorityLog = (event: string, facts: Readonly<Record<string, unknown>>) => void;
-
 /** Fetches the current CRLs of another domain's authority over mutual TLS. */
 export type FetchForeignCrls = (domain: string, authorityUrl: string, signal: AbortSignal) => Promise<readonly Uint8Array[]>;
 
@@ -34,7 +24,7 @@ export interface AuthorityPorts {
   readonly store: AuthorityStore;
   readonly keys: CaKeys;
   readonly crypto: CryptoPort;
-  readonly clock: AuthorityClock;
-  readonly log?: AuthorityLog;
+  readonly scheduler: Scheduler;
+  readonly log?: Log;
   readonly fetchForeignCrls?: FetchForeignCrls;
 }

@@ -1,6 +1,7 @@
 /**
- * The store port of the authority. Every decision is one transaction: what `transaction` wraps is stored as a whole
- * before the answer leaves, or not at all.
+ * The store port of an authority: tokens, applications, certificates, foreign bundles and the audit log. Every decision
+ * of an authority is one transaction: what `transaction` wraps is stored as a whole before the answer leaves, or not at
+ * all. Types only; names are plain strings here because the store never judges them.
  */
 
 /** State of an application (REQUIREMENTS section 9). */
