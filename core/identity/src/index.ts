@@ -1,1 +1,18 @@
-export {};
+export { createCrl, type CrlContent, type RevocationReasonCode, type RevokedEntry } from "./crl.ts";
+export { type CertificateRequest, createCsr, parseCsr } from "./csr.ts";
+export {
+  createApplicantCertificate,
+  createIssuing,
+  createRoot,
+  type IssuedLeaf,
+  type Issuer,
+  issueLeaf,
+  type LeafProfile,
+  type Validity,
+} from "./issue.ts";
+export { decodePem, encodePem } from "./pem.ts";
+export { type CryptoPort, type Purpose, purposes, type Role, roles, type Signer, type SigningKey } from "./ports.ts";
+export { acceptKey, type KeyKind } from "./public-key.ts";
+export { type LabelledBytes, labelled, type SignatureLabel, signBytes, verifyByPeer, verifySignature } from "./signature.ts";
+export { type PeerVerifier, pinnedTrust, type TrustProblem, TrustStore, type VerifyOptions } from "./trust-store.ts";
+export { type CertifiedGateway, isVerifiedPeer, type VerifiedPeer } from "./verified-peer.ts";
