@@ -1,1 +1,6 @@
-export {};
+export { type Applicant, type Caller, callerKey, callerOf, isApplicant, peerOf } from "./caller.ts";
+export { type H2Limits, h2Limits } from "./limits.ts";
+export type { FrameSlice, Link } from "./link.ts";
+export { type DialOptions, openLink } from "./open-link.ts";
+export { createPort, type Port, type PortAddress, type PortOptions } from "./port.ts";
+export { type ClientTransport, createTransport, type TransportOptions } from "./transport.ts";

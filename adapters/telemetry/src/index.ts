@@ -1,1 +1,3 @@
-export {};
+export { type CounterRegistry, createCounters } from "./counters.ts";
+export { type BoundLog, createLog, type LogFields, type LogLevel, type LogOptions } from "./log.ts";
+export { type LogLine, MemoryLog } from "./memory-log.ts";

@@ -1,3 +1,4 @@
+export * from "./counters.ts";
 export type * from "./authority-store.ts";
 export * from "./defaults.ts";
 export * from "./errors.ts";

@@ -1,0 +1,39 @@
+import type { CausewayError } from "@causeway/core-base";
+import type { VerifiedPeer } from "@causeway/core-identity";
+
+/**
+ * One frame inside a received buffer: bytes `start` to `end` of `buffer`. The bytes may be handed to `send` of another
+ * link without a copy. Whoever keeps them longer than the call copies them, since they hold on to the whole buffer.
+ */
+export interface FrameSlice {
+  readonly buffer: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** One AGP Link stream, either side. */
+export interface Link {
+  readonly peer: VerifiedPeer;
+  /** TLS exporter value (RFC 9266) that binds the attach proof to this connection. */
+  readonly channelBinding: Uint8Array;
+  /**
+   * Queues one serialised Frame, the bytes `start` to `end` of `frame` (all of it by default). They are not copied
+   * before the end of the turn, so they must not be changed. All frames of a turn leave in one write.
+   * False when the queue is above its high-water mark; the frame is queued all the same. At `queueBytesMax` the link is
+   * closed with CAUSEWAY_FORWARDING_OVERLOADED. After the link is closed frames are dropped and the answer is false.
+   */
+  send(frame: Uint8Array, start?: number, end?: number): boolean;
+  /** Bytes queued and not yet taken by the connection, framing included. */
+  readonly bufferedBytes: number;
+  /** Sets the one receiver of frames, called with every frame of a read. Reading starts with it. */
+  onFrames(receive: (frames: readonly FrameSlice[]) => void): void;
+  /** Called each time the queue falls below half of its high-water mark after `send` answered false. */
+  onWritable(run: () => void): void;
+  /** Called once, without an error after an orderly end. Called at once when the link is closed already. */
+  onClose(run: (error?: CausewayError) => void): void;
+  /** Stops reading: the sender is held back when the stream's window is full. */
+  pause(): void;
+  resume(): void;
+  /** Sends what is queued, then the status: OK, or the one of `error`. Frames that still arrive are dropped. */
+  close(error?: CausewayError): void;
+}
