@@ -22,12 +22,18 @@ function ensureInstalled() {
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
   process.stderr.write("causeway: installing dependencies (first run, or package-lock.json changed) ...\n");
   const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
-  const result = spawnSync(npm[0], [...npm.slice(1), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"], {
-    cwd: root,
-    stdio: ["ignore", 2, "inherit"],
-  });
+  const result = spawnSync(
+    npm[0],
+    [...npm.slice(1), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
+    {
+      cwd: root,
+      stdio: ["ignore", 2, "inherit"],
+    },
+  );
   if (result.status !== 0) {
-    process.stderr.write("causeway: npm ci failed; see the lines above. The npm registry has to be reachable for the first run.\n");
+    process.stderr.write(
+      "causeway: npm ci failed; see the lines above. The npm registry has to be reachable for the first run.\n",
+    );
     process.exit(1);
   }
   mkdirSync(dirname(stampFile), { recursive: true });

@@ -14,7 +14,21 @@ const checks: readonly (readonly [name: string, command: string, ...args: string
   ["types", "tsc", "-p", "tsconfig.json"],
   ["format", "biome", "check", "--error-on-warnings", "."],
   ["lint", "oxlint", "--deny-warnings"],
-  ["boundaries", "depcruise", "--config", ".dependency-cruiser.mjs", "core", "adapters", "e2ee", "services", "sdk", "bridges", "apps", "testing", "examples"],
+  [
+    "boundaries",
+    "depcruise",
+    "--config",
+    ".dependency-cruiser.mjs",
+    "core",
+    "adapters",
+    "e2ee",
+    "services",
+    "sdk",
+    "bridges",
+    "apps",
+    "testing",
+    "examples",
+  ],
   ["dead code", "knip"],
 ];
 
@@ -49,7 +63,14 @@ function main(): number {
 
 function test(): number {
   mkdirSync(".cache", { recursive: true });
-  const status = run("vitest", "run", "--reporter=default", "--reporter=json", `--outputFile.json=${resultsFile}`, ...rest);
+  const status = run(
+    "vitest",
+    "run",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${resultsFile}`,
+    ...rest,
+  );
   // A partial run says nothing about coverage of the requirements.
   const gate = rest.length > 0 ? 0 : node("testing/requirements/src/main.ts", "--results", resultsFile);
   printCount();
@@ -66,7 +87,9 @@ function printCount(): void {
     testResults: readonly { readonly status: string; readonly assertionResults: readonly unknown[] }[];
   };
   // A file that fails before its first test counts as one failure.
-  const brokenFiles = report.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0).length;
+  const brokenFiles = report.testResults.filter(
+    (file) => file.status === "failed" && file.assertionResults.length === 0,
+  ).length;
   process.stdout.write(
     `${report.numPassedTests} passed, ${report.numFailedTests + brokenFiles} failed, ${report.numPendingTests} skipped\n`,
   );
@@ -77,7 +100,9 @@ function check(): number {
   for (const [name, program, ...args] of checks) {
     const started = performance.now();
     const status = run(program, ...args);
-    process.stdout.write(`${status === 0 ? "ok  " : "FAIL"} ${name} (${((performance.now() - started) / 1000).toFixed(1)} s)\n`);
+    process.stdout.write(
+      `${status === 0 ? "ok  " : "FAIL"} ${name} (${((performance.now() - started) / 1000).toFixed(1)} s)\n`,
+    );
     if (status !== 0) failed.push(name);
   }
   process.stdout.write(failed.length === 0 ? "all checks passed\n" : `failed: ${failed.join(", ")}\n`);

@@ -6,7 +6,7 @@ import { refuse } from "./errors.ts";
 
 declare const brand: unique symbol;
 /** A string that has passed the parser named by `B`. */
-export type Branded<B extends string> = string & { readonly [brand]: B };
+export type Branded<B extends string> = string & { readonly [brand]: { readonly [kind in B]: true } };
 
 /** `spiffe://domain/namespace/name`, optionally with a last segment `@instance`. At most 512 bytes. */
 export type SpiffeId = Branded<"SpiffeId">;

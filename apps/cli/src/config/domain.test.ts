@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+import { parseDomainConfig } from "./domain.ts";
+
+const minimal = `
+domain: blue.example
+authority: { listen: 127.0.0.1:7400 }
+registry: { listen: 127.0.0.1:7401, gateway: core }
+gateways:
+  - { name: edge, level: 1, listen: 127.0.0.1:7402, uplinks: [core] }
+  - { name: core, level: 2, listen: 127.0.0.1:7403, peers: ["https://127.0.0.1:8403"] }
+`;
+
+const parse = (text: string) => parseDomainConfig(text, "/etc/causeway/blue.yaml");
+
+test("fills in defaults and resolves names to URLs", () => {
+  const config = parse(minimal);
+  expect(config.dataDir).toBe("/etc/causeway/data");
+  expect(config.gateways[0]).toMatchObject({
+    uri: "https://edge.blue.example/amsp",
+    uplinks: ["https://127.0.0.1:7403"],
+    port: 7402,
+  });
+  expect(config.registry?.gateway).toBe("https://127.0.0.1:7403");
+  expect(config.authority.hosts).toEqual(["127.0.0.1", "localhost"]);
+});
+
+test("an unknown key is an error with the nearest name", () => {
+  expect(() => parse(minimal.replace("peers:", "piers:"))).toThrow(
+    /unknown key "piers" at gateways\.1; did you mean "peers"\?/,
+  );
+});
+
+test("a wrong value says what was expected and what came", () => {
+  expect(() => parse(minimal.replace("level: 2", "level: 3"))).toThrow(
+    /gateways\.1\.level must be one of \[1,2\], got 3/,
+  );
+});
+
+test("a missing key, a bad reference, a bad YAML and a master key inside the data are errors", () => {
+  expect(() => parse("domain: blue.example")).toThrow(/required property 'authority'/);
+  expect(() => parse(minimal.replace("[core]", "[cor]"))).toThrow(
+    /names "cor", which is no gateway here \(known: edge, core\)/,
+  );
+  expect(() => parse("domain: [")).toThrow(/CAUSEWAY_CONFIG_INVALID|blue\.yaml/);
+  expect(() => parse(`${minimal}masterKeyFile: data/master.key\n`)).toThrow(/inside dataDir/);
+});

@@ -1,0 +1,180 @@
+/** The configuration of one domain: read, checked against its schema, defaults filled in, cross-references resolved. */
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { refuse } from "@causeway/core-base";
+import { Ajv, type ErrorObject } from "ajv";
+import { distance } from "fastest-levenshtein";
+import { parseDocument } from "yaml";
+
+/** A service that listens. */
+export interface ListenConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly url: string;
+  readonly hosts: readonly string[];
+}
+
+export interface AuthorityConfig extends ListenConfig {
+  readonly certificateLifetimeMs: number;
+}
+
+export interface RegistryConfig extends ListenConfig {
+  readonly gateway: string;
+  readonly queriesPerMinute: number;
+  readonly semantic: boolean;
+}
+
+export interface GatewayConfig extends ListenConfig {
+  readonly name: string;
+  readonly level: 1 | 2;
+  readonly uri: string;
+  /** URLs to dial. */
+  readonly uplinks: readonly string[];
+  readonly peers: readonly string[];
+}
+
+export interface DomainConfig {
+  readonly domain: string;
+  /** Absolute. */
+  readonly dataDir: string;
+  /** Absolute, outside `dataDir`. */
+  readonly masterKeyFile: string;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+  readonly authority: AuthorityConfig;
+  readonly registry: RegistryConfig | undefined;
+  readonly gateways: readonly GatewayConfig[];
+}
+
+interface RawListen {
+  listen: string;
+  url?: string;
+  hosts?: string[];
+}
+
+interface RawDomain {
+  domain: string;
+  dataDir: string;
+  masterKeyFile?: string;
+  logLevel: DomainConfig["logLevel"];
+  authority: RawListen & { certificateLifetimeMs: number };
+  registry?: RawListen & { gateway: string; queriesPerMinute: number; semantic: boolean };
+  gateways: (RawListen & { name: string; level: 1 | 2; uri?: string; uplinks: string[]; peers: string[] })[];
+}
+
+/** Reads a YAML or JSON file. Throws `CAUSEWAY_CONFIG_INVALID` with the path of what is wrong and the nearest known key. */
+export function readDomainConfig(file: string): DomainConfig {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      `cannot read ${file}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
+  return parseDomainConfig(text, file);
+}
+
+/** As `readDomainConfig`, from a text; `file` names it in errors and is what relative paths are relative to. */
+export function parseDomainConfig(text: string, file: string): DomainConfig {
+  const document = parseDocument(text, { prettyErrors: true });
+  const problem = document.errors[0];
+  if (problem) throw refuse("CAUSEWAY_CONFIG_INVALID", `${file}: ${problem.message}`);
+  const raw: unknown = document.toJS({ maxAliasCount: 10 });
+  const validate = validator();
+  if (!validate(raw)) {
+    const sentences = (validate.errors ?? []).slice(0, 5).map((error) => describe(error));
+    throw refuse("CAUSEWAY_CONFIG_INVALID", `${file}: ${sentences.join("; ")}`);
+  }
+  return resolveConfig(raw, file);
+}
+
+/** The JSON Schema of the file, for editors. */
+export function domainSchema(): Record<string, unknown> {
+  return JSON.parse(readFileSync(new URL("./schema.json", import.meta.url), "utf8")) as Record<string, unknown>;
+}
+
+function validator() {
+  return new Ajv({ allErrors: true, useDefaults: true, verbose: true }).compile<RawDomain>(domainSchema());
+}
+
+function describe(error: ErrorObject): string {
+  const path = error.instancePath.replaceAll("/", ".").replace(/^\./, "") || "top level";
+  if (error.keyword === "additionalProperties") {
+    const key = String(error.params["additionalProperty"]);
+    const known = Object.keys((error.parentSchema?.["properties"] as object | undefined) ?? {});
+    const nearest = known.toSorted((a, b) => distance(a, key) - distance(b, key))[0];
+    const hint =
+      nearest !== undefined && distance(nearest, key) <= 3
+        ? `; did you mean "${nearest}"?`
+        : `; known are ${known.join(", ")}`;
+    return `unknown key "${key}" at ${path}${hint}`;
+  }
+  if (error.keyword === "enum")
+    return `${path} must be one of ${JSON.stringify(error.params["allowedValues"])}, got ${JSON.stringify(error.data)}`;
+  return `${path} ${error.message ?? "is invalid"}${error.keyword === "required" ? "" : `, got ${JSON.stringify(error.data)}`}`;
+}
+
+function resolveConfig(raw: RawDomain, file: string): DomainConfig {
+  const base = dirname(resolve(file));
+  const dataDir = resolve(base, raw.dataDir);
+  const masterKeyFile = raw.masterKeyFile === undefined ? defaultMasterKeyFile() : resolve(base, raw.masterKeyFile);
+  if (masterKeyFile.startsWith(`${dataDir}/`)) {
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      `${file}: masterKeyFile lies inside dataDir; a copy of the folder would give away every key`,
+    );
+  }
+  const names = new Map(raw.gateways.map((gateway) => [gateway.name, urlOf(gateway)]));
+  if (names.size !== raw.gateways.length)
+    throw refuse("CAUSEWAY_CONFIG_INVALID", `${file}: two gateways have the same name`);
+  const dial = (target: string, where: string): string => {
+    const url = target.startsWith("https://") ? target : names.get(target);
+    if (url !== undefined) return url;
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      `${file}: ${where} names "${target}", which is no gateway here (known: ${[...names.keys()].join(", ")}) and no https URL`,
+    );
+  };
+  if (raw.registry && !names.has(raw.registry.gateway)) dial(raw.registry.gateway, "registry.gateway");
+  return {
+    domain: raw.domain,
+    dataDir,
+    masterKeyFile,
+    logLevel: raw.logLevel,
+    authority: { ...listenOf(raw.authority), certificateLifetimeMs: raw.authority.certificateLifetimeMs },
+    registry: raw.registry && {
+      ...listenOf(raw.registry),
+      gateway: dial(raw.registry.gateway, "registry.gateway"),
+      queriesPerMinute: raw.registry.queriesPerMinute,
+      semantic: raw.registry.semantic,
+    },
+    gateways: raw.gateways.map((gateway, i) => ({
+      ...listenOf(gateway),
+      name: gateway.name,
+      level: gateway.level,
+      uri: gateway.uri ?? `https://${gateway.name}.${raw.domain}/amsp`,
+      uplinks: gateway.uplinks.map((target) => dial(target, `gateways.${i}.uplinks`)),
+      peers: gateway.peers.map((target) => dial(target, `gateways.${i}.peers`)),
+    })),
+  };
+}
+
+function listenOf(raw: RawListen): ListenConfig {
+  const split = raw.listen.lastIndexOf(":");
+  const url = urlOf(raw);
+  return {
+    host: raw.listen.slice(0, split).replace(/^\[|\]$/g, ""),
+    port: Number(raw.listen.slice(split + 1)),
+    url,
+    hosts: raw.hosts ?? [...new Set([new URL(url).hostname.replace(/^\[|\]$/g, ""), "localhost"])],
+  };
+}
+
+const urlOf = (raw: RawListen): string => raw.url ?? `https://${raw.listen}`;
+
+function defaultMasterKeyFile(): string {
+  return join(homedir(), ".config", "causeway", "master.key");
+}
