@@ -61,7 +61,7 @@ export interface StoredTopic {
 
 /** The durable state of one gateway. */
 export interface GatewayStore {
-  /** Runs `work` as one transaction: all of it is stored, or nothing. Not nested. */
+  /** Runs `work` as one transaction: all of it is stored, or nothing. A call inside another joins it. */
   atomically<T>(work: () => T): T;
 
   /** Inserts or replaces by (agentId, origin). The caller has decided that it is newer. */
