@@ -1,1 +1,2 @@
-export {};
+export { Database, type DatabaseOptions, type Row, Statement, type Value } from "./database.ts";
+export { type GatewayStoreOptions, openGatewayStore } from "./gateway-store.ts";
