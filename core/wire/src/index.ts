@@ -1,3 +1,6 @@
+export * from "./error-detail.ts";
+export * from "./frame.ts";
+export * from "./frame-scan.ts";
 export * as aap from "./gen/causeway/aap/v1/aap_pb.js";
 export * as aca from "./gen/causeway/aca/v1/aca_pb.js";
 export * as admin from "./gen/causeway/admin/v1/admin_pb.js";
@@ -7,3 +10,9 @@ export * as ars from "./gen/causeway/ars/v1/ars_pb.js";
 export * as common from "./gen/causeway/common/v1/common_pb.js";
 export * as record from "./gen/causeway/record/v1/record_pb.js";
 export * as session from "./gen/causeway/session/v1/session_pb.js";
+export * from "./grpc-framing.ts";
+export * from "./limits.ts";
+export * from "./link.ts";
+export * from "./message-id.ts";
+export * from "./mls-framing.ts";
+export * from "./name-bytes.ts";
