@@ -5,12 +5,14 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { applyPatches, installedLibrary } from "../e2ee/patches/apply.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const [command, ...rest] = process.argv.slice(2);
 const minimumMajor = 24;
 
 ensureInstalled();
+ensurePatched();
 const node = pinnedNode();
 process.exitCode = run(command, rest);
 
@@ -38,6 +40,16 @@ function ensureInstalled() {
   }
   mkdirSync(dirname(stampFile), { recursive: true });
   writeFileSync(stampFile, stamp);
+}
+
+/** Fixes the MLS library in node_modules (docs/adr/0010); does nothing when that is done already. */
+function ensurePatched() {
+  try {
+    applyPatches(installedLibrary());
+  } catch (error) {
+    process.stderr.write(`causeway: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(1);
+  }
 }
 
 /** The Node that the repository pins through npm; the machine's own where no pinned build exists for its platform. */
