@@ -1,9 +1,21 @@
 /** What a gateway needs of the world. apps/cli hands in the adapters, tests hand in memory ones. */
-import type { CausewayError, Domain, GatewayStore, GatewayUri, Log, Random, Scheduler, SpiffeId } from "@causeway/core-base";
+import type {
+  CausewayError,
+  Domain,
+  GatewayStore,
+  GatewayUri,
+  Log,
+  Random,
+  Scheduler,
+  SpiffeId,
+} from "@causeway/core-base";
 import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
 import type { HandlerContext, Transport } from "@connectrpc/connect";
 
-/** One frame inside a received buffer: bytes `start` to `end` of `buffer`. Valid only during the call. */
+/**
+ * One frame inside a received buffer: bytes `start` to `end` of `buffer`. May be handed to `send` of another link
+ * without a copy; whoever keeps it longer than the call copies it.
+ */
 export interface FrameSlice {
   readonly buffer: Uint8Array;
   readonly start: number;
@@ -15,38 +27,51 @@ export interface Link {
   readonly peer: VerifiedPeer;
   /** TLS exporter value that binds the attach proof to this connection. */
   readonly channelBinding: Uint8Array;
-  /** Queues one serialised Frame. False when the queue is above its high water mark; the frame is queued all the same. */
-  send(frame: Uint8Array): boolean;
+  /**
+   * Queues one serialised Frame, the bytes `start` to `end` of `frame`, which must not change before the end of the
+   * turn. False when the queue is above its high-water mark; the frame is queued all the same.
+   */
+  send(frame: Uint8Array, start?: number, end?: number): boolean;
   readonly bufferedBytes: number;
-  /** Sets the one receiver of frames, called with every frame of a read. */
+  /** Sets the one receiver of frames, called with every frame of a read. Reading starts with it. */
   onFrames(receive: (frames: readonly FrameSlice[]) => void): void;
   onWritable(run: () => void): void;
+  /** Called once; at once when the link is closed already. */
   onClose(run: (error?: CausewayError) => void): void;
   /** Stops and restarts reading, which holds the sender back. */
   pause(): void;
   resume(): void;
+  /** Sends what is queued, then closes. */
   close(error?: CausewayError): void;
 }
 
-/** Whom a dialled connection has to reach. */
+/** Whom a dialled connection has to reach: a certified gateway, the one with this URI when given. */
 export interface ExpectedGateway {
   readonly role: "gateway";
   readonly gatewayUri?: GatewayUri;
 }
 
+/** What a dialled connection is opened with. */
+export interface DialOptions {
+  /** https://host:port */
+  readonly url: string;
+  readonly expect: ExpectedGateway;
+  readonly signal: AbortSignal;
+}
+
+/** A Connect transport over one connection that is dialled on demand. */
+export interface SyncTransport extends Transport {
+  /** Dials when not connected; who answered. */
+  connect(signal?: AbortSignal): Promise<VerifiedPeer>;
+  close(): void;
+}
+
 /** Opens connections to peer gateways. */
 export interface Dialler {
   /** An AGP Link. Rejects with a typed error. */
-  link(options: { readonly url: string; readonly expect: ExpectedGateway; readonly signal: AbortSignal }): Promise<Link>;
-  /** A Connect transport for AMSP; `peer` resolves to who answered once a connection is up. */
-  sync(options: { readonly url: string; readonly expect: ExpectedGateway; readonly signal: AbortSignal }): Promise<SyncConnection>;
-}
-
-/** One connection for AMSP sessions. */
-export interface SyncConnection {
-  readonly transport: Transport;
-  readonly peer: VerifiedPeer;
-  close(): void;
+  link(options: DialOptions): Promise<Link>;
+  /** A transport for one AMSP session. */
+  sync(options: DialOptions): SyncTransport;
 }
 
 /** The certified identity of this gateway. Signers are read anew each time, since certificates are renewed. */
@@ -70,9 +95,9 @@ export interface GatewayDeps {
   readonly log: Log;
   /** Who called a Connect handler. Throws when the connection is not authenticated. */
   callerOf(context: HandlerContext): VerifiedPeer;
-  /** Closes every connection of a revoked peer; returns how many. */
-  disconnect(revoked: (peer: VerifiedPeer) => boolean): number;
-  /** Called after each change of the trust store; returns a function that ends it. */
+  /** Closes every accepted connection of the peers that `matches` picks; returns how many. */
+  disconnect(matches: (peer: VerifiedPeer) => boolean, reason?: CausewayError): number;
+  /** Calls `run` after each change of the trust store until the returned function is called. */
   onTrustChange(run: () => void): () => void;
 }
 
