@@ -1,15 +1,36 @@
-import { type Domain, refuse, type SpiffeId } from "@causeway/core-base";
-import type { Purpose, Signer } from "@causeway/core-identity";
-import type { aca } from "@causeway/core-wire";
-import type { KeyPair } from "./key-pair.ts";
+/**
+ * Keys and chains of one SPIFFE ID, in memory and in a vault. In the vault the document `identity` names the key files
+ * that belong together; it is replaced last, so that a crash leaves the old identity or the new one, never a mixture.
+ */
+import { randomBytes, X509Certificate } from "node:crypto";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type AgentId, type Domain, domainOf, parseAgentId, refuse } from "@causeway/core-base";
+import { createCsr, encodePem, type Purpose, purposes, type Signer } from "@causeway/core-identity";
+import { aca } from "@causeway/core-wire";
+import { generateKeyPair, type KeyPair, keyTypeOf } from "./key-pair.ts";
 import type { KeyVault } from "./key-vault.ts";
 
 /** What node:tls needs of an identity. Both are PEM and stay in memory. */
 export interface TlsIdentity {
   /** PKCS#8 PEM. */
   readonly key: string;
-  /** Leaf first, then the issuing certificate; the root is left out (kept at the end only by the authority itself). */
+  /** Leaf first, then the issuing certificate; the root is left out. */
   readonly chainPem: string;
+}
+
+/** A TlsIdentity that does not show its key when it is printed or serialised. */
+export class TlsCredential implements TlsIdentity {
+  readonly chainPem: string;
+  readonly #key: KeyPair;
+
+  constructor(key: KeyPair, chainPem: string) {
+    this.#key = key;
+    this.chainPem = chainPem;
+  }
+
+  get key(): string {
+    return this.#key.exportPem();
+  }
 }
 
 /** Validity of one certificate of an identity. */
@@ -17,50 +38,222 @@ export interface IdentityValidity {
   readonly purpose: Purpose;
   readonly notBeforeUnixMs: number;
   readonly notAfterUnixMs: number;
+  /** Big-endian, without leading zeros. */
   readonly serial: Uint8Array;
 }
 
+/** The keys of an identity, one for each purpose (AGP-30). */
+export type PurposeKeys = Readonly<Record<Purpose, KeyPair>>;
+/** The chains of an identity: DER, leaf first, root left out. */
+export type PurposeChains = Readonly<Record<Purpose, readonly Uint8Array[]>>;
+
 /** Keys and chains of one SPIFFE ID: an immutable snapshot; renewal makes a new one. */
-export interface Identity {
-  readonly spiffeId: SpiffeId;
+export class Identity {
+  readonly spiffeId: AgentId;
   readonly domain: Domain;
   /** URL of the authority that issued it. */
   readonly authorityUrl: string;
-  /** Chain and signing for a purpose; keys never leave. */
-  signer(purpose: Purpose): Signer;
-  tls(): TlsIdentity;
+  readonly #keys: PurposeKeys;
+  readonly #chains: PurposeChains;
+  readonly #tls: TlsCredential;
+
+  constructor(facts: {
+    readonly spiffeId: AgentId;
+    readonly authorityUrl: string;
+    readonly keys: PurposeKeys;
+    readonly chains: PurposeChains;
+  }) {
+    this.spiffeId = facts.spiffeId;
+    this.domain = domainOf(facts.spiffeId);
+    this.authorityUrl = facts.authorityUrl;
+    this.#keys = facts.keys;
+    this.#chains = facts.chains;
+    this.#tls = new TlsCredential(facts.keys.tls, encodePem("CERTIFICATE", ...facts.chains.tls));
+  }
+
+  /** Chain and signing for a purpose; the key itself never leaves. */
+  signer(purpose: Purpose): Signer {
+    const key = this.#keys[purpose];
+    return { chain: this.#chains[purpose], spki: key.spki, sign: (message) => key.sign(message) };
+  }
+
+  /** Key and chain for TLS connections. */
+  tls(): TlsIdentity {
+    return this.#tls;
+  }
+
   /** Raw Ed25519 seed of the MLS leaf key, for the MLS library in this process. */
-  mlsPrivateKey(): Uint8Array;
-  validity(): readonly IdentityValidity[];
+  mlsPrivateKey(): Uint8Array {
+    return this.#keys.mls.exportSeed();
+  }
+
+  /** Validity of the certificate of each purpose. */
+  validity(): readonly IdentityValidity[] {
+    return purposes.map((purpose) => ({ purpose, ...validityOf(this.#chains[purpose]) }));
+  }
+
+  /** The keys, for renewal under the same or partly new ones. */
+  keys(): PurposeKeys {
+    return this.#keys;
+  }
 }
 
-/** The keys of an identity that is about to be certified. */
-export type PurposeKeys = Readonly<Record<Purpose, KeyPair>>;
-
-/** Fresh keys for all purposes. */
+/** Fresh keys for all purposes, made in this process (ANA-62). */
 export function generatePurposeKeys(): PurposeKeys {
-  throw refuse("CAUSEWAY_UNSUPPORTED", "not yet");
+  return {
+    tls: generateKeyPair(keyTypeOf.tls),
+    mls: generateKeyPair(keyTypeOf.mls),
+    record: generateKeyPair(keyTypeOf.record),
+  };
 }
 
 /** The CSRs for `keys`, each signed by its own key (ANA-61). */
-export function certificateRequests(
-  _spiffeId: SpiffeId,
-  _keys: PurposeKeys,
-): readonly { readonly purpose: Purpose; readonly csr: Uint8Array }[] {
-  throw refuse("CAUSEWAY_UNSUPPORTED", "not yet");
+export function certificateRequests(spiffeId: AgentId, keys: PurposeKeys): aca.CertificateRequest[] {
+  return purposes.map((purpose) =>
+    create(aca.CertificateRequestSchema, { purpose: wirePurpose[purpose], csr: createCsr(keys[purpose], { spiffeId }) }),
+  );
 }
 
-/** Makes keys and an identity in `directory`, certified by `issue` (used by an authority for its own identities). */
-export async function createIdentity(_options: {
+/** Joins keys with the certificates that an authority issued for them. Throws when one is missing or for another key. */
+export function identityOf(options: {
+  readonly spiffeId: AgentId;
+  readonly authorityUrl: string;
+  readonly keys: PurposeKeys;
+  readonly certificates: aca.CertificateSet;
+}): Identity {
+  const { spiffeId, authorityUrl, keys, certificates } = options;
+  const chain = (purpose: Purpose): readonly Uint8Array[] => {
+    const issued = certificates.certificates.find((c) => c.purpose === wirePurpose[purpose])?.chain ?? [];
+    const leaf = issued[0];
+    if (!leaf || !Buffer.from(keys[purpose].spki).equals(publicKeyOf(leaf))) {
+      throw refuse(
+        "CAUSEWAY_IDENTITY_CERTIFICATE_MALFORMED",
+        `expected a ${purpose} certificate over our own key, got ${leaf ? "one over another key" : "none"}; the authority answered wrongly`,
+      );
+    }
+    return issued;
+  };
+  const chains = { tls: chain("tls"), mls: chain("mls"), record: chain("record") };
+  return new Identity({ spiffeId, authorityUrl, keys, chains });
+}
+
+/** Makes keys and an identity in the vault, certified by `issue` (an authority's own identities). */
+export async function createIdentity(options: {
   readonly vault: KeyVault;
-  readonly spiffeId: SpiffeId;
+  readonly spiffeId: AgentId;
   readonly authorityUrl: string;
   readonly issue: (requests: readonly aca.CertificateRequest[]) => Promise<aca.CertificateSet> | aca.CertificateSet;
 }): Promise<Identity> {
-  throw refuse("CAUSEWAY_UNSUPPORTED", "not yet");
+  const { vault, spiffeId, authorityUrl, issue } = options;
+  const keys = generatePurposeKeys();
+  const certificates = await issue(certificateRequests(spiffeId, keys));
+  const identity = identityOf({ spiffeId, authorityUrl, keys, certificates });
+  await saveIdentity(vault, identity);
+  if (certificates.trust) await saveTrust(vault, certificates.trust);
+  return identity;
 }
 
-/** Reads an identity from a vault; undefined when there is none. */
-export async function loadIdentity(_vault: KeyVault): Promise<Identity | undefined> {
-  throw refuse("CAUSEWAY_UNSUPPORTED", "not yet");
+/** Writes an identity; older key files of the vault's previous identity are removed afterwards. */
+export async function saveIdentity(vault: KeyVault, identity: Identity): Promise<void> {
+  const generation = randomBytes(6).toString("hex");
+  const keys = identity.keys();
+  const certificates: Record<string, StoredPurpose> = {};
+  for (const purpose of purposes) {
+    const name = `key-${purpose}-${generation}`;
+    await vault.putKey(name, keys[purpose]);
+    const chain = identity.signer(purpose).chain.map((der) => Buffer.from(der).toString("base64"));
+    certificates[purpose] = { key: name, chain };
+  }
+  const document = { version: 1, spiffeId: identity.spiffeId, authorityUrl: identity.authorityUrl, certificates };
+  await vault.put(identityName, Buffer.from(JSON.stringify(document)));
+  for (const name of await vault.names()) {
+    if (name.startsWith("key-") && !name.endsWith(`-${generation}`)) await vault.delete(name);
+  }
 }
+
+/** Reads the identity of a vault; undefined when there is none. */
+export async function loadIdentity(vault: KeyVault): Promise<Identity | undefined> {
+  const text = await vault.get(identityName);
+  if (!text) return undefined;
+  const document = parseDocument(text);
+  const stored = (purpose: Purpose): StoredPurpose => {
+    const entry = document?.certificates[purpose];
+    if (!entry) throw incomplete(vault, purpose);
+    return entry;
+  };
+  const key = async (purpose: Purpose): Promise<KeyPair> => {
+    const found = await vault.getKey(stored(purpose).key);
+    if (!found) throw incomplete(vault, purpose);
+    return found;
+  };
+  const chain = (purpose: Purpose): readonly Uint8Array[] =>
+    stored(purpose).chain.map((der) => new Uint8Array(Buffer.from(der, "base64")));
+  return new Identity({
+    spiffeId: parseAgentId(document?.spiffeId ?? ""),
+    authorityUrl: document?.authorityUrl ?? "",
+    keys: { tls: await key("tls"), mls: await key("mls"), record: await key("record") },
+    chains: { tls: chain("tls"), mls: chain("mls"), record: chain("record") },
+  });
+}
+
+/** Keeps the trust state for a start without the authority. It is sealed, since it names the trust anchors. */
+export async function saveTrust(vault: KeyVault, state: aca.TrustState): Promise<void> {
+  await vault.put(trustName, toBinary(aca.TrustStateSchema, state));
+}
+
+/** The last trust state that was kept. */
+export async function loadTrust(vault: KeyVault): Promise<aca.TrustState | undefined> {
+  const bytes = await vault.get(trustName);
+  return bytes && fromBinary(aca.TrustStateSchema, bytes);
+}
+
+/** The wire's name of a purpose. */
+export const wirePurpose: Readonly<Record<Purpose, aca.KeyPurpose>> = {
+  tls: aca.KeyPurpose.TLS,
+  mls: aca.KeyPurpose.MLS,
+  record: aca.KeyPurpose.RECORD,
+};
+
+interface StoredPurpose {
+  readonly key: string;
+  readonly chain: readonly string[];
+}
+
+interface StoredIdentity {
+  readonly version: 1;
+  readonly spiffeId: string;
+  readonly authorityUrl: string;
+  readonly certificates: Readonly<Partial<Record<string, StoredPurpose>>>;
+}
+
+/** The document was sealed by this program, so its form is checked by version only. */
+function parseDocument(text: Uint8Array): StoredIdentity | undefined {
+  const value: unknown = JSON.parse(Buffer.from(text).toString("utf8"));
+  const isOurs = typeof value === "object" && value !== null && "version" in value && value.version === 1;
+  return isOurs ? (value as unknown as StoredIdentity) : undefined;
+}
+
+function incomplete(vault: KeyVault, purpose: Purpose): Error {
+  return refuse(
+    "CAUSEWAY_KEYS_FILE_TAMPERED",
+    `the identity in ${vault.directory} lacks its ${purpose} key or certificate; restore the directory from a copy, or enrol again`,
+  );
+}
+
+function publicKeyOf(certificate: Uint8Array): Uint8Array {
+  return new X509Certificate(certificate).publicKey.export({ format: "der", type: "spki" });
+}
+
+function validityOf(chain: readonly Uint8Array[]): Omit<IdentityValidity, "purpose"> {
+  const leaf = chain[0];
+  if (!leaf) throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MISSING", "expected a chain with a leaf certificate, got an empty one");
+  const certificate = new X509Certificate(leaf);
+  return {
+    notBeforeUnixMs: certificate.validFromDate.getTime(),
+    notAfterUnixMs: certificate.validToDate.getTime(),
+    serial: new Uint8Array(Buffer.from(certificate.serialNumber, "hex")),
+  };
+}
+
+const identityName = "identity";
+const trustName = "trust";

@@ -10,6 +10,7 @@ export {
   type LeafProfile,
   type Validity,
 } from "./issue.ts";
+export { encodeJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts";
 export { decodePem, encodePem } from "./pem.ts";
 export { type CryptoPort, type Purpose, purposes, type Role, roles, type Signer, type SigningKey } from "./ports.ts";
 export { acceptKey, type KeyKind } from "./public-key.ts";

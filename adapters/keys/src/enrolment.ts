@@ -1,0 +1,194 @@
+/**
+ * Getting a first certificate: with a join token at once, or by an application on which an operator decides. Keys are
+ * stored before anything is sent, and the same request is sent again after a crash or a lost answer: the authority gives
+ * the same applicant the same answer, so that a token is never used up for nothing.
+ */
+import { create } from "@bufbuild/protobuf";
+import { type AgentId, type CausewayError, defaults, type Log, parseAgentId, type Random, refuse, type Scheduler } from "@causeway/core-base";
+import { type CryptoPort, parseJoinToken, pinnedTrust, purposes, TrustStore } from "@causeway/core-identity";
+import { aca } from "@causeway/core-wire";
+import { type Client, createClient } from "@connectrpc/connect";
+import { applicantIdentity } from "./applicant.ts";
+import { certificateRequests, generatePurposeKeys, type Identity, identityOf, type PurposeKeys, saveIdentity, saveTrust } from "./identity.ts";
+import type { KeyPair } from "./key-pair.ts";
+import type { KeyVault } from "./key-vault.ts";
+import { callErrorOf, type ConnectAuthority, type FetchRoot } from "./network.ts";
+import { Backoff, wait } from "./wait.ts";
+
+/** Supporting material (ANA-57 to ANA-60). */
+export interface EnrolmentMaterial {
+  readonly organisation: string;
+  readonly developer: string;
+  readonly functionType: string;
+  readonly scopes: readonly string[];
+}
+
+/** How to get an identity when there is none on disk. */
+export type Enrolment =
+  | {
+      /** One string from the operator: authority, fingerprint of its root, secret. */
+      readonly token: string;
+      readonly spiffeId: string;
+      readonly material?: EnrolmentMaterial;
+    }
+  | {
+      /** Open application: an operator decides, the applicant polls. */
+      readonly authorityUrl: string;
+      /** Hex SHA-256 of the authority's root certificate. */
+      readonly rootFingerprint: string;
+      readonly spiffeId: string;
+      readonly material: EnrolmentMaterial;
+    };
+
+/** What `enrol` needs. */
+export interface EnrolOptions {
+  readonly vault: KeyVault;
+  readonly enrolment: Enrolment;
+  readonly connect: ConnectAuthority;
+  readonly fetchRoot: FetchRoot;
+  readonly crypto: CryptoPort;
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly log: Log;
+  /** Distance of polls of an open application. */
+  readonly pollMs: number;
+  /** Called when an operator has to decide. */
+  readonly onPending?: (applicationId: string) => void;
+  /** The keys of a lapsed identity, which the authority certifies again. Default: fresh ones. */
+  readonly keys?: PurposeKeys;
+  readonly signal: AbortSignal;
+}
+
+/** A certified identity and what it trusts. */
+export interface Enrolled {
+  readonly identity: Identity;
+  readonly trust: aca.TrustState;
+}
+
+/** Enrols and stores the result. Waits for the operator's decision when there is no token. */
+export async function enrol(options: EnrolOptions): Promise<Enrolled> {
+  const { vault, enrolment, connect, fetchRoot, crypto, scheduler, signal } = options;
+  const spiffeId = parseAgentId(enrolment.spiffeId);
+  const token = "token" in enrolment ? parseJoinToken(enrolment.token) : undefined;
+  const { url, fingerprint } =
+    "token" in enrolment ? authorityOf(enrolment.token) : { url: enrolment.authorityUrl, fingerprint: enrolment.rootFingerprint };
+  const keys = options.keys ?? (await pendingKeys(vault));
+  const applicant = applicantIdentity(crypto, keys.tls, scheduler.now().unix);
+  const root = await fetchRoot({ url, fingerprint, identity: applicant, signal });
+  if (Buffer.from(crypto.sha256(root)).toString("hex") !== fingerprint) {
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED",
+      `expected the root ${fingerprint.slice(0, 16)}… at ${url}, got another one; check the token with the operator of the domain`,
+    );
+  }
+  const transport = connect({
+    url,
+    identity: () => applicantIdentity(crypto, keys.tls, scheduler.now().unix),
+    trust: pinnedTrust(crypto, root),
+    expect: { roles: ["authority"] },
+  });
+  try {
+    const client = createClient(aca.AuthorityService, transport);
+    const request = create(aca.EnrolRequestSchema, {
+      spiffeId,
+      requests: certificateRequests(spiffeId, keys),
+      token: token?.secret ?? "",
+      ...(enrolment.material && { material: materialOf(enrolment.material) }),
+    });
+    const certificates = await requestCertificates(options, client, request);
+    return await accept(options, { spiffeId, url, root, keys, certificates });
+  } finally {
+    transport.close?.();
+  }
+}
+
+/** Sends the request until there is an answer, then polls while an operator has to decide. */
+async function requestCertificates(
+  options: EnrolOptions,
+  client: Client<typeof aca.AuthorityService>,
+  request: aca.EnrolRequest,
+): Promise<aca.CertificateSet> {
+  const answer = await retried(options, () => client.enrol(request, { signal: options.signal }));
+  if (answer.certificates) return answer.certificates;
+  const { applicationId } = answer;
+  options.log.info("enrolment.pending", { applicationId, spiffeId: request.spiffeId });
+  options.onPending?.(applicationId);
+  for (;;) {
+    await wait(options.scheduler, options.pollMs, options.signal);
+    const poll = await retried(options, () => client.pollEnrolment({ applicationId }, { signal: options.signal }));
+    if (poll.certificates) return poll.certificates;
+    if (poll.state === "rejected") {
+      throw refuse("CAUSEWAY_IDENTITY_APPLICATION_REJECTED", `an operator rejected the application: ${poll.reason || "no reason given"}`);
+    }
+  }
+}
+
+async function retried<T>(options: EnrolOptions, call: () => Promise<T>): Promise<T> {
+  const backoff = new Backoff(options.random, defaults.reconnectMsMin, defaults.reconnectMsMax);
+  for (;;) {
+    try {
+      return await call();
+    } catch (thrown) {
+      const error: CausewayError = callErrorOf(thrown);
+      if (!error.retryable || options.signal.aborted) throw error;
+      const ms = Math.max(error.retryAfterMs, backoff.pause());
+      options.log.warn("enrolment.retried", { code: error.code, afterMs: Math.round(ms) });
+      await wait(options.scheduler, ms, options.signal);
+    }
+  }
+}
+
+/** Checks the answer against the pinned root before anything of it is kept. */
+async function accept(
+  options: EnrolOptions,
+  answer: {
+    readonly spiffeId: AgentId;
+    readonly url: string;
+    readonly root: Uint8Array;
+    readonly keys: PurposeKeys;
+    readonly certificates: aca.CertificateSet;
+  },
+): Promise<Enrolled> {
+  const { spiffeId, url, root, keys, certificates } = answer;
+  const trust = certificates.trust;
+  const own = trust?.bundles[0];
+  if (!trust || !own?.roots.some((der) => Buffer.from(der).equals(root))) {
+    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED", "expected a trust state that begins with the root of the token, got another one");
+  }
+  const identity = identityOf({ spiffeId, authorityUrl: url, keys, certificates });
+  const store = new TrustStore(options.crypto);
+  store.replace(trust);
+  for (const purpose of purposes) {
+    const peer = store.verifyChain(identity.signer(purpose).chain, { now: options.scheduler.now().unix, purpose });
+    if (peer.spiffeId !== spiffeId) {
+      throw refuse("CAUSEWAY_IDENTITY_MISMATCH", `expected certificates for ${spiffeId}, got one for ${peer.spiffeId}`);
+    }
+  }
+  await saveTrust(options.vault, trust);
+  await saveIdentity(options.vault, identity);
+  for (const purpose of purposes) await options.vault.delete(pendingName(purpose));
+  options.log.info("enrolment.completed", { spiffeId });
+  return { identity, trust };
+}
+
+/** The keys of an enrolment in progress; kept until its answer has come. */
+async function pendingKeys(vault: KeyVault): Promise<PurposeKeys> {
+  const fresh = generatePurposeKeys();
+  const key = async (purpose: keyof PurposeKeys): Promise<KeyPair> => {
+    const known = await vault.getKey(pendingName(purpose));
+    if (!known) await vault.putKey(pendingName(purpose), fresh[purpose]);
+    return known ?? fresh[purpose];
+  };
+  return { tls: await key("tls"), mls: await key("mls"), record: await key("record") };
+}
+
+function authorityOf(token: string): { readonly url: string; readonly fingerprint: string } {
+  const { url, rootFingerprint } = parseJoinToken(token);
+  return { url, fingerprint: rootFingerprint };
+}
+
+function materialOf(material: EnrolmentMaterial): aca.Material {
+  return create(aca.MaterialSchema, { ...material, scopes: [...material.scopes] });
+}
+
+const pendingName = (purpose: string): string => `pending-${purpose}`;
