@@ -1,1 +1,3 @@
-export {};
+export * from "./effects.ts";
+export * from "./topic-name.ts";
+export * from "./topics.ts";

@@ -28,7 +28,9 @@ export function decodeFrame(buf: Uint8Array, start = 0, end: number = buf.length
   try {
     body = fromBinary(FrameSchema, buf.subarray(start, end)).body;
   } catch (cause) {
-    throw refuse("CAUSEWAY_FRAME_MALFORMED", "expected a Frame of causeway.agp.v1, got bytes that do not decode", { cause });
+    throw refuse("CAUSEWAY_FRAME_MALFORMED", "expected a Frame of causeway.agp.v1, got bytes that do not decode", {
+      cause,
+    });
   }
   if (body.case === undefined) throw refuse("CAUSEWAY_FRAME_UNKNOWN", "expected a body that version 1 knows, got none");
   return body;

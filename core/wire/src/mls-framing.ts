@@ -147,6 +147,8 @@ const refusals = {
   version: notMls("expected an MLSMessage of version mls10, got something else; plaintext is never carried"),
   wireFormat: notMls("expected wire format private_message or welcome; gateways carry no other"),
   lengths: notMls("expected an MLSMessage with consistent fields, got lengths or types that do not fit"),
-  authenticatedData: notMls(`expected at most ${wireLimits.mlsAuthenticatedDataBytesMax} bytes of clear authenticated_data`),
+  authenticatedData: notMls(
+    `expected at most ${wireLimits.mlsAuthenticatedDataBytesMax} bytes of clear authenticated_data`,
+  ),
   trailing: notMls("expected one MLSMessage, got bytes after its end"),
 } as const;

@@ -99,6 +99,12 @@ export declare type Message = Message$1<"causeway.amsp.v1.Message"> & {
      */
     value: Close;
     case: "close";
+  } | {
+    /**
+     * @generated from field: causeway.amsp.v1.Withdraw withdraw = 14;
+     */
+    value: Withdraw;
+    case: "withdraw";
   } | { case: undefined; value?: undefined };
 };
 
@@ -144,7 +150,7 @@ export declare type Hello = Message$1<"causeway.amsp.v1.Hello"> & {
   keepAliveMs: number;
 
   /**
-   * What the sender already holds, so that the other side sends only the rest (resume).
+   * What the sender already holds from any peer, so that the other side leaves out the bodies of these records.
    *
    * @generated from field: repeated causeway.amsp.v1.OriginVector have = 6;
    */
@@ -156,6 +162,20 @@ export declare type Hello = Message$1<"causeway.amsp.v1.Hello"> & {
    * @generated from field: uint32 records_max = 7;
    */
   recordsMax: number;
+
+  /**
+   * Token of the other side's last SnapshotBegin, when the sender still holds all that came with it.
+   *
+   * @generated from field: bytes resume_token = 8;
+   */
+  resumeToken: Uint8Array;
+
+  /**
+   * Number of the last Update or Withdraw that was processed under this token; the rest follows.
+   *
+   * @generated from field: uint64 resume_number = 9;
+   */
+  resumeNumber: bigint;
 };
 
 /**
@@ -204,11 +224,18 @@ export declare type SnapshotBegin = Message$1<"causeway.amsp.v1.SnapshotBegin"> 
   records: bigint;
 
   /**
-   * True when the sender could not use `have` and the receiver has to drop what is not named again.
+   * True when the sender could not resume and the receiver has to drop what is not named again.
    *
    * @generated from field: bool full = 2;
    */
   full: boolean;
+
+  /**
+   * Names the sender's view for this peer; sent back as Hello.resume_token.
+   *
+   * @generated from field: bytes token = 3;
+   */
+  token: Uint8Array;
 };
 
 /**
@@ -224,7 +251,7 @@ export declare const SnapshotBeginSchema: GenMessage<SnapshotBegin>;
  */
 export declare type Update = Message$1<"causeway.amsp.v1.Update"> & {
   /**
-   * Position in this session, from 1; acknowledged by Ack.
+   * Position under the token of SnapshotBegin, from 1 without gaps; acknowledged by Ack. 0 inside Result.
    *
    * @generated from field: uint64 number = 1;
    */
@@ -256,6 +283,39 @@ export declare type Update = Message$1<"causeway.amsp.v1.Update"> & {
 export declare const UpdateSchema: GenMessage<Update>;
 
 /**
+ * The sender has no way to this record any more. Says nothing of the record itself; that takes an Update with a
+ * withdrawn origin statement.
+ *
+ * @generated from message causeway.amsp.v1.Withdraw
+ */
+export declare type Withdraw = Message$1<"causeway.amsp.v1.Withdraw"> & {
+  /**
+   * Position as in Update.
+   *
+   * @generated from field: uint64 number = 1;
+   */
+  number: bigint;
+
+  /**
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * Certified URI of the serving gateway.
+   *
+   * @generated from field: string origin = 3;
+   */
+  origin: string;
+};
+
+/**
+ * Describes the message causeway.amsp.v1.Withdraw.
+ * Use `create(WithdrawSchema)` to create a new message.
+ */
+export declare const WithdrawSchema: GenMessage<Withdraw>;
+
+/**
  * PATH attribute (AMSP-75).
  *
  * @generated from message causeway.amsp.v1.Path
@@ -274,18 +334,20 @@ export declare type Path = Message$1<"causeway.amsp.v1.Path"> & {
 export declare const PathSchema: GenMessage<Path>;
 
 /**
+ * Ends a snapshot; also sent alone from time to time so that the receiver can audit its view.
+ *
  * @generated from message causeway.amsp.v1.SnapshotEnd
  */
 export declare type SnapshotEnd = Message$1<"causeway.amsp.v1.SnapshotEnd"> & {
   /**
-   * SHA-256 digest over the sender's view for this peer.
+   * SHA-256 hashes of (agent, origin, epoch, sequence, PATH) of each record in the sender's view, added by exclusive or.
    *
    * @generated from field: bytes digest = 1;
    */
   digest: Uint8Array;
 
   /**
-   * The sender's knowledge when the snapshot ended.
+   * The sender's knowledge at this point: bodies up to these versions need not be sent again.
    *
    * @generated from field: repeated causeway.amsp.v1.OriginVector vector = 2;
    */

@@ -10,7 +10,7 @@ import { file_causeway_record_v1_record } from "../../record/v1/record_pb.js";
  * Describes the file causeway/amsp/v1/amsp.proto.
  */
 export const file_causeway_amsp_v1_amsp = /*@__PURE__*/
-  fileDesc("ChtjYXVzZXdheS9hbXNwL3YxL2Ftc3AucHJvdG8SEGNhdXNld2F5LmFtc3AudjEi9AQKB01lc3NhZ2USKAoFaGVsbG8YASABKAsyFy5jYXVzZXdheS5hbXNwLnYxLkhlbGxvSAASOQoOc25hcHNob3RfYmVnaW4YAiABKAsyHy5jYXVzZXdheS5hbXNwLnYxLlNuYXBzaG90QmVnaW5IABIqCgZ1cGRhdGUYAyABKAsyGC5jYXVzZXdheS5hbXNwLnYxLlVwZGF0ZUgAEjUKDHNuYXBzaG90X2VuZBgEIAEoCzIdLmNhdXNld2F5LmFtc3AudjEuU25hcHNob3RFbmRIABIwCglzdWJzY3JpYmUYBSABKAsyGy5jYXVzZXdheS5hbXNwLnYxLlN1YnNjcmliZUgAEjQKC3Vuc3Vic2NyaWJlGAYgASgLMh0uY2F1c2V3YXkuYW1zcC52MS5VbnN1YnNjcmliZUgAEigKBXF1ZXJ5GAcgASgLMhcuY2F1c2V3YXkuYW1zcC52MS5RdWVyeUgAEioKBnJlc3VsdBgIIAEoCzIYLmNhdXNld2F5LmFtc3AudjEuUmVzdWx0SAASJAoDYWNrGAkgASgLMhUuY2F1c2V3YXkuYW1zcC52MS5BY2tIABIxCgprZWVwX2FsaXZlGAogASgLMhsuY2F1c2V3YXkuYW1zcC52MS5LZWVwQWxpdmVIABIsCgdyZWZyZXNoGAsgASgLMhkuY2F1c2V3YXkuYW1zcC52MS5SZWZyZXNoSAASKgoGbm90aWZ5GAwgASgLMhguY2F1c2V3YXkuYW1zcC52MS5Ob3RpZnlIABIoCgVjbG9zZRgNIAEoCzIXLmNhdXNld2F5LmFtc3AudjEuQ2xvc2VIAEIGCgRib2R5IsMBCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhMKC2dhdGV3YXlfdXJpGAIgASgJEigKBHJvbGUYAyABKA4yGi5jYXVzZXdheS5hbXNwLnYxLlBlZXJSb2xlEhAKCGZlYXR1cmVzGAQgAygJEhUKDWtlZXBfYWxpdmVfbXMYBSABKA0SLAoEaGF2ZRgGIAMoCzIeLmNhdXNld2F5LmFtc3AudjEuT3JpZ2luVmVjdG9yEhMKC3JlY29yZHNfbWF4GAcgASgNIj8KDE9yaWdpblZlY3RvchIOCgZvcmlnaW4YASABKAkSDQoFZXBvY2gYAiABKAQSEAoIc2VxdWVuY2UYAyABKAQiLgoNU25hcHNob3RCZWdpbhIPCgdyZWNvcmRzGAEgASgEEgwKBGZ1bGwYAiABKAgiogEKBlVwZGF0ZRIOCgZudW1iZXIYASABKAQSMAoGcmVjb3JkGAIgASgLMiAuY2F1c2V3YXkucmVjb3JkLnYxLlNpZ25lZFJlY29yZBIwCgZvcmlnaW4YAyABKAsyIC5jYXVzZXdheS5yZWNvcmQudjEuU2lnbmVkT3JpZ2luEiQKBHBhdGgYBCABKAsyFi5jYXVzZXdheS5hbXNwLnYxLlBhdGgiGAoEUGF0aBIQCghnYXRld2F5cxgBIAMoCSJNCgtTbmFwc2hvdEVuZBIOCgZkaWdlc3QYASABKAwSLgoGdmVjdG9yGAIgAygLMh4uY2F1c2V3YXkuYW1zcC52MS5PcmlnaW5WZWN0b3IiRQoJU3Vic2NyaWJlEgoKAmlkGAEgASgEEiwKCGludGVyZXN0GAIgASgLMhouY2F1c2V3YXkuYW1zcC52MS5JbnRlcmVzdCJZCghJbnRlcmVzdBILCgNhbGwYASABKAgSEQoJYWdlbnRfaWRzGAIgAygJEg4KBnNraWxscxgDIAMoCRIMCgR0YWdzGAQgAygJEg8KB2RvbWFpbnMYBSADKAkiGQoLVW5zdWJzY3JpYmUSCgoCaWQYASABKAQiUAoFUXVlcnkSCgoCaWQYASABKAQSEAoIYWdlbnRfaWQYAiABKAkSDAoEdGV4dBgDIAEoCRINCgVsaW1pdBgEIAEoDRIMCgRob3BzGAUgASgNIm8KBlJlc3VsdBIKCgJpZBgBIAEoBBIpCgdtYXRjaGVzGAIgAygLMhguY2F1c2V3YXkuYW1zcC52MS5VcGRhdGUSLgoFZXJyb3IYAyABKAsyHy5jYXVzZXdheS5jb21tb24udjEuRXJyb3JEZXRhaWwiFQoDQWNrEg4KBm51bWJlchgBIAEoBCIfCglLZWVwQWxpdmUSEgoKYXRfdW5peF9tcxgBIAEoBiIJCgdSZWZyZXNoIkgKBk5vdGlmeRIuCgVlcnJvchgBIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbBIOCgZudW1iZXIYAiABKAQiSAoFQ2xvc2USLgoFZXJyb3IYASABKAsyHy5jYXVzZXdheS5jb21tb24udjEuRXJyb3JEZXRhaWwSDwoHbGVhdmluZxgCIAEoCCIPCg1TdGF0dXNSZXF1ZXN0In4KDlN0YXR1c1Jlc3BvbnNlEisKBXBlZXJzGAEgAygLMhwuY2F1c2V3YXkuYW1zcC52MS5QZWVyU3RhdHVzEi4KBnZlY3RvchgCIAMoCzIeLmNhdXNld2F5LmFtc3AudjEuT3JpZ2luVmVjdG9yEg8KB3JlY29yZHMYAyABKAQiqgEKClBlZXJTdGF0dXMSEwoLZ2F0ZXdheV91cmkYASABKAkSKAoEcm9sZRgCIAEoDjIaLmNhdXNld2F5LmFtc3AudjEuUGVlclJvbGUSDQoFc3RhdGUYAyABKAkSEAoIcmVjZWl2ZWQYBCABKAQSDAoEc2VudBgFIAEoBBIXCg9sb29wc19kaXNjYXJkZWQYBiABKAQSFQoNc2luY2VfdW5peF9tcxgHIAEoBipnCghQZWVyUm9sZRIZChVQRUVSX1JPTEVfVU5TUEVDSUZJRUQQABIUChBQRUVSX1JPTEVfTEVWRUwxEAESFAoQUEVFUl9ST0xFX0xFVkVMMhACEhQKEFBFRVJfUk9MRV9SRUFERVIQAzKfAQoLU3luY1NlcnZpY2USQwoHU2Vzc2lvbhIZLmNhdXNld2F5LmFtc3AudjEuTWVzc2FnZRoZLmNhdXNld2F5LmFtc3AudjEuTWVzc2FnZSgBMAESSwoGU3RhdHVzEh8uY2F1c2V3YXkuYW1zcC52MS5TdGF0dXNSZXF1ZXN0GiAuY2F1c2V3YXkuYW1zcC52MS5TdGF0dXNSZXNwb25zZWIGcHJvdG8z", [file_causeway_common_v1_common, file_causeway_record_v1_record]);
+  fileDesc("ChtjYXVzZXdheS9hbXNwL3YxL2Ftc3AucHJvdG8SEGNhdXNld2F5LmFtc3AudjEipAUKB01lc3NhZ2USKAoFaGVsbG8YASABKAsyFy5jYXVzZXdheS5hbXNwLnYxLkhlbGxvSAASOQoOc25hcHNob3RfYmVnaW4YAiABKAsyHy5jYXVzZXdheS5hbXNwLnYxLlNuYXBzaG90QmVnaW5IABIqCgZ1cGRhdGUYAyABKAsyGC5jYXVzZXdheS5hbXNwLnYxLlVwZGF0ZUgAEjUKDHNuYXBzaG90X2VuZBgEIAEoCzIdLmNhdXNld2F5LmFtc3AudjEuU25hcHNob3RFbmRIABIwCglzdWJzY3JpYmUYBSABKAsyGy5jYXVzZXdheS5hbXNwLnYxLlN1YnNjcmliZUgAEjQKC3Vuc3Vic2NyaWJlGAYgASgLMh0uY2F1c2V3YXkuYW1zcC52MS5VbnN1YnNjcmliZUgAEigKBXF1ZXJ5GAcgASgLMhcuY2F1c2V3YXkuYW1zcC52MS5RdWVyeUgAEioKBnJlc3VsdBgIIAEoCzIYLmNhdXNld2F5LmFtc3AudjEuUmVzdWx0SAASJAoDYWNrGAkgASgLMhUuY2F1c2V3YXkuYW1zcC52MS5BY2tIABIxCgprZWVwX2FsaXZlGAogASgLMhsuY2F1c2V3YXkuYW1zcC52MS5LZWVwQWxpdmVIABIsCgdyZWZyZXNoGAsgASgLMhkuY2F1c2V3YXkuYW1zcC52MS5SZWZyZXNoSAASKgoGbm90aWZ5GAwgASgLMhguY2F1c2V3YXkuYW1zcC52MS5Ob3RpZnlIABIoCgVjbG9zZRgNIAEoCzIXLmNhdXNld2F5LmFtc3AudjEuQ2xvc2VIABIuCgh3aXRoZHJhdxgOIAEoCzIaLmNhdXNld2F5LmFtc3AudjEuV2l0aGRyYXdIAEIGCgRib2R5IvABCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhMKC2dhdGV3YXlfdXJpGAIgASgJEigKBHJvbGUYAyABKA4yGi5jYXVzZXdheS5hbXNwLnYxLlBlZXJSb2xlEhAKCGZlYXR1cmVzGAQgAygJEhUKDWtlZXBfYWxpdmVfbXMYBSABKA0SLAoEaGF2ZRgGIAMoCzIeLmNhdXNld2F5LmFtc3AudjEuT3JpZ2luVmVjdG9yEhMKC3JlY29yZHNfbWF4GAcgASgNEhQKDHJlc3VtZV90b2tlbhgIIAEoDBIVCg1yZXN1bWVfbnVtYmVyGAkgASgEIj8KDE9yaWdpblZlY3RvchIOCgZvcmlnaW4YASABKAkSDQoFZXBvY2gYAiABKAQSEAoIc2VxdWVuY2UYAyABKAQiPQoNU25hcHNob3RCZWdpbhIPCgdyZWNvcmRzGAEgASgEEgwKBGZ1bGwYAiABKAgSDQoFdG9rZW4YAyABKAwiogEKBlVwZGF0ZRIOCgZudW1iZXIYASABKAQSMAoGcmVjb3JkGAIgASgLMiAuY2F1c2V3YXkucmVjb3JkLnYxLlNpZ25lZFJlY29yZBIwCgZvcmlnaW4YAyABKAsyIC5jYXVzZXdheS5yZWNvcmQudjEuU2lnbmVkT3JpZ2luEiQKBHBhdGgYBCABKAsyFi5jYXVzZXdheS5hbXNwLnYxLlBhdGgiPAoIV2l0aGRyYXcSDgoGbnVtYmVyGAEgASgEEhAKCGFnZW50X2lkGAIgASgJEg4KBm9yaWdpbhgDIAEoCSIYCgRQYXRoEhAKCGdhdGV3YXlzGAEgAygJIk0KC1NuYXBzaG90RW5kEg4KBmRpZ2VzdBgBIAEoDBIuCgZ2ZWN0b3IYAiADKAsyHi5jYXVzZXdheS5hbXNwLnYxLk9yaWdpblZlY3RvciJFCglTdWJzY3JpYmUSCgoCaWQYASABKAQSLAoIaW50ZXJlc3QYAiABKAsyGi5jYXVzZXdheS5hbXNwLnYxLkludGVyZXN0IlkKCEludGVyZXN0EgsKA2FsbBgBIAEoCBIRCglhZ2VudF9pZHMYAiADKAkSDgoGc2tpbGxzGAMgAygJEgwKBHRhZ3MYBCADKAkSDwoHZG9tYWlucxgFIAMoCSIZCgtVbnN1YnNjcmliZRIKCgJpZBgBIAEoBCJQCgVRdWVyeRIKCgJpZBgBIAEoBBIQCghhZ2VudF9pZBgCIAEoCRIMCgR0ZXh0GAMgASgJEg0KBWxpbWl0GAQgASgNEgwKBGhvcHMYBSABKA0ibwoGUmVzdWx0EgoKAmlkGAEgASgEEikKB21hdGNoZXMYAiADKAsyGC5jYXVzZXdheS5hbXNwLnYxLlVwZGF0ZRIuCgVlcnJvchgDIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbCIVCgNBY2sSDgoGbnVtYmVyGAEgASgEIh8KCUtlZXBBbGl2ZRISCgphdF91bml4X21zGAEgASgGIgkKB1JlZnJlc2giSAoGTm90aWZ5Ei4KBWVycm9yGAEgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsEg4KBm51bWJlchgCIAEoBCJICgVDbG9zZRIuCgVlcnJvchgBIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbBIPCgdsZWF2aW5nGAIgASgIIg8KDVN0YXR1c1JlcXVlc3QifgoOU3RhdHVzUmVzcG9uc2USKwoFcGVlcnMYASADKAsyHC5jYXVzZXdheS5hbXNwLnYxLlBlZXJTdGF0dXMSLgoGdmVjdG9yGAIgAygLMh4uY2F1c2V3YXkuYW1zcC52MS5PcmlnaW5WZWN0b3ISDwoHcmVjb3JkcxgDIAEoBCKqAQoKUGVlclN0YXR1cxITCgtnYXRld2F5X3VyaRgBIAEoCRIoCgRyb2xlGAIgASgOMhouY2F1c2V3YXkuYW1zcC52MS5QZWVyUm9sZRINCgVzdGF0ZRgDIAEoCRIQCghyZWNlaXZlZBgEIAEoBBIMCgRzZW50GAUgASgEEhcKD2xvb3BzX2Rpc2NhcmRlZBgGIAEoBBIVCg1zaW5jZV91bml4X21zGAcgASgGKmcKCFBlZXJSb2xlEhkKFVBFRVJfUk9MRV9VTlNQRUNJRklFRBAAEhQKEFBFRVJfUk9MRV9MRVZFTDEQARIUChBQRUVSX1JPTEVfTEVWRUwyEAISFAoQUEVFUl9ST0xFX1JFQURFUhADMp8BCgtTeW5jU2VydmljZRJDCgdTZXNzaW9uEhkuY2F1c2V3YXkuYW1zcC52MS5NZXNzYWdlGhkuY2F1c2V3YXkuYW1zcC52MS5NZXNzYWdlKAEwARJLCgZTdGF0dXMSHy5jYXVzZXdheS5hbXNwLnYxLlN0YXR1c1JlcXVlc3QaIC5jYXVzZXdheS5hbXNwLnYxLlN0YXR1c1Jlc3BvbnNlYgZwcm90bzM", [file_causeway_common_v1_common, file_causeway_record_v1_record]);
 
 /**
  * Describes the message causeway.amsp.v1.Message.
@@ -48,109 +48,116 @@ export const UpdateSchema = /*@__PURE__*/
   messageDesc(file_causeway_amsp_v1_amsp, 4);
 
 /**
+ * Describes the message causeway.amsp.v1.Withdraw.
+ * Use `create(WithdrawSchema)` to create a new message.
+ */
+export const WithdrawSchema = /*@__PURE__*/
+  messageDesc(file_causeway_amsp_v1_amsp, 5);
+
+/**
  * Describes the message causeway.amsp.v1.Path.
  * Use `create(PathSchema)` to create a new message.
  */
 export const PathSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 5);
+  messageDesc(file_causeway_amsp_v1_amsp, 6);
 
 /**
  * Describes the message causeway.amsp.v1.SnapshotEnd.
  * Use `create(SnapshotEndSchema)` to create a new message.
  */
 export const SnapshotEndSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 6);
+  messageDesc(file_causeway_amsp_v1_amsp, 7);
 
 /**
  * Describes the message causeway.amsp.v1.Subscribe.
  * Use `create(SubscribeSchema)` to create a new message.
  */
 export const SubscribeSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 7);
+  messageDesc(file_causeway_amsp_v1_amsp, 8);
 
 /**
  * Describes the message causeway.amsp.v1.Interest.
  * Use `create(InterestSchema)` to create a new message.
  */
 export const InterestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 8);
+  messageDesc(file_causeway_amsp_v1_amsp, 9);
 
 /**
  * Describes the message causeway.amsp.v1.Unsubscribe.
  * Use `create(UnsubscribeSchema)` to create a new message.
  */
 export const UnsubscribeSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 9);
+  messageDesc(file_causeway_amsp_v1_amsp, 10);
 
 /**
  * Describes the message causeway.amsp.v1.Query.
  * Use `create(QuerySchema)` to create a new message.
  */
 export const QuerySchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 10);
+  messageDesc(file_causeway_amsp_v1_amsp, 11);
 
 /**
  * Describes the message causeway.amsp.v1.Result.
  * Use `create(ResultSchema)` to create a new message.
  */
 export const ResultSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 11);
+  messageDesc(file_causeway_amsp_v1_amsp, 12);
 
 /**
  * Describes the message causeway.amsp.v1.Ack.
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 12);
+  messageDesc(file_causeway_amsp_v1_amsp, 13);
 
 /**
  * Describes the message causeway.amsp.v1.KeepAlive.
  * Use `create(KeepAliveSchema)` to create a new message.
  */
 export const KeepAliveSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 13);
+  messageDesc(file_causeway_amsp_v1_amsp, 14);
 
 /**
  * Describes the message causeway.amsp.v1.Refresh.
  * Use `create(RefreshSchema)` to create a new message.
  */
 export const RefreshSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 14);
+  messageDesc(file_causeway_amsp_v1_amsp, 15);
 
 /**
  * Describes the message causeway.amsp.v1.Notify.
  * Use `create(NotifySchema)` to create a new message.
  */
 export const NotifySchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 15);
+  messageDesc(file_causeway_amsp_v1_amsp, 16);
 
 /**
  * Describes the message causeway.amsp.v1.Close.
  * Use `create(CloseSchema)` to create a new message.
  */
 export const CloseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 16);
+  messageDesc(file_causeway_amsp_v1_amsp, 17);
 
 /**
  * Describes the message causeway.amsp.v1.StatusRequest.
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 17);
+  messageDesc(file_causeway_amsp_v1_amsp, 18);
 
 /**
  * Describes the message causeway.amsp.v1.StatusResponse.
  * Use `create(StatusResponseSchema)` to create a new message.
  */
 export const StatusResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 18);
+  messageDesc(file_causeway_amsp_v1_amsp, 19);
 
 /**
  * Describes the message causeway.amsp.v1.PeerStatus.
  * Use `create(PeerStatusSchema)` to create a new message.
  */
 export const PeerStatusSchema = /*@__PURE__*/
-  messageDesc(file_causeway_amsp_v1_amsp, 19);
+  messageDesc(file_causeway_amsp_v1_amsp, 20);
 
 /**
  * Describes the enum causeway.amsp.v1.PeerRole.
