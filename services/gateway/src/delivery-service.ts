@@ -14,7 +14,7 @@ import {
 } from "@causeway/core-base";
 import { agp, toErrorDetail } from "@causeway/core-wire";
 import type { GatewayLimits } from "./ports.ts";
-import { TokenBucket } from "./token-bucket.ts";
+import { CallerRates } from "./token-bucket.ts";
 
 /** Bytes of one key package or commit. */
 const handshakeBytesMax = 1_048_576;
@@ -23,9 +23,8 @@ const groupIdBytesMax = 64;
 /** Commits and their bytes in one answer. */
 const commitsPerAnswerMax = 100;
 const answerBytesMax = 2_097_152;
-/** Key packages that one agent may fetch each minute. */
+/** Key packages that one agent may fetch each minute: a fetch uses one up (RFC 9750 section 5.1). */
 const fetchesPerMinute = 600;
-const fetchersMax = 10_000;
 
 /** A request that was routed here. */
 type Request = NonNullable<agp.Control["body"]>;
@@ -36,7 +35,7 @@ export class DeliveryService {
   readonly #store: GatewayStore;
   readonly #scheduler: Scheduler;
   readonly #limits: GatewayLimits;
-  readonly #fetchers = new Map<string, TokenBucket>();
+  readonly #rates = new CallerRates("keyPackageFetchesPerMinute", fetchesPerMinute);
 
   constructor(store: GatewayStore, scheduler: Scheduler, limits: GatewayLimits) {
     this.#store = store;
@@ -87,7 +86,7 @@ export class DeliveryService {
 
   #fetchKeyPackage(owner: AgentId, source: string): agp.KeyPackageResult {
     try {
-      this.#limitFetches(source);
+      this.#rates.check(source, this.#scheduler.now().instant);
       const taken = this.#store.takeKeyPackage(owner);
       if (taken === undefined) {
         throw refuse(
@@ -98,23 +97,6 @@ export class DeliveryService {
       return create(agp.KeyPackageResultSchema, { keyPackage: taken.keyPackage, lastResort: taken.lastResort });
     } catch (error) {
       return create(agp.KeyPackageResultSchema, { error: toErrorDetail(CausewayError.from(error)) });
-    }
-  }
-
-  /** Each fetch uses a package up, so that an unbounded fetcher could take them all (RFC 9750 section 5.1). */
-  #limitFetches(source: string): void {
-    const now = this.#scheduler.now().instant;
-    let bucket = this.#fetchers.get(source);
-    if (bucket === undefined) {
-      if (this.#fetchers.size >= fetchersMax) this.#fetchers.clear();
-      bucket = new TokenBucket(fetchesPerMinute / 60, fetchesPerMinute, now);
-      this.#fetchers.set(source, bucket);
-    }
-    if (!bucket.take(1, now)) {
-      throw refuse("CAUSEWAY_LIMIT_RATE", `${source} fetches more than ${fetchesPerMinute} key packages a minute`, {
-        retryAfterMs: bucket.waitMs(1),
-        details: { limit: "keyPackageFetchesPerMinute" },
-      });
     }
   }
 

@@ -1,4 +1,4 @@
-import type { Instant } from "@causeway/core-base";
+import { type Instant, refuse } from "@causeway/core-base";
 
 /** Allows `perSecond` units each second, and `burst` at once after a pause. */
 export class TokenBucket {
@@ -31,5 +31,35 @@ export class TokenBucket {
     if (now <= this.#at) return;
     this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#at) * this.#perMs);
     this.#at = now;
+  }
+}
+
+/** A rate for each caller. Beyond `keysMax` callers the table starts anew, which errs towards allowing. */
+export class CallerRates {
+  readonly #limit: string;
+  readonly #perMinute: number;
+  readonly #keysMax: number;
+  readonly #buckets = new Map<string, TokenBucket>();
+
+  /** `limit` is the name that a refusal gives. */
+  constructor(limit: string, perMinute: number, keysMax = 10_000) {
+    this.#limit = limit;
+    this.#perMinute = perMinute;
+    this.#keysMax = keysMax;
+  }
+
+  /** Counts one request of `caller`. Throws CAUSEWAY_LIMIT_RATE with the time to wait. */
+  check(caller: string, now: Instant): void {
+    let bucket = this.#buckets.get(caller);
+    if (bucket === undefined) {
+      if (this.#buckets.size >= this.#keysMax) this.#buckets.clear();
+      bucket = new TokenBucket(this.#perMinute / 60, this.#perMinute, now);
+      this.#buckets.set(caller, bucket);
+    }
+    if (bucket.take(1, now)) return;
+    throw refuse("CAUSEWAY_LIMIT_RATE", `${caller} is over ${this.#limit}: at most ${this.#perMinute} a minute`, {
+      retryAfterMs: bucket.waitMs(1),
+      details: { limit: this.#limit },
+    });
   }
 }

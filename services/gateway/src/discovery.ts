@@ -1,0 +1,61 @@
+/** GW-DISCOVER and GW-OFFER (AAP-37, AAP-38): a signed hint where to attach. Attaching proves everything anew (AAP-53). */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { agentOf, defaults, parseSpiffeId, refuse } from "@causeway/core-base";
+import { labelled, signBytes, type VerifiedPeer } from "@causeway/core-identity";
+import { aap } from "@causeway/core-wire";
+import type { GatewayConfig, GatewayDeps } from "./ports.ts";
+import { CallerRates } from "./token-bucket.ts";
+
+const nonceBytes = 16;
+
+/** Answers discovery requests of authenticated callers. */
+export class Discovery {
+  readonly #config: GatewayConfig;
+  readonly #deps: GatewayDeps;
+  readonly #features: readonly string[];
+  readonly #load: () => number | "draining";
+  readonly #rates = new CallerRates("discoveryQueriesPerMinute", defaults.discoveryQueriesPerMinute);
+
+  /** `load` answers 0 (idle) to 100 (full). */
+  constructor(config: GatewayConfig, deps: GatewayDeps, features: readonly string[], load: () => number | "draining") {
+    this.#config = config;
+    this.#deps = deps;
+    this.#features = features;
+    this.#load = load;
+  }
+
+  discover(caller: VerifiedPeer, request: aap.DiscoverRequest): aap.DiscoverResponse {
+    this.#rates.check(caller.spiffeId, this.#deps.scheduler.now().instant);
+    const agentId = agentOf(parseSpiffeId(request.agentId));
+    if (agentId !== caller.spiffeId) {
+      throw refuse(
+        "CAUSEWAY_IDENTITY_MISMATCH",
+        `expected the caller's own Agent ID ${caller.spiffeId}, got ${agentId}`,
+      );
+    }
+    if (request.nonce.length !== nonceBytes) {
+      throw refuse("CAUSEWAY_FRAME_MALFORMED", `expected a nonce of ${nonceBytes} bytes, got ${request.nonce.length}`);
+    }
+    const missing = request.requiredFeatures.filter((feature) => !this.#features.includes(feature));
+    if (missing.length > 0) {
+      throw refuse("CAUSEWAY_ATTACHMENT_FEATURE_MISSING", `this gateway lacks ${missing.join(", ")}`);
+    }
+    const load = this.#load();
+    if (load === "draining")
+      throw refuse("CAUSEWAY_GATEWAY_DRAINING", "this gateway is going out of service; attach elsewhere");
+    const offer = toBinary(
+      aap.GatewayOfferSchema,
+      create(aap.GatewayOfferSchema, {
+        gatewayId: this.#deps.identity.spiffeId,
+        gatewayUri: this.#config.gatewayUri,
+        endpoint: this.#config.endpoint,
+        features: [...this.#features],
+        nonce: request.nonce,
+        expiresUnixMs: BigInt(this.#deps.scheduler.now().unix + defaults.offerValidityMs),
+        load,
+      }),
+    );
+    const signature = signBytes(this.#deps.identity.tlsSigner(), labelled("offer", offer));
+    return create(aap.DiscoverResponseSchema, { offer, signature });
+  }
+}
