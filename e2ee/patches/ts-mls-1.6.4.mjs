@@ -32,7 +32,7 @@ export const files = [
   {
     path: "dist/src/clientState.js",
     before: "63645bc3be6ec7f6d4f6d88af5c0b63e34f5e1fea693c62bd958d228b51b6f61",
-    after: "4fed430aee9e5fd978741144410befa28a3f3ab2233fc2a6969a09505c121dff",
+    after: "e374907cd06216af8c1218b9c93d3498339420c8666aae49ed1dffffdb90cfd2",
     edits: [
       senderDecoderImport,
       {
@@ -56,6 +56,33 @@ export const files = [
         replace:
           `Object.values(grouped.update).length > 0 || Object.values(grouped.remove).length > 0 || ` +
           `grouped.group_context_extensions.length > 0;`,
+      },
+      {
+        find: `if (tree[nodeIndex]?.nodeType !== "leaf" && !dp.includes(toNodeIndex(i)))`,
+        replace: `if (tree[nodeIndex]?.nodeType !== "leaf" || !dp.includes(toNodeIndex(i)))`,
+      },
+      {
+        find: `                for (const parentIdx of dp) {\n                    const dpNode = tree[parentIdx];\n`,
+        replace:
+          `                for (const parentIdx of dp) {\n` +
+          `                    if (parentIdx === i)\n` +
+          `                        break;\n` +
+          `                    const dpNode = tree[parentIdx];\n`,
+      },
+      {
+        find: `if (!arraysEqual(dpNode.parent.unmergedLeaves, n.parent.unmergedLeaves))`,
+        replace: `if (!dpNode.parent.unmergedLeaves.includes(unmergedLeaf))`,
+      },
+    ],
+  },
+  {
+    path: "dist/src/ratchetTree.js",
+    before: "669956ceac1962bdd2bf74c296f9f93b37ba3397949f45c95b9c3036550cdf5c",
+    after: "4a95ee9a1b2f3c9e5c7606857f3a84e899c06ed11402ddfd981f5d15367a13bd",
+    edits: [
+      {
+        find: `unmergedLeaves: [...parentNode.parent.unmergedLeaves, insertedLeafIndex] },`,
+        replace: `unmergedLeaves: [...parentNode.parent.unmergedLeaves, insertedLeafIndex].sort((a, b) => a - b) },`,
       },
     ],
   },

@@ -129,6 +129,8 @@ export const errorTable = {
   CAUSEWAY_SYNC_LIMIT_RECORDS: entry("refused", "RESOURCE_EXHAUSTED", false, "The peer sent more records than allowed."),
 
   CAUSEWAY_E2EE_NO_KEY_PACKAGE: entry("refused", "NOT_FOUND", true, "The target has no key package left."),
+  CAUSEWAY_E2EE_KEY_PACKAGE_REFUSED: entry("refused", "FAILED_PRECONDITION", true, "A key package is expired, was used before, or does not verify. The agent has to publish fresh ones."),
+  CAUSEWAY_E2EE_GROUP_UNKNOWN: entry("misuse", "NOT_FOUND", false, "This agent is not a member of a group with that id."),
   CAUSEWAY_E2EE_CONTEXT_UNKNOWN: entry("refused", "FAILED_PRECONDITION", true, "The receiver has no group for this security context. Establish a new one."),
   CAUSEWAY_E2EE_STALE_EPOCH: entry("refused", "ABORTED", true, "Another commit won this epoch."),
   CAUSEWAY_E2EE_DECRYPT_FAILED: entry("peer-fault", "INVALID_ARGUMENT", false, "The message does not decrypt or was seen before."),
