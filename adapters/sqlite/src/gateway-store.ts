@@ -152,8 +152,17 @@ class SqliteGatewayStore implements GatewayStore {
     return toOwnVersion(this.#sql.ownVersion.get());
   }
 
-  nextSequence(): OwnVersion {
-    return toOwnVersion(this.#sql.nextSequence.get());
+  putOwnVersion(version: OwnVersion): void {
+    this.atomically(() => {
+      const held = this.ownVersion();
+      if (version.epoch < held.epoch || (version.epoch === held.epoch && version.sequence < held.sequence)) {
+        throw refuse(
+          "CAUSEWAY_MISUSE",
+          `expected a version from ${held.epoch}.${held.sequence} on, got ${version.epoch}.${version.sequence}`,
+        );
+      }
+      this.#sql.putOwn.run(int64(version.epoch), int64(version.sequence));
+    });
   }
 
   addKeyPackages(
@@ -249,7 +258,7 @@ function prepareAll(database: Database) {
   return {
     createOwn: sql("INSERT INTO own VALUES (1, ?, 0) ON CONFLICT DO NOTHING"),
     ownVersion: sql("SELECT epoch, sequence FROM own"),
-    nextSequence: sql("UPDATE own SET sequence = sequence + 1 RETURNING epoch, sequence"),
+    putOwn: sql("UPDATE own SET epoch = ?, sequence = ?"),
     putStatement: sql("INSERT OR REPLACE INTO statement VALUES (?, ?, ?, ?, ?, ?, ?)"),
     putBody: sql(
       `INSERT INTO body VALUES (?, ?, ?)

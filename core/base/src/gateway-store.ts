@@ -80,10 +80,10 @@ export interface GatewayStore {
   deleteVector(origin: GatewayUri): void;
   vectors(): readonly StoredVector[];
 
-  /** The epoch of this store. Fixed at its creation; a store that was lost gets a greater one. */
+  /** The last version given out. A new store begins with an epoch greater than that of any lost one and sequence 0. */
   ownVersion(): OwnVersion;
-  /** Gives out the next sequence. Durable together with what the same transaction stores. */
-  nextSequence(): OwnVersion;
+  /** Notes a version as given out. An older one than the one held is refused with `CAUSEWAY_MISUSE`. */
+  putOwnVersion(version: OwnVersion): void;
 
   /**
    * Adds unused packages of an agent, the oldest dropped beyond `unusedMax`, and replaces its last-resort package when

@@ -1,4 +1,5 @@
 /** `GatewayStore` in memory: passes the contract, keeps nothing. For tests and the simulator. */
+import { refuse } from "@causeway/core-base";
 import type {
   AgentId,
   CommitOutcome,
@@ -107,9 +108,12 @@ export class MemoryGatewayStore implements GatewayStore {
     return this.#state.own;
   }
 
-  nextSequence(): OwnVersion {
-    this.#state.own = { epoch: this.#state.own.epoch, sequence: this.#state.own.sequence + 1n };
-    return this.#state.own;
+  putOwnVersion(version: OwnVersion): void {
+    const { epoch, sequence } = this.#state.own;
+    if (version.epoch < epoch || (version.epoch === epoch && version.sequence < sequence)) {
+      throw refuse("CAUSEWAY_MISUSE", `expected a version from ${epoch}.${sequence} on`);
+    }
+    this.#state.own = version;
   }
 
   addKeyPackages(
