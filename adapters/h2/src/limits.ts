@@ -1,4 +1,4 @@
-import { defaults } from "@causeway/core-base";
+import { wireLimits } from "@causeway/core-wire";
 
 /** Bounds of one port or of one dialled connection. */
 export interface H2Limits {
@@ -58,8 +58,8 @@ export const h2Limits: H2Limits = {
   streamsPerSessionMax: 128,
   headerListBytesMax: 16_384,
   headerFieldsMax: 64,
-  frameBytesMax: defaults.messageBytesMax + 4_096,
-  messageBytesMax: defaults.messageBytesMax + 65_536,
+  frameBytesMax: wireLimits.frameBytesMax,
+  messageBytesMax: wireLimits.frameBytesMax,
   streamWindowBytes: 4_194_304,
   sessionWindowBytes: 16_777_216,
   queueHighWaterBytes: 1_048_576,

@@ -1,24 +1,120 @@
-import type { ConnectionOptions, TLSSocket } from "node:tls";
-import { refuse } from "@causeway/core-base";
-import type { VerifiedPeer } from "@causeway/core-identity";
-import type { H2Limits } from "./limits.ts";
+import { constants, type ClientHttp2Stream, type IncomingHttpHeaders } from "node:http2";
+import { type CausewayError, refuse } from "@causeway/core-base";
+import { findTrailerError } from "@connectrpc/connect/protocol-grpc";
+import { linkPath } from "./accept-link.ts";
+import { type Connection, type DialOptions, dial } from "./dial.ts";
+import { limitsWith } from "./limits.ts";
 import type { Link } from "./link.ts";
-
-/** What every dialled connection needs. */
-export interface DialOptions {
-  /** https://host:port */
-  readonly url: string;
-  /** Client options of node:tls, made by the tls adapter; read for each new connection. */
-  readonly tls: () => ConnectionOptions;
-  /** Judges the server after the handshake; throws what the caller gets. */
-  readonly authenticate: (socket: TLSSocket) => VerifiedPeer;
-  readonly limits?: Partial<H2Limits>;
-}
+import { connectionError } from "./node-errors.ts";
+import { type LinkSide, StreamLink } from "./stream-link.ts";
+import { fromConnectError } from "./wire-errors.ts";
 
 /**
  * Opens a connection of its own with one Link on it; closing the link closes the connection.
  * Rejects with CAUSEWAY_UNREACHABLE, CAUSEWAY_CANCELLED, the code of the refusal, or what `authenticate` throws.
  */
-export async function openLink(_options: DialOptions & { readonly signal?: AbortSignal }): Promise<Link> {
-  throw refuse("CAUSEWAY_UNSUPPORTED", "not yet");
+export async function openLink(options: DialOptions & { readonly signal?: AbortSignal }): Promise<Link> {
+  const connection = await dial(options, options.signal);
+  try {
+    const { stream, side } = await request(connection, options);
+    const link = new StreamLink({
+      stream,
+      side,
+      peer: connection.peer,
+      channelBinding: connection.channelBinding,
+      limits: limitsWith(options.limits),
+      where: new URL(options.url).host,
+    });
+    link.onClose(() => connection.close());
+    return link;
+  } catch (thrown) {
+    connection.destroy();
+    throw thrown;
+  }
 }
+
+/** Asks for the Link; resolves when the server has taken it. */
+function request(connection: Connection, options: DialOptions & { readonly signal?: AbortSignal }): Promise<{ stream: ClientHttp2Stream; side: LinkSide }> {
+  const where = new URL(options.url).host;
+  return new Promise((resolve, reject) => {
+    const stream = connection.session.request(requestHeaders, { endStream: false });
+    let status: IncomingHttpHeaders | undefined;
+    let failure: unknown;
+    const onAbort = () => {
+      failure ??= refuse("CAUSEWAY_CANCELLED", `the link to ${where} was cancelled`);
+      stream.close(constants.NGHTTP2_CANCEL);
+    };
+    const timer = setTimeout(() => {
+      failure ??= refuse("CAUSEWAY_UNREACHABLE", `expected ${where} to open the link within ${limitsWith(options.limits).dialMs} ms, it did not`);
+      stream.close(constants.NGHTTP2_CANCEL);
+    }, limitsWith(options.limits).dialMs);
+    const settle = () => {
+      clearTimeout(timer);
+      options.signal?.removeEventListener("abort", onAbort);
+      stream.off("close", onClose);
+    };
+    const onClose = () => {
+      settle();
+      reject(connectionError(failure ?? connection.failure() ?? refuse("CAUSEWAY_UNREACHABLE", `expected ${where} to open the link, it closed the connection`), where));
+    };
+    if (options.signal?.aborted === true) onAbort();
+    options.signal?.addEventListener("abort", onAbort, { once: true });
+    stream.on("error", (error) => {
+      failure ??= error;
+    });
+    stream.on("close", onClose);
+    stream.on("trailers", (headers) => {
+      status = headers;
+    });
+    stream.once("response", (headers) => {
+      const refusal = refusalIn(headers, where);
+      if (refusal !== undefined) {
+        failure = refusal;
+        stream.close(constants.NGHTTP2_CANCEL);
+        return;
+      }
+      settle();
+      resolve({ stream, side: clientSide(stream, connection, () => status) });
+    });
+  });
+}
+
+/** Why the response headers refuse the link: not gRPC, or nothing but a status. */
+function refusalIn(headers: IncomingHttpHeaders & { readonly ":status"?: number | undefined }, where: string): CausewayError | undefined {
+  const error = headers["grpc-status"] === undefined ? undefined : findTrailerError(toHeaders(headers));
+  if (error !== undefined) return fromConnectError(error);
+  if (headers[":status"] === 200 && String(headers["content-type"]).startsWith("application/grpc")) return undefined;
+  return refuse("CAUSEWAY_UNREACHABLE", `expected ${where} to be a gateway, it answered with HTTP status ${headers[":status"]}; check the address`);
+}
+
+function clientSide(stream: ClientHttp2Stream, connection: Connection, status: () => IncomingHttpHeaders | undefined): LinkSide {
+  return {
+    finish(error) {
+      if (error !== undefined) stream.close(constants.NGHTTP2_CANCEL);
+      else if (!stream.writableEnded) stream.end();
+    },
+    received() {
+      const trailers = status();
+      const error = trailers === undefined ? undefined : findTrailerError(toHeaders(trailers));
+      return error === undefined ? (trailers === undefined ? connection.failure() : undefined) : fromConnectError(error);
+    },
+    endedWell: () => status()?.["grpc-status"] === "0",
+  };
+}
+
+function toHeaders(headers: IncomingHttpHeaders): Headers {
+  const out = new Headers();
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined && !name.startsWith(":")) out.set(name, String(value));
+  }
+  return out;
+}
+
+const requestHeaders = {
+  ":method": "POST",
+  ":path": linkPath,
+  "content-type": "application/grpc+proto",
+  "grpc-accept-encoding": "identity",
+  te: "trailers",
+  "user-agent": "causeway",
+};

@@ -1,10 +1,15 @@
-import type { TLSSocket, TlsOptions } from "node:tls";
-import { type CausewayError, type Counters, type Log, refuse } from "@causeway/core-base";
+import { constants, performServerHandshake, type ServerHttp2Session, type ServerSessionOptions } from "node:http2";
+import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
+import { CausewayError, type Counters, type Log, refuse, silentCounters, silentLog } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { ConnectRouter } from "@connectrpc/connect";
-import type { Caller } from "./caller.ts";
-import type { H2Limits } from "./limits.ts";
+import { type Caller, isApplicant } from "./caller.ts";
+import { type H2Limits, limitsWith } from "./limits.ts";
 import type { Link } from "./link.ts";
+import { listenError } from "./node-errors.ts";
+import { PortSession, type SessionServices } from "./port-session.ts";
+import { createServiceHandler, drainingError } from "./service-handler.ts";
+import { encodeRefusal } from "./wire-errors.ts";
 
 /** Options of `createPort`. */
 export interface PortOptions {
@@ -40,8 +45,8 @@ export interface Port extends AsyncDisposable {
   /** Resolves when it listens. Rejects with CAUSEWAY_PORT_IN_USE. */
   start(): Promise<PortAddress>;
   /**
-   * Refuses new connections and streams, ends streaming handlers, waits for the rest until the deadline, then closes
-   * what is left with CAUSEWAY_GATEWAY_DRAINING.
+   * Refuses new connections and streams, ends streaming handlers, waits for the rest until the deadline (default
+   * 5,000 ms), then closes what is left with CAUSEWAY_GATEWAY_DRAINING.
    */
   stop(options?: { readonly deadlineMs?: number }): Promise<void>;
   /** Ends every connection of the peers that `matches` picks, with `reason` as status; answers how many. */
@@ -53,6 +58,220 @@ export interface Port extends AsyncDisposable {
 }
 
 /** Makes a port; does no IO before `start`. */
-export function createPort(_options: PortOptions): Port {
-  throw refuse("CAUSEWAY_UNSUPPORTED", "not yet");
+export function createPort(options: PortOptions): Port {
+  return new H2Port(options);
 }
+
+class H2Port implements Port {
+  readonly #options: PortOptions;
+  readonly #limits: H2Limits;
+  readonly #log: Log;
+  readonly #services: SessionServices;
+  readonly #shutdown = new AbortController();
+  readonly #sessions = new Set<PortSession>();
+  readonly #sessionsOfPeer = new Map<string, number>();
+  readonly #accepted;
+  readonly #refused;
+  #server: Server | undefined;
+  #watch: NodeJS.Timeout | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: PortOptions) {
+    this.#options = options;
+    this.#limits = limitsWith(options.limits);
+    this.#log = options.log ?? silentLog;
+    const counters = options.counters ?? silentCounters;
+    this.#accepted = counters.counter("causeway_h2_sessions_accepted_total");
+    this.#refused = counters.counter("causeway_h2_sessions_refused_total");
+    this.#services = {
+      limits: this.#limits,
+      serve:
+        options.services &&
+        createServiceHandler({
+          services: options.services,
+          applicantPaths: new Set(options.applicantPaths),
+          shutdown: this.#shutdown.signal,
+          limits: this.#limits,
+          log: this.#log,
+        }),
+      onLink: options.onLink,
+      onDefect: (thrown) => this.#log.error("h2.link_receiver_failed", {}, thrown),
+      onLinkRefused: (error) => this.#log.warn("h2.link_refused", { code: error.code, reason: error.message }),
+    };
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
+  async start(): Promise<PortAddress> {
+    if (this.#server !== undefined) throw refuse("CAUSEWAY_MISUSE", "expected one start of a port, got a second one; make a new port");
+    const { host = "127.0.0.1", port } = this.#options;
+    const server = createServer(withFloor(this.#options.tls(), this.#limits), (socket) => this.#onConnection(socket));
+    server.maxConnections = this.#limits.sessionsMax;
+    server.on("drop", () => this.#log.warn("h2.connection_dropped", { limit: "sessionsMax", value: this.#limits.sessionsMax }));
+    server.on("tlsClientError", (error, socket) => {
+      this.#refused.add();
+      this.#log.warn("h2.handshake_failed", { remote: socket.remoteAddress, reason: error.message });
+    });
+    this.#server = server;
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (error) => reject(listenError(error, host, port)));
+      server.listen({ host, port }, resolve);
+    });
+    server.removeAllListeners("error");
+    server.on("error", (error) => this.#log.error("h2.server_failed", {}, error));
+    this.#watch = setInterval(() => {
+      for (const session of this.#sessions) session.watch();
+    }, this.#limits.pingEveryMs).unref();
+    const bound = server.address();
+    const boundPort = bound !== null && typeof bound === "object" ? bound.port : port;
+    return { host, port: boundPort, url: `https://${host.includes(":") ? `[${host}]` : host}:${boundPort}` };
+  }
+
+  stop(options?: { readonly deadlineMs?: number }): Promise<void> {
+    this.#stopping ??= this.#stop(options?.deadlineMs ?? stopMs);
+    return this.#stopping;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  disconnect(matches: (peer: VerifiedPeer) => boolean, reason?: CausewayError): number {
+    const error = reason ?? refuse("CAUSEWAY_ATTACHMENT_DETACHED", "the connection was ended by an operator or a revocation");
+    let count = 0;
+    for (const session of this.#sessions) {
+      if (isApplicant(session.caller) || !matches(session.caller)) continue;
+      count += 1;
+      this.#log.info("h2.peer_disconnected", { peer: session.caller.spiffeId, code: error.code });
+      session.end(error);
+    }
+    return count;
+  }
+
+  renewTls(): void {
+    this.#server?.setSecureContext(withFloor(this.#options.tls(), this.#limits));
+  }
+
+  async #stop(deadlineMs: number): Promise<void> {
+    clearInterval(this.#watch);
+    const server = this.#server;
+    const closed = server?.listening === true ? new Promise<void>((resolve) => server.close(() => resolve())) : Promise.resolve();
+    this.#shutdown.abort(drainingError());
+    const drained = Promise.all([...this.#sessions].map((session) => session.drain()));
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, deadlineMs);
+    });
+    await Promise.race([drained, deadline]);
+    clearTimeout(timer);
+    const error = CausewayError.from(refuse("CAUSEWAY_GATEWAY_DRAINING", "the service went out of service; connect again or elsewhere"));
+    for (const session of this.#sessions) session.end(error);
+    await drained;
+    for (const session of this.#sessions) session.destroy();
+    await closed;
+  }
+
+  #onConnection(socket: TLSSocket): void {
+    // Errors of the socket end the HTTP/2 session, which is where they are seen.
+    socket.on("error", () => undefined);
+    socket.setNoDelay(true);
+    let caller: Caller;
+    try {
+      caller = this.#judge(socket);
+    } catch (thrown) {
+      this.#refuse(socket, CausewayError.from(thrown), thrown);
+      return;
+    }
+    const session = performServerHandshake(socket, sessionOptions(this.#limits));
+    const held = new PortSession(socket, session, caller, this.#services);
+    this.#sessions.add(held);
+    this.#countPeer(caller, 1);
+    this.#accepted.add();
+    this.#log.debug("h2.session_opened", { peer: nameOf(caller), remote: socket.remoteAddress });
+    session.on("error", (error) => this.#log.warn("h2.session_failed", { peer: nameOf(caller), reason: error.message }));
+    session.on("close", () => {
+      this.#sessions.delete(held);
+      this.#countPeer(caller, -1);
+      this.#log.debug("h2.session_closed", { peer: nameOf(caller) });
+    });
+  }
+
+  /** Who it is, or a refusal. */
+  #judge(socket: TLSSocket): Caller {
+    if (socket.alpnProtocol !== "h2") {
+      throw refuse("CAUSEWAY_UNSUPPORTED", `expected HTTP/2 (ALPN h2), got ${socket.alpnProtocol || "none"}; use a client that speaks HTTP/2`);
+    }
+    if (this.#stopping !== undefined) throw refuse("CAUSEWAY_GATEWAY_DRAINING", "the service is going out of service; connect elsewhere");
+    const caller = this.#options.authenticate(socket);
+    if (isApplicant(caller)) {
+      if ((this.#options.applicantPaths?.length ?? 0) > 0) return caller;
+      throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED", "expected a certificate of the domain's authority, got a self-signed one; enrol first");
+    }
+    const { sessionsPerPeerMax } = this.#limits;
+    if ((this.#sessionsOfPeer.get(caller.spiffeId) ?? 0) >= sessionsPerPeerMax) {
+      throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${sessionsPerPeerMax} connections of ${caller.spiffeId}; close one`, {
+        details: { limit: "sessionsPerPeerMax", value: String(sessionsPerPeerMax) },
+      });
+    }
+    return caller;
+  }
+
+  #countPeer(caller: Caller, change: 1 | -1): void {
+    if (isApplicant(caller)) return;
+    const count = (this.#sessionsOfPeer.get(caller.spiffeId) ?? 0) + change;
+    if (count > 0) this.#sessionsOfPeer.set(caller.spiffeId, count);
+    else this.#sessionsOfPeer.delete(caller.spiffeId);
+  }
+
+  /** Tells an HTTP/2 client why in a GOAWAY, then cuts; anything else is cut at once. */
+  #refuse(socket: TLSSocket, error: CausewayError, thrown: unknown): void {
+    this.#refused.add();
+    const facts = { code: error.code, reason: error.message, remote: socket.remoteAddress };
+    if (error.family === "internal") this.#log.error("h2.session_refused", facts, thrown);
+    else this.#log.warn("h2.session_refused", facts);
+    if (socket.alpnProtocol !== "h2" || socket.destroyed) {
+      socket.destroy();
+      return;
+    }
+    const session: ServerHttp2Session = performServerHandshake(socket, { ...sessionOptions(this.#limits), settings: { maxConcurrentStreams: 0 } });
+    session.on("error", () => undefined);
+    session.on("stream", (stream) => stream.close(constants.NGHTTP2_REFUSED_STREAM));
+    session.goaway(constants.NGHTTP2_INADEQUATE_SECURITY, 0, encodeRefusal(error));
+    // The client closes when it has read the GOAWAY; cutting first would reset the connection before it can.
+    const timer = setTimeout(() => socket.destroy(), refusalGraceMs);
+    timer.unref();
+    session.on("close", () => clearTimeout(timer));
+  }
+}
+
+/** What no option may weaken: TLS 1.3, HTTP/2 and a client certificate (AGP-17, AGP-53). */
+function withFloor(tls: TlsOptions, limits: H2Limits): TlsOptions {
+  return { ...tls, minVersion: "TLSv1.3", ALPNProtocols: ["h2"], requestCert: true, handshakeTimeout: limits.handshakeMs };
+}
+
+function sessionOptions(limits: H2Limits): ServerSessionOptions {
+  return {
+    maxSessionMemory: limits.sessionMemoryMbMax,
+    maxHeaderListPairs: limits.headerFieldsMax,
+    maxOutstandingPings: limits.outstandingPingsMax,
+    maxSettings: limits.settingsEntriesMax,
+    maxSessionInvalidFrames: limits.invalidFramesMax,
+    maxSessionRejectedStreams: limits.rejectedStreamsMax,
+    streamResetBurst: limits.streamResetBurst,
+    streamResetRate: limits.streamResetsPerSecond,
+    settings: {
+      enablePush: false,
+      initialWindowSize: limits.streamWindowBytes,
+      maxConcurrentStreams: limits.streamsPerSessionMax,
+      maxHeaderListSize: limits.headerListBytesMax,
+    },
+  };
+}
+
+const nameOf = (caller: Caller): string => (isApplicant(caller) ? "applicant" : caller.spiffeId);
+
+/** Default deadline of `stop`. */
+const stopMs = 5_000;
+const refusalGraceMs = 1_000;

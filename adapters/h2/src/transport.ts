@@ -1,12 +1,16 @@
+import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import { refuse } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { Interceptor, Transport } from "@connectrpc/connect";
-import type { DialOptions } from "./open-link.ts";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { type Connection, type DialOptions, dial } from "./dial.ts";
+import { limitsWith } from "./limits.ts";
+import { readErrors, toConnectError } from "./wire-errors.ts";
 
 /** Options of `createTransport`. */
 export interface TransportOptions extends DialOptions {
   readonly interceptors?: readonly Interceptor[];
-  /** Default time-out of a unary call. */
+  /** Default time-out of a call. */
   readonly timeoutMs?: number;
 }
 
@@ -19,6 +23,110 @@ export interface ClientTransport extends Transport {
 }
 
 /** Makes the transport; does no IO before the first call. */
-export function createTransport(_options: TransportOptions): ClientTransport {
-  throw refuse("CAUSEWAY_UNSUPPORTED", "not yet");
+export function createTransport(options: TransportOptions): ClientTransport {
+  const sessions = new SessionHolder(options);
+  const limits = limitsWith(options.limits);
+  const transport = createGrpcTransport({
+    baseUrl: options.url,
+    sessionManager: sessions,
+    interceptors: [readErrors, ...(options.interceptors ?? [])],
+    acceptCompression: [],
+    readMaxBytes: limits.messageBytesMax,
+    writeMaxBytes: limits.messageBytesMax,
+    ...(options.timeoutMs !== undefined && { defaultTimeoutMs: options.timeoutMs }),
+  });
+  return {
+    unary: (...call) => transport.unary(...call),
+    stream: (...call) => transport.stream(...call),
+    connect: async (signal) => {
+      const connection = await sessions.connection();
+      signal?.throwIfAborted();
+      return connection.peer;
+    },
+    close: () => sessions.close(),
+  };
 }
+
+/** Holds the one connection of a transport and dials anew when it is gone. The interface is connect-node's. */
+class SessionHolder {
+  readonly authority: string;
+  readonly #options: DialOptions;
+  #state: HolderState = { kind: "idle" };
+
+  constructor(options: DialOptions) {
+    this.#options = options;
+    if (!URL.canParse(options.url)) {
+      throw refuse("CAUSEWAY_CONFIG_INVALID", `expected a URL like https://127.0.0.1:4500, got ${JSON.stringify(options.url.slice(0, 100))}`);
+    }
+    this.authority = new URL(options.url).origin;
+  }
+
+  /** The usable connection, dialled if need be; callers that come meanwhile share one dialling. */
+  connection(): Promise<Connection> {
+    const state = this.#state;
+    if (state.kind === "dialling") return state.connection;
+    if (state.kind === "open" && isUsable(state.connection)) return Promise.resolve(state.connection);
+    const abort = new AbortController();
+    const connection = dial(this.#options, abort.signal).then(
+      (opened) => {
+        this.#state = { kind: "open", connection: opened };
+        // Idle connections do not keep a process alive; open calls do.
+        opened.session.unref();
+        return opened;
+      },
+      (thrown: unknown) => {
+        if (this.#state.kind === "dialling" && this.#state.abort === abort) this.#state = { kind: "idle" };
+        throw thrown;
+      },
+    );
+    this.#state = { kind: "dialling", connection, abort };
+    return connection;
+  }
+
+  /** Opens one stream. */
+  async request(method: string, path: string, headers: OutgoingHttpHeaders, options: object): Promise<ClientHttp2Stream> {
+    let connection: Connection;
+    try {
+      connection = await this.connection();
+      const stream = connection.session.request({ ...headers, ":method": method, ":path": path }, options);
+      this.#hold(connection, stream);
+      return stream;
+    } catch (thrown) {
+      throw toConnectError(thrown);
+    }
+  }
+
+  notifyResponseByteRead(): void {
+    // Keep-alive looks at the bytes that the socket has read.
+  }
+
+  close(): void {
+    const state = this.#state;
+    this.#state = { kind: "idle" };
+    if (state.kind === "open") state.connection.destroy();
+    if (state.kind === "dialling") state.abort.abort();
+  }
+
+  #hold(connection: Connection, stream: ClientHttp2Stream): void {
+    connection.session.ref();
+    this.#streams += 1;
+    stream.once("close", () => {
+      this.#streams -= 1;
+      if (this.#streams === 0 && !connection.session.destroyed) connection.session.unref();
+    });
+    // A connection that was refused, or broke, resets its streams; the reason is more telling than the reset.
+    stream.prependListener("error", (error: Error & { cause?: unknown }) => {
+      error.cause ??= connection.failure();
+    });
+  }
+
+  #streams = 0;
+}
+
+type HolderState =
+  | { readonly kind: "idle" }
+  | { readonly kind: "dialling"; readonly connection: Promise<Connection>; readonly abort: AbortController }
+  | { readonly kind: "open"; readonly connection: Connection };
+
+const isUsable = (connection: Connection): boolean =>
+  !connection.session.closed && !connection.session.destroyed && connection.failure() === undefined;

@@ -1,0 +1,90 @@
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import { type CausewayError, refuse } from "@causeway/core-base";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import type { LinkSide } from "./stream-link.ts";
+import { toConnectError } from "./wire-errors.ts";
+
+/** The path of the one method that is not served by Connect. */
+export const linkPath = "/causeway.agp.v1.AgentGatewayService/Link";
+
+/** A Link that was asked for and may be served. */
+export interface AcceptedLink {
+  readonly side: LinkSide;
+  /** The client's deadline, if it set one. */
+  readonly timeoutMs: number | undefined;
+}
+
+/** Answers the request for a Link on `stream`; undefined when it was refused. */
+export function acceptLink(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): AcceptedLink | undefined {
+  const contentType = headers["content-type"];
+  if (headers[":method"] !== "POST" || contentType === undefined || !grpcContentType.test(contentType)) {
+    // What is not gRPC gets a status of HTTP, as gRPC's own servers answer it.
+    const status = headers[":method"] === "POST" ? 415 : 405;
+    stream.respond({ ":status": status, ...(status === 405 && { allow: "POST" }) }, { endStream: true });
+    stream.close(constants.NGHTTP2_NO_ERROR);
+    return undefined;
+  }
+  const encoding = headers["grpc-encoding"];
+  if (encoding !== undefined && encoding !== "identity") {
+    refuseStream(stream, refuse("CAUSEWAY_UNSUPPORTED", `expected grpc-encoding identity on a link, got ${JSON.stringify(encoding)}; send without compression`));
+    return undefined;
+  }
+  const timeout = headers["grpc-timeout"];
+  const timeoutMs = timeout === undefined ? undefined : parseTimeout(String(timeout));
+  if (timeout !== undefined && timeoutMs === undefined) {
+    refuseStream(stream, refuse("CAUSEWAY_FRAME_MALFORMED", `expected grpc-timeout like 10S, got ${JSON.stringify(timeout)}`));
+    return undefined;
+  }
+  let status: OutgoingHttpHeaders = { "grpc-status": "0" };
+  let hasEnded = false;
+  stream.on("end", () => {
+    hasEnded = true;
+  });
+  stream.on("wantTrailers", () => {
+    stream.sendTrailers(status);
+    // gRPC: a client that still sends is told to stop. Not before the trailers are out, since a reset overtakes them.
+    setImmediate(() => {
+      if (!stream.destroyed && !hasEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+  });
+  stream.respond(responseHeaders, { waitForTrailers: true });
+  const side: LinkSide = {
+    finish(error) {
+      if (error !== undefined) status = statusHeaders(error);
+      if (!stream.writableEnded) stream.end();
+    },
+    received: () => undefined,
+    endedWell: () => hasEnded,
+  };
+  return { side, timeoutMs };
+}
+
+/** Answers a gRPC request with nothing but a status ("trailers-only"). */
+export function refuseStream(stream: ServerHttp2Stream, error: CausewayError): void {
+  if (stream.destroyed || stream.headersSent) return;
+  stream.respond({ ...responseHeaders, ...statusHeaders(error) }, { endStream: true });
+  stream.close(constants.NGHTTP2_NO_ERROR);
+}
+
+/** Milliseconds of a grpc-timeout header; undefined when it is none. */
+export function parseTimeout(text: string): number | undefined {
+  const match = /^(\d{1,8})([HMSmun])$/.exec(text);
+  if (match === null) return undefined;
+  const [, amount, unit] = match;
+  return Number(amount) * (timeoutUnitsMs[unit ?? ""] ?? 0);
+}
+
+/** grpc-status, grpc-message and grpc-status-details-bin of an error. */
+function statusHeaders(error: CausewayError): OutgoingHttpHeaders {
+  return Object.fromEntries(setTrailerStatus(new Headers(), toConnectError(error)));
+}
+
+const grpcContentType = /^application\/grpc(\+proto)?(;|$)/i;
+
+const responseHeaders: OutgoingHttpHeaders = {
+  ":status": 200,
+  "content-type": "application/grpc+proto",
+  "grpc-accept-encoding": "identity",
+};
+
+const timeoutUnitsMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 0.001, n: 0.000_001 };

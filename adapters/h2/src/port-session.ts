@@ -1,0 +1,138 @@
+import { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import type { TLSSocket } from "node:tls";
+import { type CausewayError, refuse } from "@causeway/core-base";
+import { acceptLink, linkPath, refuseStream } from "./accept-link.ts";
+import { type Caller, isApplicant } from "./caller.ts";
+import { channelBindingOf } from "./channel-binding.ts";
+import type { H2Limits } from "./limits.ts";
+import type { Link } from "./link.ts";
+import type { ServiceHandler } from "./service-handler.ts";
+import { StreamLink } from "./stream-link.ts";
+import { encodeRefusal } from "./wire-errors.ts";
+
+/** What a session hands its streams to. */
+export interface SessionServices {
+  readonly limits: H2Limits;
+  readonly serve: ServiceHandler | undefined;
+  readonly onLink: ((link: Link) => void) | undefined;
+  readonly onDefect: (thrown: unknown) => void;
+  readonly onLinkRefused: (error: CausewayError) => void;
+}
+
+/** One authenticated TLS connection of a port. */
+export class PortSession {
+  readonly caller: Caller;
+  readonly #socket: TLSSocket;
+  readonly #session: ServerHttp2Session;
+  readonly #services: SessionServices;
+  readonly #links = new Set<StreamLink>();
+  #streams = 0;
+  #idleSince = performance.now();
+  #bytesSeen = -1;
+  #isPingOpen = false;
+
+  constructor(socket: TLSSocket, session: ServerHttp2Session, caller: Caller, services: SessionServices) {
+    this.caller = caller;
+    this.#socket = socket;
+    this.#session = session;
+    this.#services = services;
+    session.setLocalWindowSize(services.limits.sessionWindowBytes);
+    session.on("stream", (stream, headers, _flags, rawHeaders) => this.#onStream(stream, headers, rawHeaders));
+  }
+
+  /** No new streams; resolves when the open ones have ended. */
+  drain(): Promise<void> {
+    if (this.#session.destroyed) return Promise.resolve();
+    return new Promise((resolve) => this.#session.close(resolve));
+  }
+
+  /** Ends links with `reason` as status, tells the client why, and closes the connection. */
+  end(reason: CausewayError): void {
+    if (this.#session.destroyed) return;
+    for (const link of this.#links) link.close(reason);
+    const timer = setTimeout(() => this.destroy(), endGraceMs);
+    timer.unref();
+    setImmediate(() => {
+      if (!this.#session.destroyed) this.#session.goaway(constants.NGHTTP2_NO_ERROR, undefined, encodeRefusal(reason));
+    });
+  }
+
+  destroy(): void {
+    this.#session.destroy();
+    this.#socket.destroy();
+  }
+
+  /** Called every `pingEveryMs`: pings when nothing was received since the last call, and gives up on the second silence. */
+  watch(): void {
+    if (this.#session.destroyed) return;
+    const seen = this.#socket.bytesRead;
+    const isSilent = seen === this.#bytesSeen;
+    this.#bytesSeen = seen;
+    if (this.#streams === 0 && performance.now() - this.#idleSince > this.#services.limits.idleMs) {
+      this.#session.close();
+    } else if (isSilent && this.#isPingOpen) {
+      this.destroy();
+    } else if (isSilent) {
+      this.#isPingOpen = true;
+      this.#session.ping((error) => {
+        if (error === null) this.#isPingOpen = false;
+      });
+    }
+  }
+
+  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void {
+    this.#streams += 1;
+    stream.on("close", () => {
+      this.#streams -= 1;
+      this.#idleSince = performance.now();
+    });
+    // A stream that breaks is closed; its owner sees that. Without a listener the process would end.
+    stream.on("error", () => undefined);
+    if (headers[":path"] === linkPath) this.#openLink(stream, headers);
+    else if (this.#services.serve !== undefined) this.#services.serve(stream, headers, rawHeaders, this.caller);
+    else refuseStream(stream, refuse("CAUSEWAY_UNSUPPORTED", "expected a method of this service, got an unknown one"));
+  }
+
+  #openLink(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    const { onLink, limits, onDefect, onLinkRefused } = this.#services;
+    const refusal = this.#linkRefusal();
+    if (refusal !== undefined || onLink === undefined || isApplicant(this.caller)) {
+      const error = refusal ?? refuse("CAUSEWAY_UNSUPPORTED", "expected a gateway, but this service has no links; attach to a gateway");
+      onLinkRefused(error);
+      refuseStream(stream, error);
+      return;
+    }
+    const accepted = acceptLink(stream, headers);
+    if (accepted === undefined) return;
+    const link = new StreamLink({
+      stream,
+      side: accepted.side,
+      peer: this.caller,
+      channelBinding: channelBindingOf(this.#socket),
+      limits,
+      where: this.caller.spiffeId,
+      onDefect,
+    });
+    this.#links.add(link);
+    link.onClose(() => this.#links.delete(link));
+    this.#limitTime(link, accepted.timeoutMs);
+    onLink(link);
+  }
+
+  #linkRefusal(): CausewayError | undefined {
+    if (!isApplicant(this.caller)) return undefined;
+    return refuse("CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED", "expected a certificate of the domain's authority on a link, got a self-signed one; enrol first");
+  }
+
+  #limitTime(link: StreamLink, timeoutMs: number | undefined): void {
+    if (timeoutMs === undefined || timeoutMs > timerMsMax) return;
+    const timer = setTimeout(() => link.close(refuse("CAUSEWAY_TIMEOUT", "the deadline that the client set for the link has passed")), timeoutMs);
+    timer.unref();
+    link.onClose(() => clearTimeout(timer));
+  }
+}
+
+/** For statuses and GOAWAY to leave before the connection is cut. */
+const endGraceMs = 250;
+/** Longest delay of a Node timer. */
+const timerMsMax = 0x7fffffff;

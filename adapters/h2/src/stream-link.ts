@@ -1,0 +1,194 @@
+import { constants, type Http2Stream } from "node:http2";
+import { CausewayError, refuse } from "@causeway/core-base";
+import type { VerifiedPeer } from "@causeway/core-identity";
+import { FrameSplitter } from "@causeway/core-wire";
+import type { H2Limits } from "./limits.ts";
+import type { FrameSlice, Link } from "./link.ts";
+import { connectionError } from "./node-errors.ts";
+import { Outbox } from "./outbox.ts";
+import { SlabPool } from "./slab.ts";
+import { Turn } from "./turn.ts";
+
+/** What differs between the two sides of a Link. */
+export interface LinkSide {
+  /** Ends our direction once everything queued has left: with a status as a server, with a half-close as a client. */
+  finish(error: CausewayError | undefined): void;
+  /** The error that the other side gave, if it gave one. Asked when the stream is closed. */
+  received(): CausewayError | undefined;
+  /** True when the other side ended in an orderly way, so that no error is reported. */
+  endedWell(): boolean;
+}
+
+/** What a link is made of. */
+export interface StreamLinkParts {
+  readonly stream: Http2Stream;
+  readonly side: LinkSide;
+  readonly peer: VerifiedPeer;
+  readonly channelBinding: Uint8Array;
+  readonly limits: H2Limits;
+  /** Where the other side is, for error messages. */
+  readonly where: string;
+  /** What a receiver of frames throws; the link is closed with CAUSEWAY_INTERNAL. */
+  readonly onDefect?: (thrown: unknown) => void;
+}
+
+/** A Link on one HTTP/2 stream. */
+export class StreamLink implements Link {
+  readonly peer: VerifiedPeer;
+  readonly channelBinding: Uint8Array;
+  readonly #parts: StreamLinkParts;
+  readonly #splitter: FrameSplitter;
+  readonly #outbox: Outbox;
+  readonly #writable: (() => void)[] = [];
+  readonly #closed: ((error?: CausewayError) => void)[] = [];
+  #receive: ((frames: readonly FrameSlice[]) => void) | undefined;
+  #isAboveHighWater = false;
+  #state: LinkState = { kind: "open" };
+
+  constructor(parts: StreamLinkParts) {
+    this.#parts = parts;
+    this.peer = parts.peer;
+    this.channelBinding = parts.channelBinding;
+    this.#splitter = new FrameSplitter({ messageBytesMax: parts.limits.frameBytesMax });
+    const { stream } = parts;
+    this.#outbox = new Outbox({
+      sink: (bytes, done) => {
+        stream.write(bytes, (error) => {
+          if (error === null || error === undefined) done();
+        });
+      },
+      turn,
+      slabs,
+      onProgress: () => this.#onProgress(),
+    });
+    stream.on("error", (error) => this.#noteFailure(error));
+    stream.on("end", () => this.#onEnd());
+    stream.on("close", () => this.#onStreamClosed());
+  }
+
+  get bufferedBytes(): number {
+    return this.#outbox.bytes;
+  }
+
+  send(frame: Uint8Array, start = 0, end = frame.length): boolean {
+    if (this.#state.kind !== "open") return false;
+    const { queueBytesMax, queueHighWaterBytes } = this.#parts.limits;
+    this.#outbox.add(frame, start, end);
+    if (this.#outbox.bytes <= queueHighWaterBytes) return true;
+    this.#isAboveHighWater = true;
+    if (this.#outbox.bytes > queueBytesMax) {
+      this.#abandon(
+        refuse("CAUSEWAY_FORWARDING_OVERLOADED", `expected the receiver to keep up, but ${this.#outbox.bytes} bytes wait for it; read faster or send less`, {
+          details: { limit: String(queueBytesMax) },
+        }),
+      );
+    }
+    return false;
+  }
+
+  onFrames(receive: (frames: readonly FrameSlice[]) => void): void {
+    const isFirst = this.#receive === undefined;
+    this.#receive = receive;
+    if (isFirst) this.#parts.stream.on("data", (chunk: Uint8Array) => this.#onData(chunk));
+  }
+
+  onWritable(run: () => void): void {
+    this.#writable.push(run);
+  }
+
+  onClose(run: (error?: CausewayError) => void): void {
+    if (this.#state.kind === "closed") run(this.#state.error);
+    else this.#closed.push(run);
+  }
+
+  pause(): void {
+    if (this.#state.kind === "open") this.#parts.stream.pause();
+  }
+
+  resume(): void {
+    this.#parts.stream.resume();
+  }
+
+  close(error?: CausewayError): void {
+    if (this.#state.kind !== "open") return;
+    const { stream, limits } = this.#parts;
+    const timer = setTimeout(() => stream.destroy(), limits.closeMs);
+    timer.unref();
+    this.#state = { kind: "closing", error, timer, isFinished: false };
+    // What still arrives is dropped, and has to be taken for the end of the stream to be seen.
+    stream.resume();
+    this.#finishWhenDrained();
+  }
+
+  /** Closes without waiting for what is queued: the other side does not take it. */
+  #abandon(error: CausewayError): void {
+    this.#outbox.discard();
+    this.close(error);
+  }
+
+  #onData(chunk: Uint8Array): void {
+    if (this.#state.kind !== "open") return;
+    const frames: FrameSlice[] = [];
+    const refusal = this.#splitter.push(chunk, (buffer, start, end) => frames.push({ buffer, start, end }));
+    if (frames.length > 0) this.#deliver(frames);
+    if (refusal !== undefined) this.close(new CausewayError(refusal));
+  }
+
+  #deliver(frames: readonly FrameSlice[]): void {
+    try {
+      this.#receive?.(frames);
+    } catch (thrown) {
+      this.#parts.onDefect?.(thrown);
+      this.close(CausewayError.from(thrown));
+    }
+  }
+
+  #onProgress(): void {
+    if (this.#state.kind === "closing") this.#finishWhenDrained();
+    else if (this.#isAboveHighWater && this.#outbox.bytes < this.#parts.limits.queueHighWaterBytes / 2) {
+      this.#isAboveHighWater = false;
+      for (const run of this.#writable) run();
+    }
+  }
+
+  #onEnd(): void {
+    if (this.#state.kind !== "open") return;
+    const refusal = this.#parts.side.received() === undefined ? this.#splitter.end() : undefined;
+    this.close(refusal && new CausewayError(refusal));
+  }
+
+  #finishWhenDrained(): void {
+    if (this.#state.kind !== "closing" || this.#state.isFinished || this.#outbox.bytes > 0) return;
+    this.#state.isFinished = true;
+    this.#parts.side.finish(this.#state.error);
+  }
+
+  #noteFailure(error: Error): void {
+    if (this.#state.kind === "open") this.close(connectionError(error, this.#parts.where));
+  }
+
+  #onStreamClosed(): void {
+    if (this.#state.kind === "closed") return;
+    const { side, stream, where } = this.#parts;
+    const own = this.#state.kind === "closing" ? this.#state.error : undefined;
+    if (this.#state.kind === "closing") clearTimeout(this.#state.timer);
+    const isOrderly = side.endedWell() || (this.#state.kind === "closing" && this.#state.isFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR);
+    const error = side.received() ?? own ?? (isOrderly ? undefined : resetError(stream.rstCode, where));
+    this.#outbox.discard();
+    this.#state = { kind: "closed", error };
+    for (const run of this.#closed) run(error);
+  }
+}
+
+type LinkState =
+  | { readonly kind: "open" }
+  | { readonly kind: "closing"; readonly error: CausewayError | undefined; readonly timer: NodeJS.Timeout; isFinished: boolean }
+  | { readonly kind: "closed"; readonly error: CausewayError | undefined };
+
+function resetError(rstCode: number | undefined, where: string): CausewayError {
+  return refuse("CAUSEWAY_UNREACHABLE", `expected an orderly end of the link to ${where}, but it was cut (HTTP/2 code ${rstCode ?? "unknown"})`);
+}
+
+/** Shared by all links of the process; it has no settings, so networks in one process do not meet in it. */
+const turn = new Turn();
+const slabs = new SlabPool();
