@@ -1,2 +1,3 @@
 export { Database, type DatabaseOptions, type Row, Statement, type Value } from "./database.ts";
 export { type GatewayStoreOptions, openGatewayStore } from "./gateway-store.ts";
+export { openRegistryStore, type RegistryStoreOptions, type SqliteRegistryStore } from "./registry-store.ts";

@@ -1,1 +1,4 @@
-export {};
+export { type AttachedA2aAgent, type AttachOptions, attachA2aAgent } from "./serve/attach.ts";
+export { type A2aEndpoint, type EndpointOptions, openA2aEndpoint } from "./serve/endpoint.ts";
+export { openUpstream, type Upstream } from "./serve/upstream.ts";
+export { networkExtension } from "./translate/card.ts";

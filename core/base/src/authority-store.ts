@@ -15,6 +15,8 @@ export interface StoredApplication {
   readonly keyFingerprint: string;
   /** Serialised EnrolRequest without token. */
   readonly request: Uint8Array;
+  /** Hash of the token that it was made with; empty for an open application. */
+  readonly tokenHash: string;
   readonly state: ApplicationState;
   readonly atUnixMs: number;
   readonly decidedBy: string;
@@ -50,6 +52,8 @@ export interface StoredCertificate {
   readonly hosts: readonly string[];
   readonly gateway?: { readonly uri: string; readonly level: number; readonly namespaces: readonly string[] };
   readonly der: Uint8Array;
+  /** Hex SHA-256 of the SubjectPublicKeyInfo. */
+  readonly keyFingerprint: string;
   readonly notBeforeUnixMs: number;
   readonly notAfterUnixMs: number;
   /** RFC 5280 reason code; undefined while good. 6 (certificateHold) can be taken back. */
@@ -68,14 +72,8 @@ export interface AuditEntry {
   readonly facts: string;
 }
 
-/** The single values of the authority. */
-export type AuthorityDocument =
-  | "root.der"
-  | "issuing.der"
-  | "root.crl"
-  | "issuing.crl"
-  | "crl-number"
-  | "trust-sequence";
+/** The single values of the authority: certificates and CRLs as DER, numbers as decimal text. */
+export type AuthorityDocument = "root.der" | "issuing.der" | "issuing-expires" | "root.crl" | "issuing.crl" | "crl-number" | "trust-sequence";
 
 /** Another domain whose certificates are accepted (ANA-9). */
 export interface StoredBundle {
@@ -95,18 +93,23 @@ export interface AuthorityStore {
   token(hash: string): StoredToken | undefined;
   /** Marks an unused token as used; false when it was used before. */
   consumeToken(hash: string, atUnixMs: number, by: string): boolean;
-  deleteTokensExpiredBefore(unixMs: number): void;
+  /** How many were removed. */
+  deleteTokensExpiredBefore(unixMs: number): number;
 
   insertApplication(application: StoredApplication): void;
   updateApplication(application: StoredApplication): void;
   application(id: string): StoredApplication | undefined;
   applications(state: string, limit: number): readonly StoredApplication[];
   countApplications(state: string): number;
+  /** Removes applications of this state that are older; how many. */
+  deleteApplicationsBefore(state: ApplicationState, unixMs: number): number;
 
   insertCertificate(certificate: StoredCertificate): void;
   certificate(serial: string): StoredCertificate | undefined;
   /** Newest first; every identity when `spiffeId` is empty. */
   certificates(spiffeId: string, limit: number): readonly StoredCertificate[];
+  /** True when a certificate over this key was revoked with this reason code. */
+  isKeyRevoked(keyFingerprint: string, reason: number): boolean;
   /** Sets or (with `undefined`) clears the revocation of a certificate. */
   setRevocation(serial: string, revocation: { readonly reason: number; readonly atUnixMs: number } | undefined): void;
   /** Revoked certificates that have not expired before `unixMs`: what a CRL lists. */

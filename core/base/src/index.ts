@@ -6,4 +6,5 @@ export type * from "./gateway-store.ts";
 export * from "./ids.ts";
 export * from "./machine.ts";
 export * from "./ports.ts";
+export type * from "./registry-store.ts";
 export * from "./time.ts";

@@ -1,38 +1,51 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { parseAgentId, parseDomain } from "@causeway/core-base";
+import { create } from "@bufbuild/protobuf";
+import { asUnixMs, domainOf, parseAgentId, parseDomain } from "@causeway/core-base";
+import type { AgentRecord, CardSkill } from "@causeway/core-records";
 import { ars, record } from "@causeway/core-wire";
 import { describe, expect, test } from "vitest";
-import { Catalogue, type CatalogueEntry, type SkillText } from "./catalogue.ts";
+import { Catalogue, type CatalogueEntry } from "./catalogue.ts";
 import { termsOf } from "./search/tokens.ts";
 
 const blue = parseDomain("blue.example");
 
-function skill(id: string, description: string, more: Partial<SkillText> = {}): SkillText {
+function skill(id: string, description: string, more: Partial<CardSkill> = {}): CardSkill {
   return { id, name: id, description, tags: [], examples: [], ...more };
 }
 
 function entry(
   id: string,
-  skills: readonly SkillText[],
-  more: Omit<Partial<CatalogueEntry>, "body"> & { body?: MessageInitShape<typeof record.RecordBodySchema> } = {},
+  skills: readonly CardSkill[],
+  more: Omit<Partial<CatalogueEntry>, "record"> & { record?: Partial<AgentRecord> } = {},
 ): CatalogueEntry {
   const agentId = parseAgentId(id);
   return {
     agentId,
-    name: id.split("/").at(-1) ?? id,
-    description: "",
-    skills,
     signedRecord: create(record.SignedRecordSchema, {
       body: new TextEncoder().encode(id + skills.map((s) => s.id).join()),
     }),
     signedOrigin: undefined,
-    status: record.AgentStatus.ONLINE,
+    status: "online",
     applicable: true,
     gatewayUri: "https://gw1.blue.example/amsp",
     path: [],
     freshUnixMs: 1,
     ...more,
-    body: create(record.RecordBodySchema, { agentId, languages: ["en"], protocols: ["agp/1"], ...more.body }),
+    record: {
+      agentId,
+      domain: domainOf(agentId),
+      agentCard: new Uint8Array(),
+      card: { name: id.split("/").at(-1) ?? id, description: "", version: "1", skills },
+      languages: ["en"],
+      protocols: ["agp/1"],
+      tags: [],
+      revision: 1n,
+      updatedAt: asUnixMs(1),
+      allowedDomains: [],
+      visibleDomains: [],
+      lifecycleKind: undefined,
+      channels: [],
+      ...more.record,
+    },
   };
 }
 
@@ -55,7 +68,7 @@ describe("discovery", () => {
     "blue.example/tools/convert",
     [skill("json-to-xml", "Converts JSON documents to XML", { tags: ["data"] })],
     {
-      body: { languages: ["de", "en-GB"], protocols: ["a2a/1.0"] },
+      record: { languages: ["de", "en-GB"], protocols: ["a2a/1.0"] },
     },
   );
 
@@ -84,14 +97,14 @@ describe("discovery", () => {
   test("filters hold together and equal a reference filter over 1,000 agents [ANA-91, ANA-92]", async () => {
     // Each attribute is drawn from other digits of the index, so that all combinations occur.
     const pick = <T>(values: readonly T[], i: number): T => values[Math.trunc(i) % values.length] as T;
-    const statuses = [record.AgentStatus.ONLINE, record.AgentStatus.DEGRADED, record.AgentStatus.OFFLINE];
+    const statuses = ["online", "degraded", "offline"] as const;
     const many = Array.from({ length: 1000 }, (_, i) =>
       entry(
         `${pick(["blue.example", "green.example"], i)}/n/a${i}`,
         [skill(pick(["s1", "s2", "s3"], i / 2), "x", { tags: [pick(["t1", "t2"], i / 6)] })],
         {
           status: pick(statuses, i / 12),
-          body: { languages: [pick(["en", "de", "fr"], i / 36)], protocols: [pick(["agp/1", "a2a/1.0"], i / 108)] },
+          record: { languages: [pick(["en", "de", "fr"], i / 36)], protocols: [pick(["agp/1", "a2a/1.0"], i / 108)] },
         },
       ),
     );
@@ -105,15 +118,20 @@ describe("discovery", () => {
       limit: 100,
     });
     const expected = many
-      .filter((e) => e.agentId.includes("green") && e.status === record.AgentStatus.ONLINE && e.skills[0]?.id === "s1")
-      .filter((e) => e.skills[0]?.tags[0] === "t1" && e.body.languages[0] === "en" && e.body.protocols[0] === "a2a/1.0")
+      .filter((e) => e.agentId.includes("green") && e.status === "online" && e.record.card.skills[0]?.id === "s1")
+      .filter(
+        (e) =>
+          e.record.card.skills[0]?.tags[0] === "t1" &&
+          e.record.languages[0] === "en" &&
+          e.record.protocols[0] === "a2a/1.0",
+      )
       .map((e) => e.agentId.replace("spiffe://", ""));
     expect(expected.length).toBeGreaterThan(0);
     expect(ids(found).sort()).toEqual(expected.sort());
   });
 
   test("a positive answer says why, an empty one what excluded the others [BEY-11]", async () => {
-    const catalogue = catalogueOf(hotel, { ...convert, status: record.AgentStatus.OFFLINE });
+    const catalogue = catalogueOf(hotel, { ...convert, status: "offline" });
     const found = await ask(catalogue, { text: "hotel booking" });
     expect(found.matches[0]?.why).toContain("hotel");
     const none = await ask(catalogue, { text: "json to xml" });
@@ -123,7 +141,7 @@ describe("discovery", () => {
   });
 
   test("offline and inapplicable agents are left out unless asked for [ANA-101, ANA-120]", async () => {
-    const catalogue = catalogueOf({ ...hotel, status: record.AgentStatus.OFFLINE }, { ...convert, applicable: false });
+    const catalogue = catalogueOf({ ...hotel, status: "offline" }, { ...convert, applicable: false });
     expect(ids(await ask(catalogue, {}))).toEqual([]);
     expect(ids(await ask(catalogue, { statuses: [record.AgentStatus.OFFLINE] }))).toEqual([
       "green.example/travel/hotels",
@@ -132,7 +150,7 @@ describe("discovery", () => {
 
   test("what a domain may not see is neither listed nor counted in the notes [ANA-93]", async () => {
     const secret = entry("blue.example/hr/payroll", [skill("pay", "Pays salaries")], {
-      body: { trust: { visibleDomains: ["blue.example"] } },
+      record: { visibleDomains: [blue] },
     });
     const catalogue = catalogueOf(secret, convert);
     const outside = await ask(catalogue, { text: "salaries" }, parseDomain("green.example"));

@@ -5,30 +5,20 @@
 
 import { create } from "@bufbuild/protobuf";
 import { type AgentId, type Domain, domainOf, shortName } from "@causeway/core-base";
-import { ars, record } from "@causeway/core-wire";
+import { type AgentRecord, encodeStatus, equalBytes, type Status } from "@causeway/core-records";
+import { ars, record as wire } from "@causeway/core-wire";
 import { LexicalIndex } from "./search/lexical.ts";
 import { type Embedder, SemanticIndex } from "./search/semantic.ts";
 import { termsOf } from "./search/tokens.ts";
 
-/** One skill of a card, as far as searching needs it. */
-export interface SkillText {
-  readonly id: string;
-  readonly name: string;
-  readonly description: string;
-  readonly tags: readonly string[];
-  readonly examples: readonly string[];
-}
-
 /** One agent that can be found. */
 export interface CatalogueEntry {
   readonly agentId: AgentId;
-  readonly body: record.RecordBody;
-  readonly name: string;
-  readonly description: string;
-  readonly skills: readonly SkillText[];
-  readonly signedRecord: record.SignedRecord;
-  readonly signedOrigin: record.SignedOrigin | undefined;
-  readonly status: record.AgentStatus;
+  readonly record: AgentRecord;
+  readonly signedRecord: wire.SignedRecord;
+  readonly signedOrigin: wire.SignedOrigin | undefined;
+  /** Undefined for an agent that never attached. */
+  readonly status: Status | undefined;
   /** False while the gateway that told of the record is lost (ANA-120). */
   readonly applicable: boolean;
   /** Certified URI of the serving gateway; empty when the agent never attached. */
@@ -78,12 +68,15 @@ export class Catalogue {
     const before = this.#entries.get(entry.agentId);
     this.#entries.set(entry.agentId, entry);
     if (before !== undefined && equalBytes(before.signedRecord.body, entry.signedRecord.body)) return;
-    this.#skillKeys.set(entry.agentId, new Set(entry.skills.flatMap((skill) => [skill.id, skill.name].map(fold))));
+    this.#skillKeys.set(
+      entry.agentId,
+      new Set(entry.record.card.skills.flatMap((skill) => [skill.id, skill.name].map(fold))),
+    );
     this.#lexical.put(entry.agentId, [
-      { text: entry.name, weight: 2 },
-      { text: entry.description, weight: 1.5 },
-      { text: entry.body.tags.join(" "), weight: 1.5 },
-      ...entry.skills.flatMap((skill) => [
+      { text: entry.record.card.name, weight: 2 },
+      { text: entry.record.card.description, weight: 1.5 },
+      { text: entry.record.tags.join(" "), weight: 1.5 },
+      ...entry.record.card.skills.flatMap((skill) => [
         { text: `${skill.id} ${skill.name}`, weight: 2 },
         { text: `${skill.description} ${skill.tags.join(" ")} ${skill.examples.join(" ")}`, weight: 1 },
       ]),
@@ -130,7 +123,7 @@ export class Catalogue {
       score,
       why,
       local: domainOf(entry.agentId) === this.#domain,
-      status: entry.status,
+      status: entry.status === undefined ? wire.AgentStatus.UNSPECIFIED : encodeStatus(entry.status),
       gatewayUri: entry.gatewayUri,
       record: entry.signedRecord,
       ...(entry.signedOrigin && { origin: entry.signedOrigin }),
@@ -141,18 +134,17 @@ export class Catalogue {
 
   /** True when `callerDomain` may see the record at all (C-21). */
   visibleTo(entry: CatalogueEntry, callerDomain: Domain): boolean {
-    const visible = entry.body.trust?.visibleDomains ?? [];
+    const visible = entry.record.visibleDomains;
     return visible.length === 0 || visible.includes(callerDomain) || domainOf(entry.agentId) === callerDomain;
   }
 
   #filter(query: ars.DiscoverRequest, callerDomain: Domain): { admitted: Set<AgentId>; notes: string[] } {
-    const statuses =
-      query.statuses.length > 0 ? query.statuses : [record.AgentStatus.ONLINE, record.AgentStatus.DEGRADED];
+    const statuses = query.statuses.length > 0 ? query.statuses : [wire.AgentStatus.ONLINE, wire.AgentStatus.DEGRADED];
     const skills = query.skills.map(fold);
     const filters: readonly (readonly [name: string, keep: (entry: CatalogueEntry) => boolean])[] = [
       [
-        `with status ${statuses.map((status) => record.AgentStatus[status].toLowerCase()).join(" or ")}`,
-        (entry) => statuses.includes(entry.status),
+        `with status ${statuses.map((status) => wire.AgentStatus[status].toLowerCase()).join(" or ")}`,
+        (entry) => entry.status !== undefined && statuses.includes(encodeStatus(entry.status)),
       ],
       ["reachable now (their gateway is connected)", (entry) => entry.applicable],
       [
@@ -167,12 +159,12 @@ export class Catalogue {
       [
         `speaking protocol ${query.protocols.join(" and ")}`,
         (entry) =>
-          query.protocols.every((wanted) => entry.body.protocols.some((p) => fold(p).startsWith(fold(wanted)))),
+          query.protocols.every((wanted) => entry.record.protocols.some((p) => fold(p).startsWith(fold(wanted)))),
       ],
       [
         `speaking language ${query.languages.join(" and ")}`,
         (entry) =>
-          query.languages.every((wanted) => entry.body.languages.some((l) => languageCovers(fold(l), fold(wanted)))),
+          query.languages.every((wanted) => entry.record.languages.some((l) => languageCovers(fold(l), fold(wanted)))),
       ],
     ];
     // What the caller may not see is not counted either: a count would tell of it.
@@ -231,15 +223,15 @@ export class Catalogue {
 
   #explainRank(key: AgentId, reasons: readonly string[]): string {
     const entry = this.#entries.get(key);
-    return entry === undefined ? "" : `${shortName(key)} (${entry.name}) ${reasons.join(" and ")}`;
+    return entry === undefined ? "" : `${shortName(key)} (${entry.record.card.name}) ${reasons.join(" and ")}`;
   }
 
   #embed(entry: CatalogueEntry): void {
     const embedder = this.#embedder;
     if (embedder === undefined) return;
     const texts = [
-      entry.description,
-      ...entry.skills.flatMap((skill) => [`${skill.name}: ${skill.description}`, ...skill.examples]),
+      entry.record.card.description,
+      ...entry.record.card.skills.flatMap((skill) => [`${skill.name}: ${skill.description}`, ...skill.examples]),
     ]
       .filter((text) => text.trim() !== "")
       .slice(0, semanticTextsMax);
@@ -261,7 +253,7 @@ const fold = (text: string): string => text.toLowerCase();
 const clip = (text: string): string => (text.length <= 80 ? text : `${text.slice(0, 77)}...`);
 
 function tagsOf(entry: CatalogueEntry): ReadonlySet<string> {
-  return new Set([...entry.body.tags, ...entry.skills.flatMap((skill) => skill.tags)].map(fold));
+  return new Set([...entry.record.tags, ...entry.record.card.skills.flatMap((skill) => skill.tags)].map(fold));
 }
 
 function includesAll(have: ReadonlySet<string>, wanted: readonly string[]): boolean {
@@ -271,8 +263,4 @@ function includesAll(have: ReadonlySet<string>, wanted: readonly string[]): bool
 /** BCP 47 lookup: "en" asks for any English, "en-GB" for that or for undifferentiated English. */
 function languageCovers(spoken: string, wanted: string): boolean {
   return spoken === wanted || spoken.startsWith(`${wanted}-`) || wanted.startsWith(`${spoken}-`);
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((value, i) => value === b[i]);
 }

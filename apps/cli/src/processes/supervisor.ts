@@ -1,0 +1,179 @@
+/** Runs the services of a domain as child processes: starts, watches, restarts with back-off, stops. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createWriteStream, mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { defaults, refuse } from "@causeway/core-base";
+
+/** What a child reports over its IPC channel once it serves. */
+export interface ReadyReport {
+  readonly ready: true;
+  readonly url: string;
+}
+
+export interface ServiceSpec {
+  /** Unique name, for example blue.example/gw1. */
+  readonly name: string;
+  /** Arguments of the program `causeway`. */
+  readonly args: readonly string[];
+  /** JSON lines of the child go here. */
+  readonly logFile: string;
+}
+
+/** One watched child. */
+export interface Service {
+  readonly name: string;
+  readonly pid: number | undefined;
+  readonly url: string;
+  readonly restarts: number;
+}
+
+export interface SupervisorOptions {
+  /** How long a child may take until it serves. Default 30,000. */
+  readonly readyMs?: number;
+  readonly onExit?: (service: Service, description: string) => void;
+}
+
+const program = new URL("../main.ts", import.meta.url).pathname;
+/** A child that ran this long starts the back-off anew. */
+const healthyMs = 60_000;
+
+export class Supervisor implements AsyncDisposable {
+  readonly #options: SupervisorOptions;
+  readonly #children = new Map<string, Child>();
+  #stopping = false;
+
+  constructor(options: SupervisorOptions = {}) {
+    this.#options = options;
+  }
+
+  get services(): readonly Service[] {
+    return [...this.#children.values()];
+  }
+
+  /** Starts a service and resolves when it serves. Rejects with what the child said when it ends before. */
+  async start(spec: ServiceSpec): Promise<Service> {
+    if (this.#children.has(spec.name)) throw refuse("CAUSEWAY_MISUSE", `the service ${spec.name} runs already`);
+    const child = new Child(spec, this.#options, () => this.#stopping);
+    this.#children.set(spec.name, child);
+    await child.launch();
+    return child;
+  }
+
+  /** Asks every child to stop, in reverse order of start, and ends those that do not within the deadline. */
+  async stop(deadlineMs = 5_000): Promise<void> {
+    this.#stopping = true;
+    await Promise.all([...this.#children.values()].reverse().map((child) => child.stop(deadlineMs)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+class Child implements Service {
+  readonly name: string;
+  readonly #spec: ServiceSpec;
+  readonly #options: SupervisorOptions;
+  readonly #isStopping: () => boolean;
+  #process: ChildProcess | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  url = "";
+  restarts = 0;
+  #backOffMs: number = defaults.reconnectMsMin;
+
+  constructor(spec: ServiceSpec, options: SupervisorOptions, isStopping: () => boolean) {
+    this.name = spec.name;
+    this.#spec = spec;
+    this.#options = options;
+    this.#isStopping = isStopping;
+  }
+
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  launch(): Promise<void> {
+    mkdirSync(dirname(this.#spec.logFile), { recursive: true, mode: 0o700 });
+    const log = createWriteStream(this.#spec.logFile, { flags: "a", mode: 0o600 });
+    const child = spawn(process.execPath, [...process.execArgv, program, ...this.#spec.args], {
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      // Own group: a Ctrl-C at the terminal reaches the supervisor alone, which stops the children in order.
+      detached: true,
+    });
+    this.#process = child;
+    let lastWords = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on("data", (chunk: Buffer) => {
+        lastWords = (lastWords + chunk.toString("utf8")).slice(-2_000);
+        log.write(chunk);
+      });
+    }
+    const startedAt = performance.now();
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => {
+        child.kill("SIGKILL");
+        reject(
+          refuse(
+            "CAUSEWAY_TIMEOUT",
+            `${this.name} did not serve within ${this.#options.readyMs ?? 30_000} ms; see ${this.#spec.logFile}`,
+          ),
+        );
+      }, this.#options.readyMs ?? 30_000);
+      let isReady = false;
+      child.on("message", (report: ReadyReport) => {
+        if (report.ready !== true) return;
+        clearTimeout(late);
+        isReady = true;
+        this.url = report.url;
+        resolve();
+      });
+      child.on("error", reject);
+      child.on("exit", (code, signal) => {
+        clearTimeout(late);
+        log.end();
+        if (this.#process === child) this.#process = undefined;
+        const description = `${this.name} ended with ${signal ?? `code ${code}`}`;
+        if (!isReady)
+          reject(refuse("CAUSEWAY_UNREACHABLE", `${description} before it served: ${sentenceOf(lastWords)}`));
+        if (this.#isStopping()) return;
+        this.#options.onExit?.(this, description);
+        if (isReady || this.restarts > 0) this.#restart(performance.now() - startedAt);
+      });
+    });
+  }
+
+  #restart(ranMs: number): void {
+    if (ranMs > healthyMs) this.#backOffMs = defaults.reconnectMsMin;
+    this.#retry = setTimeout(() => {
+      this.restarts += 1;
+      // The exit handler of the new process has restarted or reported it already.
+      this.launch().catch(() => undefined);
+    }, this.#backOffMs);
+    this.#backOffMs = Math.min(defaults.reconnectMsMax, this.#backOffMs * 2);
+  }
+
+  stop(deadlineMs: number): Promise<void> {
+    clearTimeout(this.#retry);
+    const child = this.#process;
+    if (child === undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      const force = setTimeout(() => child.kill("SIGKILL"), deadlineMs);
+      child.on("exit", () => {
+        clearTimeout(force);
+        resolve();
+      });
+      child.kill("SIGTERM");
+    });
+  }
+}
+
+/** The sentence of a failed child: its last log line's message, or its last words. */
+function sentenceOf(lastWords: string): string {
+  const line = lastWords.trim().split("\n").at(-1) ?? "";
+  try {
+    const parsed = JSON.parse(line) as { error?: { message?: string }; event?: string };
+    return parsed.error?.message ?? parsed.event ?? line;
+  } catch {
+    return line;
+  }
+}

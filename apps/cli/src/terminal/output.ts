@@ -1,0 +1,91 @@
+/** What commands write: results on standard output, progress and problems on standard error. */
+import { CausewayError, isCausewayError } from "@causeway/core-base";
+
+/** Where and how a command reports. */
+export interface Output {
+  readonly json: boolean;
+  /** The result of a command: one JSON value, or the text made from it. */
+  result<T>(value: T, render: (value: T) => string): void;
+  /** A line for people; silent with --json. */
+  line(text?: string): void;
+  /** Runs `work`; says what is going on when it takes longer than a second. */
+  during<T>(what: string, work: Promise<T>): Promise<T>;
+  readonly style: Style;
+}
+
+export interface Style {
+  bold(text: string): string;
+  dim(text: string): string;
+  good(text: string): string;
+  bad(text: string): string;
+}
+
+const progressAfterMs = 1_000;
+
+export function createOutput(options: { readonly json: boolean }): Output {
+  const style = createStyle(process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined && !options.json);
+  return {
+    json: options.json,
+    style,
+    result(value, render) {
+      process.stdout.write(`${options.json ? JSON.stringify(value, jsonValue) : render(value)}\n`);
+    },
+    line(text = "") {
+      if (!options.json) process.stdout.write(`${text}\n`);
+    },
+    async during(what, work) {
+      const started = performance.now();
+      const report = () =>
+        process.stderr.write(`${style.dim(`... ${what} (${Math.round((performance.now() - started) / 1000)} s)`)}\n`);
+      const timer = setInterval(report, progressAfterMs);
+      try {
+        return await work;
+      } finally {
+        clearInterval(timer);
+      }
+    },
+  };
+}
+
+/** A table with aligned columns; empty rows give the sentence `none`. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[], none: string): string {
+  if (rows.length === 0) return none;
+  const widths = head.map((cell, i) => Math.max(cell.length, ...rows.map((row) => (row[i] ?? "").length)));
+  return [head, ...rows]
+    .map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** What a failed command says, and its exit code: 2 for the caller's mistake, 1 for everything else. */
+export function reportFailure(thrown: unknown, json: boolean): number {
+  const error = CausewayError.from(thrown);
+  if (json) {
+    process.stdout.write(
+      `${JSON.stringify({ ok: false, error: { code: error.code, message: error.message, details: error.details } })}\n`,
+    );
+  }
+  process.stderr.write(`causeway: ${error.message} [${error.code}]\n`);
+  if (error.retryable) process.stderr.write("It may work later without a change.\n");
+  if (!isCausewayError(thrown)) process.stderr.write(`${thrown instanceof Error ? thrown.stack : String(thrown)}\n`);
+  else if (error.cause instanceof Error) process.stderr.write(`cause: ${error.cause.message}\n`);
+  return error.family === "misuse" ? 2 : 1;
+}
+
+function createStyle(coloured: boolean): Style {
+  const wrap = (open: number, close: number) => (text: string) =>
+    coloured ? `\u001b[${open}m${text}\u001b[${close}m` : text;
+  return { bold: wrap(1, 22), dim: wrap(2, 22), good: wrap(32, 39), bad: wrap(31, 39) };
+}
+
+/** JSON rendering of what protobuf messages hold: big integers as numbers where exact, bytes as hex. */
+function jsonValue(key: string, value: unknown): unknown {
+  if (key === "$typeName" || key === "$unknown") return undefined;
+  if (typeof value === "bigint") return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value.toString();
+  if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");
+  return value;
+}

@@ -1,0 +1,154 @@
+/** Takes a running A2A agent onto the network: its card becomes the record, its operations become request handlers. */
+import type { JsonInput, Message, StreamResponse, Task } from "@a2a-js/sdk";
+import { TaskNotFoundError } from "@a2a-js/sdk/errors";
+import type { Agent, IncomingRequest, Json, Registration } from "@causeway/agent";
+
+import { type Operation, operations } from "../translate/operations.ts";
+import { errorOutcome, type Outcome } from "../translate/outcome.ts";
+import type { Upstream } from "./upstream.ts";
+
+/** An A2A agent on the network. */
+export interface AttachedA2aAgent extends AsyncDisposable {
+  readonly registration: Registration;
+}
+
+export interface AttachOptions {
+  /** BCP 47 codes. Default `["en"]`, since a card does not say. */
+  readonly languages?: readonly string[];
+  readonly tags?: readonly string[];
+}
+
+/** Tasks whose owner is remembered; the oldest are forgotten first. */
+const tasksMax = 10_000;
+
+/** Handles the A2A operations for `agent` with `upstream` and registers the upstream card. */
+export async function attachA2aAgent(
+  agent: Agent,
+  upstream: Upstream,
+  options: AttachOptions = {},
+): Promise<AttachedA2aAgent> {
+  const owners = new TaskOwners();
+  const { client } = upstream;
+  const stops = [
+    unary(agent, operations.sendMessage, async (input, request) => {
+      const result = await client.transport.sendMessage(input, callOptions(request));
+      if (isTask(result)) owners.claim(result.id, request.from);
+      return { payload: isTask(result) ? { $case: "task", value: result } : { $case: "message", value: result } };
+    }),
+    streaming(agent, operations.sendMessageStream, (input, request) =>
+      owners.watch(client.transport.sendMessageStream(input, callOptions(request)), request.from),
+    ),
+    unary(agent, operations.getTask, (input, request) => {
+      owners.check(input.id, request.from);
+      return client.transport.getTask(input, callOptions(request));
+    }),
+    unary(agent, operations.cancelTask, (input, request) => {
+      owners.check(input.id, request.from);
+      return client.transport.cancelTask(input, callOptions(request));
+    }),
+    unary(agent, operations.listTasks, async (input, request) => {
+      const listed = await client.transport.listTasks(input, callOptions(request));
+      const tasks = listed.tasks.filter((task) => owners.owns(task.id, request.from));
+      return { ...listed, tasks, totalSize: tasks.length };
+    }),
+    streaming(agent, operations.resubscribe, (input, request) => {
+      owners.check(input.id, request.from);
+      return client.transport.resubscribeTask(input, callOptions(request));
+    }),
+  ];
+  const registration = await agent.register({
+    card: upstream.cardBytes,
+    protocols: ["a2a/1.0"],
+    languages: options.languages ?? ["en"],
+    ...(options.tags && { tags: options.tags }),
+  });
+  return {
+    registration,
+    async [Symbol.asyncDispose]() {
+      for (const stop of stops) stop();
+    },
+  };
+}
+
+/** Which network agent started which task: nobody else may see or cancel it. */
+class TaskOwners {
+  readonly #owners = new Map<string, string>();
+
+  claim(taskId: string, owner: string): void {
+    if (this.#owners.has(taskId)) return;
+    this.#owners.set(taskId, owner);
+    const oldest = this.#owners.keys().next().value;
+    if (this.#owners.size > tasksMax && oldest !== undefined) this.#owners.delete(oldest);
+  }
+
+  owns(taskId: string, caller: string): boolean {
+    return this.#owners.get(taskId) === caller;
+  }
+
+  /** Throws TaskNotFound for a foreign task as for one that does not exist: the answer tells nothing. */
+  check(taskId: string, caller: string): void {
+    if (!this.owns(taskId, caller)) throw new TaskNotFoundError(`task ${taskId} is not known`);
+  }
+
+  async *watch(stream: AsyncIterable<StreamResponse>, owner: string): AsyncGenerator<StreamResponse> {
+    for await (const event of stream) {
+      const payload = event.payload;
+      if (payload?.$case === "task") this.claim(payload.value.id, owner);
+      if (payload?.$case === "statusUpdate") this.claim(payload.value.taskId, owner);
+      yield event;
+    }
+  }
+}
+
+function unary<In, Out>(
+  agent: Agent,
+  operation: Operation<In, Out>,
+  run: (input: In, request: IncomingRequest) => Promise<Out>,
+): () => void {
+  return agent.onRequest(operation.method, async (request) => {
+    try {
+      return asJson({ ok: operation.output.toJSON(await run(inputOf(operation, request), request)) });
+    } catch (thrown) {
+      return outcomeOrThrow(thrown);
+    }
+  });
+}
+
+function streaming<In, Out>(
+  agent: Agent,
+  operation: Operation<In, Out>,
+  run: (input: In, request: IncomingRequest) => AsyncIterable<Out>,
+): () => void {
+  return agent.onRequest(operation.method, async function* (request) {
+    try {
+      for await (const event of run(inputOf(operation, request), request)) {
+        yield asJson({ ok: operation.output.toJSON(event) });
+      }
+    } catch (thrown) {
+      yield outcomeOrThrow(thrown);
+    }
+  });
+}
+
+function inputOf<In, Out>(operation: Operation<In, Out>, request: IncomingRequest): In {
+  return operation.input.fromJSON(request.data as JsonInput);
+}
+
+function outcomeOrThrow(thrown: unknown): Json {
+  const outcome = errorOutcome(thrown);
+  if (outcome === undefined) throw thrown;
+  return asJson(outcome);
+}
+
+/** The codecs answer `unknown` for what is JSON by construction. */
+function asJson(outcome: Outcome): Json {
+  return outcome as Json;
+}
+
+function callOptions(request: IncomingRequest) {
+  return { signal: request.signal, serviceParameters: { "A2A-Version": "1.0" } };
+}
+
+function isTask(result: Message | Task): result is Task {
+  return !("messageId" in result);
+}

@@ -1,0 +1,52 @@
+/** Discovery queries of each caller, as a token bucket that refills over a minute (ANA-47, ANA-48). */
+import { type Instant, refuse } from "@causeway/core-base";
+
+const minuteMs = 60_000;
+/** Callers that are remembered. A full bucket is forgotten first, since it says the same as none. */
+const callersMax = 100_000;
+
+interface Bucket {
+  tokens: number;
+  at: Instant;
+}
+
+export class QueryLimit {
+  readonly #perMinute: number;
+  readonly #buckets = new Map<string, Bucket>();
+
+  constructor(perMinute: number) {
+    this.#perMinute = perMinute;
+  }
+
+  /** Takes one query. Throws `CAUSEWAY_LIMIT_RATE` with the time to wait. */
+  take(caller: string, now: Instant): void {
+    const held = this.#buckets.get(caller);
+    const bucket = held ?? { tokens: this.#perMinute, at: now };
+    bucket.tokens = Math.min(this.#perMinute, bucket.tokens + ((now - bucket.at) / minuteMs) * this.#perMinute);
+    bucket.at = now;
+    if (held === undefined) {
+      if (this.#buckets.size >= callersMax) this.#forget(now);
+      this.#buckets.set(caller, bucket);
+    }
+    if (bucket.tokens < 1) {
+      const retryAfterMs = Math.ceil(((1 - bucket.tokens) / this.#perMinute) * minuteMs);
+      throw refuse(
+        "CAUSEWAY_LIMIT_RATE",
+        `expected at most ${this.#perMinute} queries a minute; retry in ${retryAfterMs} ms`,
+        {
+          retryAfterMs,
+          details: { limit: "queriesPerMinute", value: String(this.#perMinute) },
+        },
+      );
+    }
+    bucket.tokens -= 1;
+  }
+
+  #forget(now: Instant): void {
+    for (const [caller, bucket] of this.#buckets) {
+      if (now - bucket.at >= minuteMs) this.#buckets.delete(caller);
+    }
+    const oldest = this.#buckets.keys().next().value;
+    if (this.#buckets.size >= callersMax && oldest !== undefined) this.#buckets.delete(oldest);
+  }
+}

@@ -1,0 +1,310 @@
+/** The registration server of one domain (ARS): who is registered, and who can be found. */
+import { create, toBinary } from "@bufbuild/protobuf";
+import {
+  type AgentId,
+  asUnixMs,
+  type Domain,
+  type Log,
+  later,
+  type RegistryStore,
+  refuse,
+  type Scheduler,
+  type StoredRegistration,
+  type UnixMs,
+} from "@causeway/core-base";
+import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
+import {
+  compareRevisions,
+  createRecordVerifier,
+  equalBytes,
+  parseStoredRecord,
+  type RecordVerifier,
+  signReceipt,
+  trustedSignatures,
+} from "@causeway/core-records";
+import { ars, record as wire } from "@causeway/core-wire";
+import { Catalogue } from "./catalogue.ts";
+import type { FollowedRecord } from "./follow.ts";
+import { QueryLimit } from "./query-limit.ts";
+import type { Embedder } from "./search/semantic.ts";
+
+/** Configuration of a registry. Times in milliseconds. */
+export interface RegistryConfig {
+  readonly domain: Domain;
+  /** Discovery queries of one agent in a minute (ANA-48). Default 60. */
+  readonly queriesPerMinute?: number;
+  /** Validity of a receipt; a gateway stops announcing a record whose receipt ran out. Default 24 h. */
+  readonly receiptMs?: number;
+  /** How long a deregistered profile stays in the audit view. Default 30 days. */
+  readonly retentionMs?: number;
+  /** Registrations; further ones are refused. Default 1,000,000. */
+  readonly registrationsMax?: number;
+}
+
+/** What a registry needs of the world. */
+export interface RegistryDeps {
+  readonly store: RegistryStore;
+  readonly trust: TrustStore;
+  readonly crypto: CryptoPort;
+  readonly scheduler: Scheduler;
+  readonly log: Log;
+  /** Record-signing key of the registry's certificate, read anew each time. */
+  readonly signer: () => Signer;
+  readonly embedder?: Embedder;
+}
+
+const day = 86_400_000;
+
+export class Registry {
+  readonly #config: Required<RegistryConfig>;
+  readonly #deps: RegistryDeps;
+  readonly #verifier: RecordVerifier;
+  readonly #catalogue: Catalogue;
+  readonly #limit: QueryLimit;
+  readonly #followed = new Map<AgentId, FollowedRecord>();
+  #registered = 0;
+  #cancelPrune: (() => void) | undefined;
+
+  constructor(config: RegistryConfig, deps: RegistryDeps) {
+    this.#config = {
+      queriesPerMinute: 60,
+      receiptMs: day,
+      retentionMs: 30 * day,
+      registrationsMax: 1_000_000,
+      ...config,
+    };
+    this.#deps = deps;
+    this.#verifier = createRecordVerifier(trustedSignatures(deps.trust, deps.crypto));
+    this.#catalogue = new Catalogue(config.domain, deps.embedder);
+    this.#limit = new QueryLimit(this.#config.queriesPerMinute);
+    for (const registration of deps.store.all()) {
+      if (registration.deregisteredAt !== undefined) continue;
+      this.#registered += 1;
+      this.#show(registration.agentId);
+    }
+  }
+
+  /** Starts housekeeping. */
+  start(): void {
+    const run = (): void => {
+      const now = this.#deps.scheduler.now();
+      this.#deps.store.prune(asUnixMs(now.unix - this.#config.retentionMs));
+      this.#cancelPrune = this.#deps.scheduler.at(later(now.instant, day), run);
+    };
+    run();
+  }
+
+  stop(): void {
+    this.#cancelPrune?.();
+  }
+
+  get size(): number {
+    return this.#catalogue.size;
+  }
+
+  /** Resolves when everything so far can be found by meaning. */
+  settled(): Promise<void> {
+    return this.#catalogue.settled();
+  }
+
+  /**
+   * Registers or updates the caller's own record. The same record again answers as before (ANA-78). Refuses a record
+   * of another agent, an older revision, the same revision with other content, and what does not verify.
+   */
+  register(caller: VerifiedPeer, request: ars.RegisterRequest): ars.RegisterResponse {
+    try {
+      const response = this.#register(caller, request);
+      this.#audit(caller, "register", `revision ${response.revision}`);
+      return response;
+    } catch (thrown) {
+      this.#audit(caller, "register", thrown instanceof Error ? thrown.message : "failed");
+      throw thrown;
+    }
+  }
+
+  #register(caller: VerifiedPeer, request: ars.RegisterRequest): ars.RegisterResponse {
+    const now = this.#deps.scheduler.now().unix;
+    this.#requireOwnAgent(caller);
+    if (request.record === undefined)
+      throw refuse("CAUSEWAY_RECORD_MALFORMED", "the request has no record; set the field record");
+    const verified = this.#verifier.verifyRecord(request.record, now);
+    const { agentId, revision } = verified.record;
+    if (agentId !== caller.spiffeId) {
+      throw refuse(
+        "CAUSEWAY_RECORD_NOT_OWNER",
+        `expected the record of ${caller.spiffeId}, got that of ${agentId}; an agent registers only itself`,
+      );
+    }
+    const held = this.#deps.store.get(agentId);
+    const order = compareRevisions(held, { revision, digest: verified.digest });
+    if (order === "older" || order === "conflict") {
+      throw refuse(
+        "CAUSEWAY_RECORD_OLDER",
+        `expected a revision above ${held?.revision}, got ${revision}${order === "conflict" ? " with other content" : ""}`,
+      );
+    }
+    const isNew = held === undefined || held.deregisteredAt !== undefined;
+    if (isNew && this.#registered >= this.#config.registrationsMax) {
+      throw refuse(
+        "CAUSEWAY_LIMIT_COUNT",
+        `the registry holds its maximum of ${this.#config.registrationsMax} registrations`,
+        {
+          details: { limit: "registrationsMax" },
+        },
+      );
+    }
+    // A registration that ended and starts again is another registration: it gets another handle (ANA-16).
+    const resourceId =
+      held !== undefined && held.deregisteredAt === undefined ? held.resourceId : this.#newResourceId();
+    const registration: StoredRegistration = {
+      agentId,
+      resourceId,
+      revision,
+      digest: verified.digest,
+      record: toBinary(wire.SignedRecordSchema, verified.signed),
+      registeredAt: isNew ? now : held.registeredAt,
+      updatedAt: now,
+      deregisteredAt: undefined,
+    };
+    this.#deps.store.put(registration);
+    if (isNew) this.#registered += 1;
+    this.#show(agentId);
+    this.#deps.log.info("registry.agent_registered", { agentId, revision, resourceId });
+    return create(ars.RegisterResponseSchema, { resourceId, revision, receipt: this.#receipt(registration, now) });
+  }
+
+  /** Ends the caller's registration. An operator of the domain may end any. */
+  deregister(caller: VerifiedPeer, request: ars.DeregisterRequest): ars.DeregisterResponse {
+    const held = this.#find(caller, request.resourceId);
+    if (held === undefined) {
+      this.#audit(caller, "deregister", "refused");
+      this.#deps.log.warn("registry.deregistration_refused", { caller: caller.spiffeId });
+      throw refuse(
+        "CAUSEWAY_RECORD_NOT_FOUND",
+        "expected the resource ID of an own registration; none of yours has this one",
+      );
+    }
+    this.#deps.store.put({ ...held, deregisteredAt: this.#deps.scheduler.now().unix });
+    this.#registered -= 1;
+    this.#show(held.agentId);
+    this.#audit(caller, "deregister", request.reason === "" ? "done" : request.reason);
+    this.#deps.log.info("registry.agent_deregistered", { agentId: held.agentId, caller: caller.spiffeId });
+    return create(ars.DeregisterResponseSchema);
+  }
+
+  /** Finds agents. At most `queriesPerMinute` for each caller. */
+  discover(caller: VerifiedPeer, request: ars.DiscoverRequest): Promise<ars.DiscoverResponse> {
+    this.#requireOwn(caller);
+    if (new TextEncoder().encode(request.text).length > queryBytesMax) {
+      throw refuse("CAUSEWAY_LIMIT_COUNT", `expected a query of at most ${queryBytesMax} bytes`, {
+        details: { limit: "queryBytesMax" },
+      });
+    }
+    if (request.limit > limitMax)
+      throw refuse("CAUSEWAY_LIMIT_COUNT", `expected a limit from 1 to ${limitMax}, got ${request.limit}`, {
+        details: { limit: "limitMax" },
+      });
+    this.#limit.take(caller.spiffeId, this.#deps.scheduler.now().instant);
+    return this.#catalogue.discover(request, caller.domain);
+  }
+
+  /** One record by name, when the caller may see it. */
+  getRecord(caller: VerifiedPeer, request: ars.GetRecordRequest): ars.GetRecordResponse {
+    this.#requireOwn(caller);
+    const entry = this.#catalogue.get(request.agentId as AgentId);
+    if (entry === undefined || !this.#catalogue.visibleTo(entry, caller.domain)) {
+      throw refuse(
+        "CAUSEWAY_RECORD_NOT_FOUND",
+        `no agent ${JSON.stringify(request.agentId.slice(0, 200))} is registered or visible to ${caller.domain}`,
+      );
+    }
+    return create(ars.GetRecordResponseSchema, { match: this.#catalogue.toMatch(entry, 1, "asked for by name") });
+  }
+
+  /** Takes over what the Level-2 gateway tells of an agent; undefined when it is gone (AMSP is the only replication, C-7). */
+  follow(agentId: AgentId, followed: FollowedRecord | undefined): void {
+    if (followed === undefined) this.#followed.delete(agentId);
+    else this.#followed.set(agentId, followed);
+    this.#show(agentId);
+  }
+
+  /** Merges the own registration and what was followed into what can be found. */
+  #show(agentId: AgentId): void {
+    const registration = this.#deps.store.get(agentId);
+    const followed = this.#followed.get(agentId);
+    if (registration?.deregisteredAt !== undefined || (registration === undefined && followed === undefined)) {
+      this.#catalogue.remove(agentId);
+      return;
+    }
+    if (registration === undefined && followed !== undefined) {
+      this.#catalogue.put({ agentId, ...followed });
+      return;
+    }
+    if (registration === undefined) return;
+    // The own store has the newest text of an own agent; where and whether it is attached, its gateway knows.
+    const own = parseStoredRecord(registration.record);
+    this.#catalogue.put({
+      agentId,
+      record: own.record,
+      signedRecord: own.signed,
+      signedOrigin: followed?.signedOrigin,
+      status: followed?.status,
+      applicable: followed?.applicable ?? true,
+      gatewayUri: followed?.gatewayUri ?? "",
+      path: followed?.path ?? [],
+      freshUnixMs: Math.max(registration.updatedAt, followed?.freshUnixMs ?? 0),
+    });
+  }
+
+  #receipt(registration: StoredRegistration, now: UnixMs): wire.SignedReceipt {
+    return signReceipt(this.#deps.signer(), {
+      agentId: registration.agentId,
+      resourceId: registration.resourceId,
+      revision: registration.revision,
+      bodyDigest: registration.digest,
+      issuedAt: now,
+      expiresAt: asUnixMs(now + this.#config.receiptMs),
+    });
+  }
+
+  #find(caller: VerifiedPeer, resourceId: string): StoredRegistration | undefined {
+    if (caller.role === "operator" && caller.domain === this.#config.domain) {
+      for (const registration of this.#deps.store.all()) {
+        if (registration.resourceId === resourceId && registration.deregisteredAt === undefined) return registration;
+      }
+      return undefined;
+    }
+    const held = this.#deps.store.get(caller.spiffeId);
+    const encoder = new TextEncoder();
+    const isOwn =
+      held !== undefined &&
+      held.deregisteredAt === undefined &&
+      equalBytes(encoder.encode(held.resourceId), encoder.encode(resourceId));
+    return isOwn ? held : undefined;
+  }
+
+  #newResourceId(): string {
+    return `rid-${[...this.#deps.crypto.randomBytes(16)].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  }
+
+  #requireOwn(caller: VerifiedPeer): void {
+    if (caller.domain === this.#config.domain) return;
+    throw refuse(
+      "CAUSEWAY_IDENTITY_ROLE_WRONG",
+      `expected a caller of ${this.#config.domain}, got one of ${caller.domain}; ask the registry of your own domain`,
+    );
+  }
+
+  #requireOwnAgent(caller: VerifiedPeer): void {
+    this.#requireOwn(caller);
+    if (caller.role === "agent") return;
+    throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected an agent, got a caller with the role ${caller.role}`);
+  }
+
+  #audit(caller: VerifiedPeer, action: string, outcome: string): void {
+    this.#deps.store.audit({ at: this.#deps.scheduler.now().unix, caller: caller.spiffeId, action, outcome });
+  }
+}
+
+const queryBytesMax = 1_024;
+const limitMax = 100;
