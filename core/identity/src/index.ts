@@ -1,4 +1,5 @@
-export { createCrl, type CrlContent, type RevocationReasonCode, type RevokedEntry } from "./crl.ts";
+export { applicantKeyOf, type Certificate, fingerprintOf, parseCertificate } from "./certificate.ts";
+export { type Crl, type CrlContent, createCrl, parseCrl, isCrlIssuedBy, type RevocationReasonCode, type RevokedEntry } from "./crl.ts";
 export { type CertificateRequest, createCsr, parseCsr } from "./csr.ts";
 export {
   createApplicantCertificate,
@@ -14,6 +15,7 @@ export { encodeJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts
 export { decodePem, encodePem } from "./pem.ts";
 export { type CryptoPort, type Purpose, purposes, type Role, roles, type Signer, type SigningKey } from "./ports.ts";
 export { acceptKey, type KeyKind } from "./public-key.ts";
+export { crlGraceMs } from "./revocation.ts";
 export { type LabelledBytes, labelled, type SignatureLabel, signBytes, verifyByPeer, verifySignature } from "./signature.ts";
 export { type PeerVerifier, pinnedTrust, type TrustProblem, TrustStore, type VerifyOptions } from "./trust-store.ts";
 export { type CertifiedGateway, isVerifiedPeer, type VerifiedPeer } from "./verified-peer.ts";

@@ -1,49 +1,260 @@
-import type { Domain, UnixMs } from "@causeway/core-base";
+/**
+ * Trust bundles of the own and of other domains, and the one place that judges certificate chains. A chain is judged by
+ * the bundle of the domain that its SPIFFE ID names, and by no other: a root of one domain never vouches for a name of
+ * another (ANA-9). Proven paths are remembered, so that a record signed by a known key costs one signature check; times
+ * and revocations are judged at every call.
+ */
+import { type Domain, domainOf, isCausewayError, parseDomain, refuse, type UnixMs } from "@causeway/core-base";
 import type { aca } from "@causeway/core-wire";
+import { timeText } from "./asn1-time.ts";
+import { toHex } from "./bytes.ts";
+import { type Certificate, fingerprintOf, keyIdentifier, parseCertificate } from "./certificate.ts";
+import { chainCertificatesMax, type LeafClaims, type ProvenPath, parseChain, provePath, readLeaf, readRoot } from "./path.ts";
 import type { CryptoPort, Purpose, Role } from "./ports.ts";
-import type { VerifiedPeer } from "./verified-peer.ts";
+import { Revocations } from "./revocation.ts";
+import { makeVerifiedPeer, type VerifiedPeer } from "./verified-peer.ts";
 
+/** What a chain has to satisfy. */
 export interface VerifyOptions {
   readonly now: UnixMs;
   readonly purpose: Purpose;
   /** Accepted roles; any when left out. */
   readonly roles?: readonly Role[];
 }
-/** What can judge a chain: a `TrustStore`, or `pinnedTrust` during enrolment. */
+
+/** What can judge a chain: a `TrustStore`, or `pinnedTrust` during the enrolment. */
 export interface PeerVerifier {
+  /** The identity that the chain proves. Throws one of the `CAUSEWAY_IDENTITY_*` codes. */
   verifyChain(chain: readonly Uint8Array[], options: VerifyOptions): VerifiedPeer;
   /** DER roots of every trusted domain. */
   roots(): readonly Uint8Array[];
 }
-/** A part of a trust state that could not be used. The domain concerned fails closed. */
+
+/** A part of a trust state that cannot be used. What depends on it is refused. */
 export interface TrustProblem {
   readonly domain: string;
   readonly message: string;
 }
+
+/** Judges chains by the trust state of the own authority. Trusts nobody until the first `replace`. */
 export class TrustStore implements PeerVerifier {
-  constructor(_crypto: CryptoPort) {}
+  readonly #crypto: CryptoPort;
+  readonly #proven = new Map<string, Proven>();
+  readonly #paths = new WeakMap<VerifiedPeer, ProvenPath>();
+  #sequence = 0n;
+  #bundles: ReadonlyMap<string, Bundle> = new Map();
+
+  constructor(crypto: CryptoPort) {
+    this.#crypto = crypto;
+  }
+
+  /** Sequence of the state that is held; 0 before the first one. */
   get sequence(): bigint {
-    throw new Error("not yet");
+    return this.#sequence;
   }
-  /** Takes over a new state. Bundles that cannot be used are left out (fail closed) and returned. */
-  replace(_state: aca.TrustState): readonly TrustProblem[] {
-    throw new Error("not yet");
+
+  /**
+   * Takes over a trust state as a whole. A bundle that cannot be used is left out, so that its domain is not trusted,
+   * and told in the result; the others count. Revocation lists are never replaced by older ones.
+   */
+  replace(state: aca.TrustState): readonly TrustProblem[] {
+    const problems: TrustProblem[] = [];
+    const bundles = new Map<string, Bundle>();
+    for (const bundle of state.bundles) {
+      try {
+        const domain = parseDomain(bundle.domain);
+        if (bundles.has(domain)) throw refuse("CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED", "the trust state has two bundles for the domain");
+        bundles.set(domain, this.#read(domain, bundle));
+      } catch (thrown) {
+        if (!isCausewayError(thrown)) throw thrown;
+        problems.push({ domain: bundle.domain, message: thrown.message });
+      }
+    }
+    this.#bundles = bundles;
+    this.#sequence = state.sequence;
+    return problems;
   }
+
+  /** Domains with a usable bundle. */
   domains(): readonly Domain[] {
-    throw new Error("not yet");
+    return [...this.#bundles.values()].map((bundle) => bundle.domain);
   }
+
+  /** DER roots of every trusted domain. */
   roots(): readonly Uint8Array[] {
-    throw new Error("not yet");
+    return [...this.#bundles.values()].flatMap((bundle) => [...bundle.roots.values()].map((root) => root.der));
   }
-  verifyChain(_chain: readonly Uint8Array[], _options: VerifyOptions): VerifiedPeer {
-    throw new Error("not yet");
+
+  /**
+   * The identity that the chain (DER, leaf first) proves. Throws `CAUSEWAY_IDENTITY_CERTIFICATE_MISSING`, `…_MALFORMED`,
+   * `…_SELF_SIGNED`, `…_UNTRUSTED`, `…_EXPIRED`, `…_REVOKED`, or `CAUSEWAY_IDENTITY_KEY_REFUSED`, `…_DOMAIN_UNTRUSTED`,
+   * `…_CRL_STALE`, `…_ROLE_WRONG`.
+   */
+  verifyChain(chain: readonly Uint8Array[], options: VerifyOptions): VerifiedPeer {
+    const proven = this.#prove(chain);
+    const { leaf, path } = proven;
+    const bundle = this.#bundleOf(domainOf(leaf.spiffeId));
+    checkValidity([leaf.certificate, ...path.issuers, path.root], options.now);
+    checkRevocation(bundle.revocations, leaf.certificate, path, options.now);
+    checkUse(leaf, options);
+    const peer = makePeer(this.#crypto, proven);
+    this.#paths.set(peer, path);
+    return peer;
   }
-  /** True when the peer's certificate or one above it is revoked, or its domain's root is no longer trusted. */
-  isRevoked(_peer: VerifiedPeer): boolean {
-    throw new Error("not yet");
+
+  /**
+   * True when the peer may no longer be talked to: its certificate or one above it is on a revocation list, or its root
+   * is no longer in the bundle of its domain. Expiry is not looked at.
+   */
+  isRevoked(peer: VerifiedPeer): boolean {
+    const path = this.#paths.get(peer);
+    const bundle = this.#bundles.get(peer.domain);
+    if (path === undefined || bundle === undefined || !bundle.roots.has(path.rootId)) return true;
+    return revokedLevel(bundle.revocations, peer.serial, path) !== undefined;
+  }
+
+  #prove(chain: readonly Uint8Array[]): Proven {
+    const [first] = chain;
+    const fingerprint = first === undefined ? "" : fingerprintOf(this.#crypto, first);
+    const known = this.#proven.get(fingerprint);
+    if (known !== undefined && chain.length <= chainCertificatesMax) {
+      const bundle = this.#bundleOf(domainOf(known.leaf.spiffeId));
+      if (bundle.roots.has(known.path.rootId)) return known;
+      this.#proven.delete(fingerprint);
+    }
+    const [certificate, ...presented] = parseChain(chain);
+    const leaf = readLeaf(this.#crypto, certificate);
+    const bundle = this.#bundleOf(domainOf(leaf.spiffeId));
+    const path = provePath(this.#crypto, leaf, presented, [...bundle.roots.values()], bundle.intermediates);
+    const proven = { leaf, path, fingerprint };
+    if (this.#proven.size >= provenPathsMax) {
+      const [oldest] = this.#proven.keys();
+      if (oldest !== undefined) this.#proven.delete(oldest);
+    }
+    this.#proven.set(fingerprint, proven);
+    return proven;
+  }
+
+  #bundleOf(domain: Domain): Bundle {
+    const bundle = this.#bundles.get(domain);
+    if (bundle !== undefined) return bundle;
+    throw refuse(
+      "CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED",
+      `no trust bundle is held for the domain ${domain}; an operator has to add it at the own authority`,
+      { details: { domain } },
+    );
+  }
+
+  #read(domain: Domain, bundle: aca.TrustBundle): Bundle {
+    const roots = bundle.roots.map((der) => readRoot(this.#crypto, der));
+    if (roots.length === 0) throw refuse("CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED", "the trust bundle has no root");
+    return {
+      domain,
+      roots: new Map(roots.map((root) => [fingerprintOf(this.#crypto, root.der), root])),
+      intermediates: bundle.intermediates.map(parseCertificate),
+      revocations: new Revocations(this.#crypto, bundle.crls, this.#bundles.get(domain)?.revocations),
+    };
   }
 }
-/** Judges by one root that is known by fingerprint (join token): everything but revocation, for the enrolment only. */
-export function pinnedTrust(_crypto: CryptoPort, _root: Uint8Array): PeerVerifier {
-  throw new Error("not yet");
+
+/**
+ * Judges by one root whose fingerprint came with the join token, for the connection of an enrolment: everything but
+ * revocation, of which an applicant cannot know yet. The trust state that the enrolment returns takes its place.
+ */
+export function pinnedTrust(crypto: CryptoPort, root: Uint8Array): PeerVerifier {
+  const anchor = readRoot(crypto, root);
+  return {
+    roots: () => [anchor.der],
+    verifyChain(chain, options) {
+      const [certificate, ...presented] = parseChain(chain);
+      const leaf = readLeaf(crypto, certificate);
+      const path = provePath(crypto, leaf, presented, [anchor], []);
+      checkValidity([certificate, ...path.issuers, path.root], options.now);
+      checkUse(leaf, options);
+      return makePeer(crypto, { leaf, path, fingerprint: fingerprintOf(crypto, certificate.der) });
+    },
+  };
 }
+
+interface Bundle {
+  readonly domain: Domain;
+  /** By fingerprint. */
+  readonly roots: ReadonlyMap<string, Certificate>;
+  readonly intermediates: readonly Certificate[];
+  readonly revocations: Revocations;
+}
+
+interface Proven {
+  readonly leaf: LeafClaims;
+  readonly path: ProvenPath;
+  readonly fingerprint: string;
+}
+
+function makePeer(crypto: CryptoPort, { leaf, path, fingerprint }: Proven): VerifiedPeer {
+  const { certificate } = leaf;
+  const issuer = path.issuers[0] ?? path.root;
+  return makeVerifiedPeer({
+    spiffeId: leaf.spiffeId,
+    domain: domainOf(leaf.spiffeId),
+    role: leaf.role,
+    purpose: leaf.purpose,
+    ...(leaf.gateway && { gateway: leaf.gateway }),
+    serial: certificate.serial,
+    issuerKeyId: toHex(issuer.extensions.subjectKeyId ?? keyIdentifier(crypto, issuer.key)),
+    notBefore: certificate.notBefore,
+    notAfter: certificate.notAfter,
+    fingerprint,
+    spki: certificate.key.spki,
+  });
+}
+
+function checkValidity(path: readonly Certificate[], now: UnixMs): void {
+  for (const [level, { notBefore, notAfter }] of path.entries()) {
+    if (now >= notBefore && now <= notAfter) continue;
+    const what = level === 0 ? "the certificate" : "a certificate above it";
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_EXPIRED",
+      `${what} is valid from ${timeText(notBefore)} to ${timeText(notAfter)} and it is ${timeText(now)}; renew it, or check the clock`,
+    );
+  }
+}
+
+function checkRevocation(revocations: Revocations, leaf: Certificate, path: ProvenPath, now: UnixMs): void {
+  const revoked = revokedLevel(revocations, leaf.serial, path);
+  if (revoked !== undefined) {
+    const what = revoked.level === 0 ? "the certificate" : "a certificate above it";
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
+      `${what} was revoked at ${timeText(revoked.at)} (RFC 5280 reason ${revoked.reason}); enrol again`,
+      { details: { reason: String(revoked.reason) } },
+    );
+  }
+  for (const ca of [...path.issuers, path.root]) {
+    const why = revocations.staleness(ca, now);
+    if (why !== undefined) throw refuse("CAUSEWAY_IDENTITY_CRL_STALE", `${why}; the domain's authority has to be reachable`);
+  }
+}
+
+function revokedLevel(revocations: Revocations, serial: Uint8Array, path: ProvenPath) {
+  const cas = [...path.issuers, path.root];
+  const serials = [serial, ...path.issuers.map((issuer) => issuer.serial)];
+  for (const [level, ca] of cas.entries()) {
+    const found = revocations.find(ca, serials[level] ?? serial);
+    if (found !== undefined) return { level, ...found };
+  }
+  return undefined;
+}
+
+function checkUse(leaf: LeafClaims, { purpose, roles }: VerifyOptions): void {
+  if (leaf.purpose !== purpose) {
+    throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected a certificate for ${purpose}, got one for ${leaf.purpose}`);
+  }
+  if (roles !== undefined && !roles.includes(leaf.role)) {
+    throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected the certified role ${roles.join(" or ")}, ${leaf.spiffeId} has the role ${leaf.role}`, {
+      details: { role: leaf.role },
+    });
+  }
+}
+
+/** Most proven paths that are remembered; the oldest is forgotten first and proven again when it comes back. */
+const provenPathsMax = 10_000;
