@@ -8,6 +8,7 @@ export * as agp from "./gen/causeway/agp/v1/agp_pb.js";
 export * as amsp from "./gen/causeway/amsp/v1/amsp_pb.js";
 export * as ars from "./gen/causeway/ars/v1/ars_pb.js";
 export * as common from "./gen/causeway/common/v1/common_pb.js";
+export * as health from "./gen/grpc/health/v1/health_pb.js";
 export * as record from "./gen/causeway/record/v1/record_pb.js";
 export * as session from "./gen/causeway/session/v1/session_pb.js";
 export * from "./grpc-framing.ts";
