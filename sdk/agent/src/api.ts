@@ -1,6 +1,5 @@
 /** The public interface of an agent: names, data and errors; no cryptography, no frames. */
 import type { AgentId, CausewayError, GatewayUri } from "@causeway/core-base";
-import type { VerifiedPeer } from "@causeway/core-identity";
 import type { Content, Data } from "./content.ts";
 
 /** Bounds of one call. */
@@ -35,9 +34,8 @@ export interface Answer {
 
 /** A message as its receiver sees it. */
 export interface IncomingMessage {
+  /** The sender, as its verified MLS certificate names it. */
   readonly from: AgentId;
-  /** Who the sender is, by a verified certificate. */
-  readonly peer: VerifiedPeer;
   readonly content: Content;
   readonly data: Content["data"];
   readonly messageId: string;
@@ -69,7 +67,6 @@ export interface Reply {
 export type RequestHandler = (
   request: IncomingRequest,
   reply: Reply,
-  // biome-ignore lint/suspicious/noConfusingVoidType: a handler that only uses `reply` returns nothing
 ) => Promise<Data | undefined | void> | Data | undefined | void | AsyncIterable<Data>;
 
 /** Takes messages of one sender one at a time and in order; the sender is told when it returned. */
@@ -79,7 +76,6 @@ export type MessageHandler = (message: IncomingMessage) => Promise<void> | void;
 export interface Publication {
   readonly topic: string;
   readonly from: AgentId;
-  readonly peer: VerifiedPeer;
   readonly content: Content;
   readonly data: Content["data"];
   /** Publications of this publisher that were missed just before this one. */
@@ -230,7 +226,10 @@ export interface Agent extends AsyncDisposable {
    * `CAUSEWAY_AGENT_HANDLER_FAILED` or `CAUSEWAY_AGENT_NO_HANDLER` from the other side, or with the code of a gateway.
    */
   request(target: string, ask: Ask | Data, options?: CallOptions): Promise<Answer>;
-  /** Asks another agent and yields the parts of its answer as they come. Leaving the loop cancels the handler. */
+  /**
+   * Asks another agent and yields the parts of its answer as they come. Leaving the loop cancels the handler.
+   * `timeoutMs` bounds the silence before each part. A slow loop holds the other side back.
+   */
   stream(target: string, ask: Ask | Data, options?: CallOptions): AsyncIterable<Content>;
   /** Resolves when the handler of the other agent took the message. */
   send(target: string, data: Data, options?: CallOptions): Promise<void>;

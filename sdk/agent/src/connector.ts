@@ -2,26 +2,36 @@
  * The port between the SDK's logic and a platform: identity, links to gateways, the registry, time, chance and a store.
  * `./node` implements it over the adapters, `./testing` in memory.
  */
-import type { AgentId, Log, Random, Scheduler } from "@causeway/core-base";
+import type { BootstrapHint, GatewayCandidate } from "@causeway/core-attachment";
+import type { AgentId, CausewayError, Log, Random, Scheduler, UnixMs } from "@causeway/core-base";
 import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
-import type { ars } from "@causeway/core-wire";
-import type { CreateEndToEnd, StateStore } from "./end-to-end.ts";
+import type { aap, ars } from "@causeway/core-wire";
+import type { CreateEndToEnd, MlsIdentity, StateStore } from "./end-to-end.ts";
+
+/** One received frame: bytes `start` to `end` of `buffer`. */
+export interface FrameSlice {
+  readonly buffer: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
 
 /** One authenticated connection to a gateway that carries serialised frames. */
 export interface GatewayLink {
-  /** The gateway, as certified. */
+  /** The gateway, as its verified certificate names it. */
   readonly peer: VerifiedPeer;
   /** Binds the attach proof to this TLS channel; 32 bytes. */
   readonly channelBinding: Uint8Array;
-  /** Certificate chain and SubjectPublicKeyInfo of the gateway's TLS certificate come with `peer`. */
   /** Queues one serialised Frame. False when the queue is above its high-water mark. */
   send(frame: Uint8Array): boolean;
-  /** One call for each received Frame, in order. */
-  onFrame(listener: (frame: Uint8Array) => void): void;
-  onWritable(listener: () => void): void;
-  /** Once, when the connection is gone. */
-  onClose(listener: (error: Error | undefined) => void): void;
-  close(): void;
+  /** Sets the one receiver of frames. Reading starts with it. */
+  onFrames(receive: (frames: readonly FrameSlice[]) => void): void;
+  /** Calls `run` whenever there is room again after `send` answered false. */
+  onWritable(run: () => void): void;
+  /** Calls `run` once, when the connection is gone. */
+  onClose(run: (error?: CausewayError) => void): void;
+  pause(): void;
+  resume(): void;
+  close(error?: CausewayError): void;
 }
 
 /** The registry of the agent's domain, called with the agent's certificate. */
@@ -31,28 +41,34 @@ export interface RegistryPort {
   discover(request: ars.DiscoverRequest, signal: AbortSignal): Promise<ars.DiscoverResponse>;
 }
 
-/** The agent's identity: keys stay behind it. */
+/** The agent's identity. Keys stay behind it, except the MLS leaf key that the MLS library of this process needs. */
 export interface IdentityPort {
   readonly agentId: AgentId;
   readonly crypto: CryptoPort;
   readonly trust: TrustStore;
   /** Current chain and signing for a purpose. */
   signer(purpose: "tls" | "record"): Signer;
-  /** Leaf key of the MLS groups. */
-  mls(): { readonly chain: readonly Uint8Array[]; readonly privateKey: Uint8Array };
-  notAfterUnixMs(): number;
+  mls(): MlsIdentity;
+  notAfter(): UnixMs;
+  /** Bundles or revocations have changed. Returns the function that ends it. */
   onTrust(listener: () => void): () => void;
+  /** Certificates were renewed. */
   onRenewed(listener: () => void): () => void;
 }
 
 /** Everything that an agent needs of its platform. */
 export interface Connector {
   readonly identity: IdentityPort;
-  /** Opens a link to the best gateway; each call may choose another one. The platform has judged its certificate. */
-  openLink(signal: AbortSignal): Promise<GatewayLink>;
+  /** Where gateways may be found. */
+  readonly hints: readonly BootstrapHint[];
+  /** Opens a link to a gateway whose certificate the platform has verified. Rejects with a typed error. */
+  dial(candidate: GatewayCandidate, signal: AbortSignal): Promise<GatewayLink>;
+  /** Sends GW-DISCOVER to an endpoint. */
+  discoverGateway(endpoint: string, request: aap.DiscoverRequest, signal: AbortSignal): Promise<aap.DiscoverResponse>;
   readonly registry: RegistryPort | undefined;
   readonly scheduler: Scheduler;
   readonly random: Random;
+  /** State of this agent. What the end-to-end layer puts into it is encrypted by that layer. */
   readonly store: StateStore;
   readonly createEndToEnd: CreateEndToEnd;
   readonly log: Log;

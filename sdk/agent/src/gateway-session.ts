@@ -1,0 +1,383 @@
+/**
+ * One attachment to a gateway, kept up: drives the attachment machine of the core over links that the platform dials,
+ * moves to another gateway when one is lost or leaves, and carries frames both ways (AGP-6, AAP-5). It validates the
+ * gateway before anything else is said (AGP-32).
+ */
+import { create } from "@bufbuild/protobuf";
+import { AgentAttachment, type AgentEffect, type Condition, type Lease, openOffer } from "@causeway/core-attachment";
+import { CausewayError, domainOf, type ErrorFacts, refuse } from "@causeway/core-base";
+import { aap, type agp, decodeFrame, encodeFrame, FrameKind, FrameScan, type FrameBody, type FrameInit, scanFrame } from "@causeway/core-wire";
+import { WakeUp, within } from "./clock.ts";
+import type { Connector, FrameSlice, GatewayLink } from "./connector.ts";
+import { errorOf } from "./session/messages.ts";
+
+export interface GatewaySessionPorts {
+  readonly connector: Connector;
+  readonly instance: string;
+  readonly advertise: boolean;
+  /** Processes a message; reading pauses while too many are being processed. */
+  readonly onMessage: (envelope: agp.Envelope) => Promise<void>;
+  readonly onControl: (control: agp.Control) => void;
+  readonly onAttached: (lease: Lease) => void;
+  readonly onLost: (cause: CausewayError, isFinal: boolean) => void;
+  readonly onBackoff: (attempt: number, inMs: number) => void;
+  readonly onDraining: (reason: string) => void;
+  readonly onSecurity: (peer: string, error: CausewayError) => void;
+}
+
+interface LiveLink {
+  readonly attempt: number;
+  readonly link: GatewayLink;
+  isOpen: boolean;
+}
+
+interface Pending {
+  readonly resolve: (body: FrameBody) => void;
+  readonly reject: (error: CausewayError) => void;
+}
+
+/** Frames that carry a request number, and get an answer with the same number. */
+export type LinkRequest = (request: bigint) => FrameInit;
+
+export class GatewaySession {
+  readonly #ports: GatewaySessionPorts;
+  readonly #machine: AgentAttachment;
+  readonly #wakeUp: WakeUp;
+  readonly #scan = new FrameScan();
+  readonly #pending = new Map<bigint, Pending>();
+  readonly #closed = new AbortController();
+  #live: LiveLink | undefined;
+  #lease: Lease | undefined;
+  #nextRequest = 1n;
+  #room: { readonly promise: Promise<void>; readonly open: () => void } | undefined;
+  #processing = 0;
+  #processingBytes = 0;
+  #isPaused = false;
+  #lastError: CausewayError | undefined;
+
+  constructor(ports: GatewaySessionPorts) {
+    const { connector } = ports;
+    const { identity } = connector;
+    this.#ports = ports;
+    this.#machine = new AgentAttachment({
+      agentId: identity.agentId,
+      instance: ports.instance,
+      hints: connector.hints,
+      model: "stateful",
+      advertise: ports.advertise,
+      signer: () => identity.signer("tls"),
+      crypto: identity.crypto,
+      random: connector.random,
+    });
+    this.#wakeUp = new WakeUp(connector.scheduler, () => this.#step(() => this.#machine.handleTimeout(this.#now())));
+  }
+
+  get lease(): Lease | undefined {
+    return this.#lease;
+  }
+
+  get lastError(): CausewayError | undefined {
+    return this.#lastError;
+  }
+
+  get isAttached(): boolean {
+    return this.#lease !== undefined;
+  }
+
+  start(): void {
+    this.#step(() => this.#machine.start(this.#now()));
+  }
+
+  setCondition(condition: Condition): void {
+    this.#step(() => this.#machine.setCondition(this.#now(), condition));
+  }
+
+  /** Ends the attachment for good. */
+  close(reason: string): void {
+    this.#step(() => this.#machine.detach(this.#now(), reason));
+    this.#closed.abort();
+    this.#failPending(refuse("CAUSEWAY_CANCELLED", "the agent was closed while this was under way"));
+  }
+
+  /** Puts a frame on the attached link and waits for room. Rejects with `CAUSEWAY_UNREACHABLE` without one. */
+  async transmit(frame: Uint8Array): Promise<void> {
+    while (this.#room) await this.#room.promise;
+    const live = this.#live;
+    if (!live?.isOpen || !this.#lease) {
+      throw refuse("CAUSEWAY_UNREACHABLE", "expected a gateway to be attached to, got none; the agent reconnects by itself");
+    }
+    this.#machine.noteTraffic(this.#now());
+    if (live.link.send(frame)) return;
+    let open: () => void = () => undefined;
+    const promise = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    this.#room = { promise, open };
+  }
+
+  /** Sends a request on the link and waits for the frame that answers it. */
+  async call(make: LinkRequest, options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined; readonly expected: string }): Promise<FrameBody> {
+    if (this.#pending.size >= pendingMax) {
+      throw refuse("CAUSEWAY_FORWARDING_OVERLOADED", `expected at most ${pendingMax} requests to the gateway at once; await earlier ones first`);
+    }
+    const request = this.#nextRequest++;
+    const answer = new Promise<FrameBody>((resolve, reject) => this.#pending.set(request, { resolve, reject }));
+    answer.catch(() => undefined);
+    try {
+      await this.transmit(encodeFrame(make(request)));
+      return await within(answer, { scheduler: this.#ports.connector.scheduler, ...options });
+    } finally {
+      this.#pending.delete(request);
+    }
+  }
+
+  /** One input to the machine, then its effects in order. */
+  #step(input: () => void): void {
+    input();
+    for (let effects = this.#machine.drain(); effects.length > 0; effects = this.#machine.drain()) {
+      for (const effect of effects) this.#perform(effect);
+    }
+    this.#wakeUp.set(this.#machine.deadline());
+  }
+
+  #perform(effect: AgentEffect): void {
+    const { connector } = this.#ports;
+    switch (effect.kind) {
+      case "discover":
+        void this.#discover(effect.endpoint, effect.nonce);
+        return;
+      case "connect":
+        void this.#connect(effect);
+        return;
+      case "send":
+        if (this.#live?.attempt === effect.attempt) this.#live.link.send(effect.frame);
+        return;
+      case "close":
+        if (this.#live?.attempt === effect.attempt) {
+          this.#live.link.close(effect.error && new CausewayError(effect.error));
+          this.#dropLink();
+        }
+        return;
+      case "attached":
+        this.#lease = effect.lease;
+        connector.log.info("agent.attached", { gateway: effect.lease.gatewayId, leaseMs: effect.lease.lifetimeMs });
+        this.#ports.onAttached(effect.lease);
+        return;
+      case "lost": {
+        const cause = new CausewayError(effect.cause);
+        this.#lease = undefined;
+        this.#lastError = cause;
+        this.#dropLink();
+        connector.log.warn("agent.detached", { code: cause.code, final: effect.isFinal });
+        this.#ports.onLost(cause, effect.isFinal);
+        return;
+      }
+      case "event":
+        connector.log.info(`agent.${effect.type.replaceAll("-", "_")}`, { cause: effect.cause });
+        if (effect.type === "backing-off") {
+          const deadline = this.#machine.deadline();
+          this.#ports.onBackoff(this.#machine.status().attempt, deadline === undefined ? 0 : Math.max(0, deadline - this.#now().instant));
+        }
+        if (effect.type === "gateway-draining") this.#ports.onDraining(effect.cause);
+    }
+  }
+
+  async #discover(endpoint: string, nonce: Uint8Array): Promise<void> {
+    const { connector } = this.#ports;
+    const { identity, scheduler } = connector;
+    const asked = scheduler.now().instant;
+    try {
+      const request = create(aap.DiscoverRequestSchema, { agentId: identity.agentId, nonce, requiredFeatures: [] });
+      const response = await connector.discoverGateway(endpoint, request, this.#closed.signal);
+      const offer = openOffer(response, {
+        nonce,
+        trust: identity.trust,
+        crypto: identity.crypto,
+        now: scheduler.now().unix,
+        delayMs: scheduler.now().instant - asked,
+        method: "static",
+      });
+      this.#step(() => this.#machine.handleOffer(this.#now(), offer));
+    } catch (thrown) {
+      // No offer is no answer: the machine chooses among those that came.
+      this.#note(thrown, "agent.discover_failed");
+    }
+  }
+
+  async #connect(effect: Extract<AgentEffect, { kind: "connect" }>): Promise<void> {
+    const { attempt, candidate } = effect;
+    const { connector } = this.#ports;
+    let link: GatewayLink;
+    try {
+      link = await connector.dial(candidate, this.#closed.signal);
+      this.#judge(link);
+    } catch (thrown) {
+      const error = this.#note(thrown, "agent.dial_failed");
+      this.#step(() => this.#machine.handleLinkDown(this.#now(), attempt, factsOf(error)));
+      return;
+    }
+    const live: LiveLink = { attempt, link, isOpen: true };
+    this.#dropLink();
+    this.#live = live;
+    link.onWritable(() => this.#openRoom());
+    link.onClose((error) => {
+      if (!live.isOpen) return;
+      live.isOpen = false;
+      if (this.#live === live) this.#openRoom();
+      this.#step(() => this.#machine.handleLinkDown(this.#now(), attempt, error && factsOf(error)));
+    });
+    this.#step(() => this.#machine.handleLinkUp(this.#now(), attempt, link.peer, link.channelBinding));
+    link.onFrames((frames) => {
+      for (const frame of frames) this.#handleFrame(live, frame);
+    });
+  }
+
+  /** AGP-32: only a certified gateway of the agent's own domain, whose certificate is not revoked, is talked to. */
+  #judge(link: GatewayLink): void {
+    const { identity } = this.#ports.connector;
+    const domain = domainOf(identity.agentId);
+    const { peer } = link;
+    let problem: CausewayError | undefined;
+    if (peer.role !== "gateway" || peer.purpose !== "tls") {
+      problem = refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected a gateway at the other end, got ${peer.spiffeId} certified as ${peer.role}`);
+    } else if (peer.domain !== domain) {
+      problem = refuse("CAUSEWAY_IDENTITY_MISMATCH", `expected a gateway of ${domain}, got ${peer.spiffeId}`);
+    } else if (identity.trust.isRevoked(peer)) {
+      problem = refuse("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED", `expected a valid certificate of ${peer.spiffeId}, got a revoked one`);
+    }
+    if (!problem) return;
+    link.close(problem);
+    this.#ports.onSecurity(peer.spiffeId, problem);
+    throw problem;
+  }
+
+  #handleFrame(live: LiveLink, slice: FrameSlice): void {
+    if (!live.isOpen || this.#live !== live) return;
+    const { attempt } = live;
+    try {
+      // The transcript of the attachment is over exact bytes, so these bodies are not decoded here.
+      const refusal = scanFrame(slice.buffer, slice.start, slice.end, this.#scan);
+      if (refusal !== undefined) throw new CausewayError(refusal);
+      if (this.#scan.kind === FrameKind.attachChallenge) {
+        const body = this.#scan.body().slice();
+        this.#step(() => this.#machine.handleChallenge(this.#now(), attempt, body));
+      } else if (this.#scan.kind === FrameKind.attachLease) {
+        const body = this.#scan.body().slice();
+        this.#step(() => this.#machine.handleLease(this.#now(), attempt, body));
+      } else {
+        this.#handleBody(attempt, decodeFrame(slice.buffer.slice(slice.start, slice.end)));
+      }
+    } catch (thrown) {
+      this.#note(thrown, "agent.frame_refused");
+    }
+  }
+
+  #handleBody(attempt: number, body: FrameBody): void {
+    switch (body.case) {
+      case "message":
+        this.#process(body.value);
+        return;
+      case "control":
+        this.#ports.onControl(body.value);
+        return;
+      case "heartbeatAck":
+        this.#step(() => this.#machine.handleHeartbeatAck(this.#now(), attempt, body.value));
+        return;
+      case "sessionEnd":
+        this.#step(() => this.#machine.handleSessionEnd(this.#now(), attempt, body.value));
+        return;
+      case "drain":
+        this.#step(() => this.#machine.handleDrain(this.#now(), attempt, body.value));
+        return;
+      case "advertiseResult":
+      case "subscriptionResult":
+      case "topicResult":
+      case "keyPackageUploadResult":
+        this.#pending.get(body.value.request)?.resolve(body);
+        return;
+      case "error":
+        this.#handleError(body.value);
+        return;
+      case "event":
+        this.#ports.connector.log.info("agent.gateway_event", { type: body.value.type, subject: body.value.subject });
+        return;
+      default:
+        this.#ports.connector.log.debug("agent.frame_ignored", { kind: body.case });
+    }
+  }
+
+  #handleError({ error, fatal, request }: agp.Error): void {
+    const problem = errorOf(error, "CAUSEWAY_INTERNAL");
+    this.#lastError = problem;
+    this.#ports.connector.log.warn("agent.gateway_error", { code: problem.code, fatal });
+    this.#pending.get(request)?.reject(problem);
+  }
+
+  /** Messages are processed at the pace of this process: above the bound the gateway is held back. */
+  #process(envelope: agp.Envelope): void {
+    const bytes = envelope.payload.length;
+    this.#processing++;
+    this.#processingBytes += bytes;
+    this.#regulate();
+    void this.#ports.onMessage(envelope).finally(() => {
+      this.#processing--;
+      this.#processingBytes -= bytes;
+      this.#regulate();
+    });
+  }
+
+  #regulate(): void {
+    const isFull = this.#processing >= processingMax || this.#processingBytes >= processingBytesMax;
+    const isLow = this.#processing <= processingMax / 2 && this.#processingBytes <= processingBytesMax / 2;
+    if (isFull && !this.#isPaused) {
+      this.#isPaused = true;
+      this.#live?.link.pause();
+    } else if (isLow && this.#isPaused) {
+      this.#isPaused = false;
+      this.#live?.link.resume();
+    }
+  }
+
+  #dropLink(): void {
+    const live = this.#live;
+    this.#live = undefined;
+    this.#isPaused = false;
+    this.#openRoom();
+    this.#failPending(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
+    if (!live?.isOpen) return;
+    live.isOpen = false;
+    live.link.close();
+  }
+
+  #openRoom(): void {
+    const room = this.#room;
+    this.#room = undefined;
+    room?.open();
+  }
+
+  #failPending(error: CausewayError): void {
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+  }
+
+  #note(thrown: unknown, event: string): CausewayError {
+    const error = CausewayError.from(thrown);
+    this.#lastError = error;
+    this.#ports.connector.log.warn(event, { code: error.code, message: error.message });
+    return error;
+  }
+
+  #now(): ReturnType<Connector["scheduler"]["now"]> {
+    return this.#ports.connector.scheduler.now();
+  }
+}
+
+function factsOf(error: CausewayError): ErrorFacts {
+  return { code: error.code, message: error.message, retryAfterMs: error.retryAfterMs, details: error.details };
+}
+
+/** Requests to the gateway that wait for an answer. */
+const pendingMax = 1_024;
+/** Messages, and their bytes, that are being decrypted and handed over; above it reading pauses. */
+const processingMax = 512;
+const processingBytesMax = 33_554_432;

@@ -1,0 +1,73 @@
+/** Builds and reads the plaintext of the MLS messages between endpoints. */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type CausewayError, type ErrorCode, refuse } from "@causeway/core-base";
+import { common, fromErrorDetail, session, toErrorDetail } from "@causeway/core-wire";
+import { Content } from "../content.ts";
+import type { Refusal } from "./inbox.ts";
+
+/** The kinds of SessionMessage, as the generated code names them. */
+export type SessionBody = Exclude<session.SessionMessage["body"], { case: undefined }>;
+
+/** Serialises a message. */
+export function encodeMessage(
+  messageId: Uint8Array,
+  body: SessionBody,
+  position?: { readonly lane: Uint8Array; readonly sequence: number; readonly floor: number },
+): Uint8Array {
+  return toBinary(
+    session.SessionMessageSchema,
+    create(session.SessionMessageSchema, {
+      version: 1,
+      messageId,
+      body,
+      ...(position && {
+        position: { lane: position.lane, sequence: BigInt(position.sequence), floor: BigInt(position.floor) },
+      }),
+    }),
+  );
+}
+
+/** Parses a plaintext. Throws `CAUSEWAY_FRAME_MALFORMED` or `CAUSEWAY_UNSUPPORTED`. */
+export function decodeMessage(plaintext: Uint8Array): session.SessionMessage {
+  let message: session.SessionMessage;
+  try {
+    message = fromBinary(session.SessionMessageSchema, plaintext);
+  } catch (cause) {
+    throw refuse("CAUSEWAY_FRAME_MALFORMED", "expected a SessionMessage inside MLS, got bytes that do not parse", { cause });
+  }
+  if (message.version !== 1) {
+    throw refuse("CAUSEWAY_UNSUPPORTED", `expected session version 1, got ${message.version}; update this agent's SDK`);
+  }
+  if (message.messageId.length !== 16) {
+    throw refuse("CAUSEWAY_FRAME_MALFORMED", `expected a message id of 16 bytes, got ${message.messageId.length}`);
+  }
+  return message;
+}
+
+export function dataOf(content: Content): session.Data {
+  return create(session.DataSchema, { contentType: content.contentType, content: content.bytes });
+}
+
+export function contentOf(data: session.Data | undefined): Content {
+  return new Content(data?.contentType ?? "application/octet-stream", data?.content ?? new Uint8Array());
+}
+
+/** An error as it crosses the wire: code and sentence, never a cause. */
+export function detailOf(error: CausewayError): common.ErrorDetail {
+  const detail = toErrorDetail(error);
+  detail.message = detail.message.slice(0, messageCharsMax);
+  return detail;
+}
+
+/** The other way round; `fallback` when the other side gave no detail. */
+export function errorOf(detail: common.ErrorDetail | undefined, fallback: ErrorCode): CausewayError {
+  return detail?.code ? fromErrorDetail(detail) : refuse(fallback, "the other side reported an error without a code");
+}
+
+/** A refusal of the inbox as an error detail. */
+export function detailOfRefusal(refusal: Refusal): common.ErrorDetail {
+  return create(common.ErrorDetailSchema, { code: refusal.code, message: refusal.message.slice(0, messageCharsMax) });
+}
+
+/** Longest error sentence that is sent to another agent. */
+const messageCharsMax = 1_000;

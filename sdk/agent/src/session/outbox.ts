@@ -1,0 +1,308 @@
+/**
+ * The sending half of reliable messages (AGP-58): a synchronous machine that repeats each message under the same id
+ * until the other endpoint has acknowledged or refused it, its time is over, or a gateway says that it can never
+ * arrive. Lanes keep order: every transmission carries the position in its lane and the lane's floor, below which
+ * nothing is worth waiting for. It knows no encryption and no link; `transmit` effects ask for both.
+ */
+import { type CausewayError, type Instant, later, type Random, refuse } from "@causeway/core-base";
+import type { SessionLimits } from "./limits.ts";
+import { Schedule } from "./schedule.ts";
+
+/** One message on its way. */
+export interface OutEntry<Body> {
+  readonly peer: string;
+  readonly id: string;
+  readonly lane: string;
+  readonly sequence: number;
+  readonly bytes: number;
+  readonly body: Body;
+  /** Transmissions so far. */
+  attempts: number;
+}
+
+export interface OutMessage<Body> {
+  readonly peer: string;
+  /** Hex of the 16-byte message id. */
+  readonly id: string;
+  readonly lane: string;
+  readonly bytes: number;
+  readonly body: Body;
+  /** Milliseconds until it fails. */
+  readonly timeoutMs: number;
+  /** True: each sign that the receiver has it starts `timeoutMs` again. */
+  readonly patient?: boolean;
+}
+
+export type OutboxEffect<Body> =
+  | { readonly type: "transmit"; readonly entry: OutEntry<Body>; readonly floor: number }
+  /** Final: taken when `error` is undefined. */
+  | { readonly type: "settled"; readonly entry: OutEntry<Body>; readonly error: CausewayError | undefined };
+
+interface Tracked<Body> extends OutEntry<Body> {
+  state: "queued" | "waiting" | "sending";
+  readonly timeoutMs: number;
+  readonly patient: boolean;
+  expiresAt: Instant;
+  dueAt: Instant;
+  /** Transmissions of which no gateway said that they failed. */
+  unreported: number;
+  isReceived: boolean;
+  /** Asked for again while it was being sent. */
+  isWanted: boolean;
+  lastError: CausewayError | undefined;
+}
+
+interface Lane<Body> {
+  readonly name: string;
+  readonly peer: string;
+  nextSequence: number;
+  /** By sequence, ascending. */
+  readonly entries: Map<number, Tracked<Body>>;
+  active: number;
+  isClosing: boolean;
+}
+
+export class Outbox<Body> {
+  readonly #limits: SessionLimits;
+  readonly #random: Random;
+  readonly #lanes = new Map<string, Lane<Body>>();
+  readonly #entries = new Map<string, Tracked<Body>>();
+  readonly #due = new Schedule<Tracked<Body>>();
+  readonly #expiry = new Schedule<Tracked<Body>>();
+  #effects: OutboxEffect<Body>[] = [];
+  #bytes = 0;
+  #isOnline = false;
+
+  constructor(limits: SessionLimits, random: Random) {
+    this.#limits = limits;
+    this.#random = random;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** What was added under this id and is not settled yet. */
+  bodyOf(id: string): Body | undefined {
+    return this.#entries.get(id)?.body;
+  }
+
+  /** Adds a message to its lane. Throws `CAUSEWAY_FORWARDING_OVERLOADED` at a bound. */
+  add(now: Instant, message: OutMessage<Body>): void {
+    const lane = this.#lane(message.peer, message.lane);
+    const { laneQueueMax, bytesMax } = this.#limits;
+    if (lane.entries.size >= laneQueueMax || this.#bytes + message.bytes > bytesMax) {
+      throw refuse(
+        "CAUSEWAY_FORWARDING_OVERLOADED",
+        `expected at most ${laneQueueMax} unsettled messages to one agent and ${bytesMax} bytes in all; await earlier messages first`,
+        { details: { limit: lane.entries.size >= laneQueueMax ? "laneQueueMax" : "bytesMax" } },
+      );
+    }
+    const entry: Tracked<Body> = {
+      peer: message.peer,
+      id: message.id,
+      lane: message.lane,
+      sequence: lane.nextSequence++,
+      bytes: message.bytes,
+      body: message.body,
+      attempts: 0,
+      state: "queued",
+      timeoutMs: message.timeoutMs,
+      patient: message.patient ?? false,
+      expiresAt: later(now, message.timeoutMs),
+      dueAt: now,
+      unreported: 0,
+      isReceived: false,
+      isWanted: false,
+      lastError: undefined,
+    };
+    this.#bytes += message.bytes;
+    this.#entries.set(entry.id, entry);
+    lane.entries.set(entry.sequence, entry);
+    this.#expiry.set(entry, entry.expiresAt);
+    this.#fill(now, lane);
+  }
+
+  /** Nothing is transmitted while there is no link; with a new one, everything unsettled is sent again. */
+  setOnline(now: Instant, isOnline: boolean): void {
+    if (this.#isOnline === isOnline) return;
+    this.#isOnline = isOnline;
+    if (!isOnline) return;
+    for (const entry of this.#entries.values()) {
+      if (entry.state === "waiting") this.#plan(entry, now);
+    }
+    this.#transmitDue(now);
+  }
+
+  /** A transmission that `transmit` asked for left this endpoint (`error` undefined) or could not. */
+  handleTransmitted(now: Instant, id: string, error?: CausewayError): void {
+    const entry = this.#entries.get(id);
+    if (entry?.state !== "sending") return;
+    entry.state = "waiting";
+    if (error) {
+      entry.lastError = error;
+      if (!error.retryable) {
+        this.#settle(now, entry, error);
+        return;
+      }
+    } else {
+      entry.unreported++;
+    }
+    const wait = entry.isWanted ? 0 : Math.max(this.#backoff(entry), error?.retryAfterMs ?? 0);
+    entry.isWanted = false;
+    this.#plan(entry, later(now, wait));
+  }
+
+  /** The other endpoint has it; it may take its time. */
+  handleReceived(now: Instant, peer: string, id: string): void {
+    const entry = this.#entryOf(peer, id);
+    if (!entry) return;
+    entry.isReceived = true;
+    if (entry.patient) {
+      entry.expiresAt = later(now, entry.timeoutMs);
+      this.#expiry.set(entry, entry.expiresAt);
+    }
+    if (entry.state === "waiting") this.#plan(entry, later(now, this.#backoff(entry)));
+  }
+
+  /** The other endpoint took it, or refused it. */
+  handleSettled(now: Instant, peer: string, id: string, error?: CausewayError): void {
+    const entry = this.#entryOf(peer, id);
+    if (entry) this.#settle(now, entry, error);
+  }
+
+  /** A gateway says that a transmission failed. */
+  handleReport(now: Instant, id: string, error: CausewayError): void {
+    const entry = this.#entries.get(id);
+    if (!entry) return;
+    entry.unreported = Math.max(0, entry.unreported - 1);
+    entry.lastError = error;
+    if (!error.retryable) this.#settle(now, entry, error);
+    else if (entry.state === "waiting") this.#plan(entry, later(now, Math.max(this.#backoff(entry), error.retryAfterMs)));
+  }
+
+  /** Sends it again at once, for example under a new security context. */
+  resend(now: Instant, id: string): void {
+    const entry = this.#entries.get(id);
+    if (!entry) return;
+    if (entry.state === "sending") entry.isWanted = true;
+    if (entry.state !== "waiting") return;
+    this.#plan(entry, now);
+    this.#transmitDue(now);
+  }
+
+  /** Gives up on one message. */
+  cancel(now: Instant, id: string, error: CausewayError): void {
+    const entry = this.#entries.get(id);
+    if (entry) this.#settle(now, entry, error);
+  }
+
+  /** Gives up on everything that `selects`. */
+  cancelAll(now: Instant, error: CausewayError, selects: (entry: OutEntry<Body>) => boolean = () => true): void {
+    for (const entry of [...this.#entries.values()]) if (selects(entry)) this.#settle(now, entry, error);
+  }
+
+  /** Forgets a lane when its last message is settled. */
+  closeLane(lane: string): void {
+    const known = this.#lanes.get(lane);
+    if (!known) return;
+    known.isClosing = true;
+    if (known.entries.size === 0) this.#lanes.delete(lane);
+  }
+
+  handleTimeout(now: Instant): void {
+    for (let entry = this.#expiry.take(now); entry; entry = this.#expiry.take(now)) {
+      const isKnownUndelivered = entry.unreported === 0 && entry.state !== "sending" && entry.lastError !== undefined;
+      const waited = `${entry.timeoutMs} ms and ${entry.attempts} transmissions`;
+      const error = isKnownUndelivered
+        ? entry.lastError
+        : refuse("CAUSEWAY_TIMEOUT", `expected ${entry.peer} to take the message, got no acknowledgement within ${waited}; it may have been taken`, {
+            details: { messageId: entry.id, ...(entry.lastError && { lastError: entry.lastError.code }) },
+          });
+      this.#settle(now, entry, error);
+    }
+    this.#transmitDue(now);
+  }
+
+  deadline(): Instant | undefined {
+    const expiry = this.#expiry.deadline();
+    const due = this.#isOnline ? this.#due.deadline() : undefined;
+    if (expiry === undefined) return due;
+    return due === undefined || expiry < due ? expiry : due;
+  }
+
+  drain(): readonly OutboxEffect<Body>[] {
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  #entryOf(peer: string, id: string): Tracked<Body> | undefined {
+    const entry = this.#entries.get(id);
+    // Only the agent that a message is for may say what became of it.
+    return entry?.peer === peer ? entry : undefined;
+  }
+
+  #lane(peer: string, name: string): Lane<Body> {
+    let lane = this.#lanes.get(name);
+    if (!lane) {
+      lane = { name, peer, nextSequence: 1, entries: new Map(), active: 0, isClosing: false };
+      this.#lanes.set(name, lane);
+    }
+    return lane;
+  }
+
+  #fill(now: Instant, lane: Lane<Body>): void {
+    if (lane.active < this.#limits.laneWindow) {
+      for (const entry of lane.entries.values()) {
+        if (entry.state !== "queued") continue;
+        entry.state = "waiting";
+        lane.active++;
+        this.#plan(entry, now);
+        if (lane.active >= this.#limits.laneWindow) break;
+      }
+    }
+    this.#transmitDue(now);
+  }
+
+  #plan(entry: Tracked<Body>, at: Instant): void {
+    entry.dueAt = at;
+    this.#due.set(entry, at);
+  }
+
+  #transmitDue(now: Instant): void {
+    if (!this.#isOnline) return;
+    for (let entry = this.#due.take(now); entry; entry = this.#due.take(now)) {
+      entry.state = "sending";
+      entry.attempts++;
+      this.#effects.push({ type: "transmit", entry, floor: this.#floor(entry.lane) });
+    }
+  }
+
+  #floor(name: string): number {
+    const lane = this.#lanes.get(name);
+    const first = lane?.entries.keys().next();
+    return first && !first.done ? first.value : (lane?.nextSequence ?? 1);
+  }
+
+  #backoff(entry: Tracked<Body>): number {
+    const { retryMsMin, retryMsMax, receivedRetryMsMin } = this.#limits;
+    const doubled = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(entry.attempts - 1, 20));
+    const base = entry.isReceived ? Math.max(doubled, receivedRetryMsMin) : doubled;
+    return Math.round(base * (0.8 + 0.4 * this.#random.fraction()));
+  }
+
+  #settle(now: Instant, entry: Tracked<Body>, error: CausewayError | undefined): void {
+    this.#entries.delete(entry.id);
+    this.#due.clear(entry);
+    this.#expiry.clear(entry);
+    this.#bytes -= entry.bytes;
+    this.#effects.push({ type: "settled", entry, error });
+    const lane = this.#lanes.get(entry.lane);
+    if (!lane) return;
+    lane.entries.delete(entry.sequence);
+    if (entry.state !== "queued") lane.active--;
+    if (lane.isClosing && lane.entries.size === 0) this.#lanes.delete(lane.name);
+    else this.#fill(now, lane);
+  }
+}
