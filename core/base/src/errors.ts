@@ -82,6 +82,7 @@ export const errorTable = {
   CAUSEWAY_IDENTITY_DOMAIN_FOREIGN: entry("refused", "PERMISSION_DENIED", false, "The name is outside the domain that this authority serves. Ask the authority of its own domain."),
   CAUSEWAY_IDENTITY_CERTIFICATE_UNKNOWN: entry("refused", "NOT_FOUND", false, "The authority has issued no such certificate."),
   CAUSEWAY_IDENTITY_REVOCATION_FINAL: entry("refused", "FAILED_PRECONDITION", false, "Only a certificate on hold can be restored. Enrol again."),
+  CAUSEWAY_IDENTITY_NAME_TAKEN: entry("refused", "ALREADY_EXISTS", false, "Another key holds a valid certificate for the name. Choose another name, or get a token for exactly this one."),
   CAUSEWAY_IDENTITY_BUNDLE_INVALID: entry("refused", "INVALID_ARGUMENT", false, "The trust bundle is malformed, for another domain, or its parts do not verify."),
   CAUSEWAY_IDENTITY_NOT_ENROLLED: entry("misuse", "FAILED_PRECONDITION", false, "There is no identity on disk and no join token. Get a token from an operator of the domain."),
   CAUSEWAY_KEYS_MASTER_MISSING: entry("environment", "FAILED_PRECONDITION", false, "The master key file does not exist. Restore it, or remove the data directory and enrol again."),
@@ -180,9 +181,13 @@ export class CausewayError extends Error {
     return errorTable[this.code].status;
   }
 
-  /** The one conversion of anything thrown. What is not ours becomes CAUSEWAY_INTERNAL with the original as cause. */
+  /**
+   * The one conversion of anything thrown. An error that wraps one of ours as its cause (an RPC library's, for example)
+   * is that one; what is not ours becomes CAUSEWAY_INTERNAL with the original as cause.
+   */
   static from(thrown: unknown): CausewayError {
     if (isCausewayError(thrown)) return thrown;
+    if (thrown instanceof Error && isCausewayError(thrown.cause)) return thrown.cause;
     return new CausewayError(
       { code: "CAUSEWAY_INTERNAL", message: "an internal error occurred; the log of this process has the cause" },
       { cause: thrown },

@@ -1,29 +1,24 @@
-import { type Domain, refuse } from "@causeway/core-base";
+import { create } from "@bufbuild/protobuf";
+import { type Domain, refuse, silentLog } from "@causeway/core-base";
 import type { Role } from "@causeway/core-identity";
-import type { aca } from "@causeway/core-wire";
+import { aca } from "@causeway/core-wire";
+import { requireMember, requireOperator, requirePeer } from "./access.ts";
+import { listApplications, showApplication } from "./applications.ts";
+import { addTrust, removeTrust } from "./bundles.ts";
 import type { Caller } from "./caller.ts";
+import { type AuthorityConfig, resolveSettings } from "./config.ts";
+import { type AuthorityContext, audit } from "./context.ts";
+import { decideApplication, enrol, pollEnrolment } from "./enrolment.ts";
+import { Hierarchy } from "./hierarchy.ts";
+import { issue } from "./issuance.ts";
+import { passed } from "./material.ts";
 import type { AuthorityPorts } from "./ports.ts";
-
-/** Configuration of an authority. Times in milliseconds. */
-export interface AuthorityConfig {
-  readonly domain: Domain;
-  /** https://host:port under which agents reach this authority; goes into join tokens and the trust bundle. */
-  readonly url: string;
-  /** Leaf certificates. Default 24 h, from 1 min to 7 days. */
-  readonly leafLifetimeMs?: number;
-  /** Default 365 days. */
-  readonly issuingLifetimeMs?: number;
-  /** Default 3,650 days. */
-  readonly rootLifetimeMs?: number;
-  /** Time from thisUpdate to nextUpdate of a CRL; it is made again after a third of it. Default 24 h. */
-  readonly crlLifetimeMs?: number;
-  /** How often CRLs of other domains are fetched. Default 60 s. */
-  readonly crlRefreshMs?: number;
-  /** Largest number of applications that wait for a decision; further ones are refused. Default 1,000. */
-  readonly applicationsMax?: number;
-  /** Largest number of WatchTrust streams; further ones are refused. Default 100,000. */
-  readonly watchersMax?: number;
-}
+import { renew } from "./renewal.ts";
+import { parseRequests } from "./requests.ts";
+import { certificateStatus, listCertificates, revoke } from "./revocation.ts";
+import { Schedule } from "./schedule.ts";
+import { createToken } from "./tokens.ts";
+import { TrustFeed } from "./trust-feed.ts";
 
 /** An identity that the authority makes for its own machine: its server, its first operator. */
 export interface OwnIdentityRequest {
@@ -45,9 +40,11 @@ export interface Authority extends AsyncDisposable {
   renew(caller: Caller, request: aca.RenewRequest): aca.RenewResponse;
   revoke(caller: Caller, request: aca.RevokeRequest): aca.RevokeResponse;
   certificateStatus(caller: Caller, request: aca.CertificateStatusRequest): aca.CertificateStatusResponse;
-  crls(): readonly Uint8Array[];
-  trust(): aca.TrustState;
-  /** The trust state now and after each change; a slow reader gets only the newest. */
+  /** Root's CRL first, then the issuing certificate's. Open to peers of every trusted domain. */
+  crls(caller: Caller): readonly Uint8Array[];
+  /** The trust state; for peers of other domains only this domain's part. */
+  trust(caller: Caller): aca.TrustState;
+  /** The trust state now and after each change; a slow reader gets only the newest. Ends when the caller is revoked. */
   watchTrust(caller: Caller, signal: AbortSignal): AsyncIterable<aca.TrustState>;
   createToken(caller: Caller, request: aca.CreateTokenRequest): aca.CreateTokenResponse;
   listApplications(caller: Caller, request: aca.ListApplicationsRequest): aca.ListApplicationsResponse;
@@ -60,16 +57,183 @@ export interface Authority extends AsyncDisposable {
   issueOwn(request: OwnIdentityRequest): aca.CertificateSet;
   /** As `createToken`, for the process that runs the authority. */
   createOwnToken(request: aca.CreateTokenRequest): aca.CreateTokenResponse;
+  /** As `addTrust`, for the process that runs the authority. */
+  addOwnTrust(bundle: aca.TrustBundle): aca.TrustState;
   /** This domain's bundle, for the operator of another domain. */
   exportBundle(): aca.TrustBundle;
-  /** Fires after each change of the trust state, at once. */
+  /** The trust state now, for the process that runs the authority. */
+  readonly trustState: aca.TrustState;
+  /** Fires after each change of the trust state, at once. Returns the function that ends it. */
   onTrust(listener: (state: aca.TrustState) => void): () => void;
+  /** Fetches the CRLs of other domains now instead of at the next turn. */
+  refreshForeign(): Promise<void>;
   /** Starts CRL reissue and the refresh of foreign CRLs. */
   start(): void;
+  /** Ends background work and every watch. The store stays open: it belongs to the caller. */
   stop(): Promise<void>;
 }
 
-/** Opens the authority on its store; the first start makes root and issuing certificate and both CRLs. */
-export function openAuthority(_config: AuthorityConfig, _ports: AuthorityPorts): Authority {
-  throw refuse("CAUSEWAY_UNSUPPORTED", "not yet");
+/**
+ * Opens the authority on its store; the first start makes root, issuing certificate and both CRLs. Throws
+ * `CAUSEWAY_CONFIG_INVALID` when a value is out of its bounds.
+ */
+export async function openAuthority(config: AuthorityConfig, ports: AuthorityPorts): Promise<Authority> {
+  const settings = resolveSettings(config);
+  const hierarchy = await Hierarchy.open(settings, ports);
+  const log = ports.log ?? silentLog;
+  const feed = new TrustFeed(settings, ports.store, hierarchy, log);
+  const context: AuthorityContext = {
+    settings,
+    store: ports.store,
+    crypto: ports.crypto,
+    log,
+    hierarchy,
+    feed,
+    now: () => ports.scheduler.now().unix,
+  };
+  return new DomainAuthority(context, new Schedule(context, ports.scheduler, ports.fetchForeignCrls));
+}
+
+class DomainAuthority implements Authority {
+  readonly #context: AuthorityContext;
+  readonly #schedule: Schedule;
+  #stopping: Promise<void> | undefined;
+
+  constructor(context: AuthorityContext, schedule: Schedule) {
+    this.#context = context;
+    this.#schedule = schedule;
+  }
+
+  get domain(): Domain {
+    return this.#context.settings.domain;
+  }
+
+  get rootFingerprint(): string {
+    return this.#context.hierarchy.rootFingerprint;
+  }
+
+  get root(): Uint8Array {
+    return this.#context.hierarchy.root;
+  }
+
+  get trustState(): aca.TrustState {
+    return this.#context.feed.state;
+  }
+
+  enrol(caller: Caller, request: aca.EnrolRequest): aca.EnrolResponse {
+    return enrol(this.#context, caller, request);
+  }
+
+  pollEnrolment(caller: Caller, request: aca.PollEnrolmentRequest): aca.PollEnrolmentResponse {
+    return pollEnrolment(this.#context, caller, request);
+  }
+
+  renew(caller: Caller, request: aca.RenewRequest): aca.RenewResponse {
+    return renew(this.#context, caller, request);
+  }
+
+  revoke(caller: Caller, request: aca.RevokeRequest): aca.RevokeResponse {
+    return revoke(this.#context, caller, request);
+  }
+
+  certificateStatus(caller: Caller, request: aca.CertificateStatusRequest): aca.CertificateStatusResponse {
+    return certificateStatus(this.#context, caller, request);
+  }
+
+  crls(caller: Caller): readonly Uint8Array[] {
+    requirePeer(this.#context, caller);
+    return this.#context.hierarchy.crls();
+  }
+
+  trust(caller: Caller): aca.TrustState {
+    const peer = requirePeer(this.#context, caller);
+    const { feed, settings } = this.#context;
+    if (peer.domain === settings.domain) return feed.state;
+    // Whom a domain trusts is nobody else's business.
+    return create(aca.TrustStateSchema, { sequence: feed.state.sequence, bundles: [feed.ownBundle()] });
+  }
+
+  async *watchTrust(caller: Caller, signal: AbortSignal): AsyncGenerator<aca.TrustState> {
+    requireMember(this.#context, caller);
+    for await (const state of this.#context.feed.watch(signal)) {
+      yield state;
+      requireMember(this.#context, caller);
+    }
+  }
+
+  createToken(caller: Caller, request: aca.CreateTokenRequest): aca.CreateTokenResponse {
+    return createToken(this.#context, requireOperator(this.#context, caller).spiffeId, request);
+  }
+
+  listApplications(caller: Caller, request: aca.ListApplicationsRequest): aca.ListApplicationsResponse {
+    requireOperator(this.#context, caller);
+    return listApplications(this.#context, request);
+  }
+
+  decideApplication(caller: Caller, request: aca.DecideApplicationRequest): aca.DecideApplicationResponse {
+    const operator = requireOperator(this.#context, caller);
+    const application = showApplication(decideApplication(this.#context, operator.spiffeId, request));
+    return create(aca.DecideApplicationResponseSchema, { application });
+  }
+
+  listCertificates(caller: Caller, request: aca.ListCertificatesRequest): aca.ListCertificatesResponse {
+    return listCertificates(this.#context, caller, request);
+  }
+
+  addTrust(caller: Caller, request: aca.AddTrustRequest): aca.AddTrustResponse {
+    const operator = requireOperator(this.#context, caller);
+    return create(aca.AddTrustResponseSchema, { state: addTrust(this.#context, operator.spiffeId, request.bundle) });
+  }
+
+  removeTrust(caller: Caller, request: aca.RemoveTrustRequest): aca.RemoveTrustResponse {
+    const operator = requireOperator(this.#context, caller);
+    return create(aca.RemoveTrustResponseSchema, { state: removeTrust(this.#context, operator.spiffeId, request.domain) });
+  }
+
+  issueOwn(request: OwnIdentityRequest): aca.CertificateSet {
+    const context = this.#context;
+    const { role, hosts = [] } = request;
+    if (role === "gateway") throw refuse("CAUSEWAY_MISUSE", "a gateway enrols with a token that has its attributes, also on the authority's machine");
+    const requests = parseRequests(context, request.spiffeId, request.requests);
+    const at = context.now();
+    const checks = [passed("organisation", "local", at), passed("key", "authority", at), passed("scope", "local", at)];
+    return context.store.transaction(() => {
+      const certificates = issue(context, { ...requests, grant: { role, hosts }, checks });
+      audit(context, "identity.issued", "local", requests.spiffeId, `role ${role}`);
+      return create(aca.CertificateSetSchema, { certificates, trust: context.feed.state });
+    });
+  }
+
+  createOwnToken(request: aca.CreateTokenRequest): aca.CreateTokenResponse {
+    return createToken(this.#context, "local", request);
+  }
+
+  addOwnTrust(bundle: aca.TrustBundle): aca.TrustState {
+    return addTrust(this.#context, "local", bundle);
+  }
+
+  exportBundle(): aca.TrustBundle {
+    return this.#context.feed.ownBundle();
+  }
+
+  onTrust(listener: (state: aca.TrustState) => void): () => void {
+    return this.#context.feed.onTrust(listener);
+  }
+
+  refreshForeign(): Promise<void> {
+    return this.#schedule.refreshForeign();
+  }
+
+  start(): void {
+    this.#schedule.start();
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#schedule.stop().finally(() => this.#context.feed.close());
+    return this.#stopping;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
 }

@@ -1,4 +1,6 @@
-export { type Authority, type AuthorityConfig, openAuthority, type OwnIdentityRequest } from "./authority.ts";
+export { type Authority, openAuthority, type OwnIdentityRequest } from "./authority.ts";
+export { encodeBundleFile, parseBundleFile } from "./bundles.ts";
 export { type Applicant, type Caller, type CallerOf, isApplicant } from "./caller.ts";
-export type { AuthorityPorts, CaKey, CaKeys, FetchForeignCrls } from "./ports.ts";
-export { authorityRoutes } from "./routes.ts";
+export type { AuthorityConfig } from "./config.ts";
+export type { AuthorityPorts, CaKeys, FetchForeignCrls } from "./ports.ts";
+export { applicantPaths, authorityRoutes, type AuthorityRoutesOptions } from "./routes.ts";

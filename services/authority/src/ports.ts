@@ -1,22 +1,15 @@
 import type { AuthorityStore, Log, Scheduler } from "@causeway/core-base";
-import type { CryptoPort } from "@causeway/core-identity";
+import type { CryptoPort, SigningKey } from "@causeway/core-identity";
 
-
-/** A CA key: signs, never leaves its holder. */
-export interface CaKey {
-  /** SubjectPublicKeyInfo, DER. P-256. */
-  readonly spki: Uint8Array;
-  /** ECDSA over SHA-256, ASN.1. */
-  sign(message: Uint8Array): Uint8Array;
-}
-
-/** The two CA keys. The root key signs only the issuing certificate and its CRL, so it is fetched per use. */
+/** The two CA keys. Both are P-256 and never leave their holder. */
 export interface CaKeys {
-  root(): CaKey;
-  issuing(): CaKey;
+  /** Fetched for each use: it signs the issuing certificate and the CRL above it, and rests sealed in between. */
+  root(): Promise<SigningKey>;
+  /** Signs leaves and their CRL. */
+  readonly issuing: SigningKey;
 }
 
-/** Fetches the current CRLs of another domain's authority over mutual TLS. */
+/** Fetches the current CRLs (DER) of another domain's authority over mutual TLS. */
 export type FetchForeignCrls = (domain: string, authorityUrl: string, signal: AbortSignal) => Promise<readonly Uint8Array[]>;
 
 /** Everything that the authority needs of the outside. */
