@@ -2,6 +2,7 @@ import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type Ser
 import { type CausewayError, refuse } from "@causeway/core-base";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import type { LinkSide } from "./stream-link.ts";
+import { readableStatus } from "./grpc-message.ts";
 import { toConnectError } from "./wire-errors.ts";
 
 /** The path of the one method that is not served by Connect. */
@@ -20,8 +21,7 @@ export function acceptLink(stream: ServerHttp2Stream, headers: IncomingHttpHeade
   if (headers[":method"] !== "POST" || contentType === undefined || !grpcContentType.test(contentType)) {
     // What is not gRPC gets a status of HTTP, as gRPC's own servers answer it.
     const status = headers[":method"] === "POST" ? 415 : 405;
-    stream.respond({ ":status": status, ...(status === 405 && { allow: "POST" }) }, { endStream: true });
-    stream.close(constants.NGHTTP2_NO_ERROR);
+    answerOnly(stream, { ":status": status, ...(status === 405 && { allow: "POST" }) });
     return undefined;
   }
   const encoding = headers["grpc-encoding"];
@@ -36,16 +36,9 @@ export function acceptLink(stream: ServerHttp2Stream, headers: IncomingHttpHeade
     return undefined;
   }
   let status: OutgoingHttpHeaders = { "grpc-status": "0" };
-  let hasEnded = false;
-  stream.on("end", () => {
-    hasEnded = true;
-  });
   stream.on("wantTrailers", () => {
     stream.sendTrailers(status);
-    // gRPC: a client that still sends is told to stop. Not before the trailers are out, since a reset overtakes them.
-    setImmediate(() => {
-      if (!stream.destroyed && !hasEnded) stream.close(constants.NGHTTP2_NO_ERROR);
-    });
+    stopClient(stream);
   });
   stream.respond(responseHeaders, { waitForTrailers: true });
   const side: LinkSide = {
@@ -54,16 +47,32 @@ export function acceptLink(stream: ServerHttp2Stream, headers: IncomingHttpHeade
       if (!stream.writableEnded) stream.end();
     },
     received: () => undefined,
-    endedWell: () => hasEnded,
+    endedWell: () => stream.readableEnded,
   };
   return { side, timeoutMs };
 }
 
 /** Answers a gRPC request with nothing but a status ("trailers-only"). */
 export function refuseStream(stream: ServerHttp2Stream, error: CausewayError): void {
+  answerOnly(stream, { ...responseHeaders, ...statusHeaders(error) });
+}
+
+/** Answers with headers alone, whatever the client still has to send. */
+export function answerOnly(stream: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
   if (stream.destroyed || stream.headersSent) return;
-  stream.respond({ ...responseHeaders, ...statusHeaders(error) }, { endStream: true });
-  stream.close(constants.NGHTTP2_NO_ERROR);
+  stream.respond(headers, { endStream: true });
+  stream.resume();
+  stopClient(stream);
+}
+
+/**
+ * gRPC: a client that still sends after our status is told to stop by a reset without error. Not in the same turn,
+ * since a reset overtakes headers that have not left.
+ */
+function stopClient(stream: ServerHttp2Stream): void {
+  setImmediate(() => {
+    if (!stream.destroyed && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+  });
 }
 
 /** Milliseconds of a grpc-timeout header; undefined when it is none. */
@@ -76,7 +85,7 @@ export function parseTimeout(text: string): number | undefined {
 
 /** grpc-status, grpc-message and grpc-status-details-bin of an error. */
 function statusHeaders(error: CausewayError): OutgoingHttpHeaders {
-  return Object.fromEntries(setTrailerStatus(new Headers(), toConnectError(error)));
+  return readableStatus(Object.fromEntries(setTrailerStatus(new Headers(), toConnectError(error))));
 }
 
 const grpcContentType = /^application\/grpc(\+proto)?(;|$)/i;

@@ -13,7 +13,7 @@ import { encodeRefusal } from "./wire-errors.ts";
 /** What a session hands its streams to. */
 export interface SessionServices {
   readonly limits: H2Limits;
-  readonly serve: ServiceHandler | undefined;
+  readonly serve: ServiceHandler;
   readonly onLink: ((link: Link) => void) | undefined;
   readonly onDefect: (thrown: unknown) => void;
   readonly onLinkRefused: (error: CausewayError) => void;
@@ -89,8 +89,7 @@ export class PortSession {
     // A stream that breaks is closed; its owner sees that. Without a listener the process would end.
     stream.on("error", () => undefined);
     if (headers[":path"] === linkPath) this.#openLink(stream, headers);
-    else if (this.#services.serve !== undefined) this.#services.serve(stream, headers, rawHeaders, this.caller);
-    else refuseStream(stream, refuse("CAUSEWAY_UNSUPPORTED", "expected a method of this service, got an unknown one"));
+    else this.#services.serve(stream, headers, rawHeaders, this.caller);
   }
 
   #openLink(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {

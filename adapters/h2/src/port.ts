@@ -2,6 +2,7 @@ import { constants, performServerHandshake, type ServerHttp2Session, type Server
 import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
 import { CausewayError, type Counters, type Log, refuse, silentCounters, silentLog } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
+import { agp } from "@causeway/core-wire";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { type Caller, isApplicant } from "./caller.ts";
 import { type H2Limits, limitsWith } from "./limits.ts";
@@ -23,7 +24,7 @@ export interface PortOptions {
   readonly authenticate: (socket: TLSSocket) => Caller;
   /** Paths open to applicants (`/package.Service/Method`). Without any, applicants are refused. */
   readonly applicantPaths?: readonly string[];
-  /** Services other than Link. */
+  /** Services other than Link. gRPC's health service is always there. */
   readonly services?: (router: ConnectRouter) => void;
   /** Takes each Link. Without it Link is unimplemented. */
   readonly onLink?: (link: Link) => void;
@@ -85,15 +86,14 @@ class H2Port implements Port {
     this.#refused = counters.counter("causeway_h2_sessions_refused_total");
     this.#services = {
       limits: this.#limits,
-      serve:
-        options.services &&
-        createServiceHandler({
-          services: options.services,
-          applicantPaths: new Set(options.applicantPaths),
-          shutdown: this.#shutdown.signal,
-          limits: this.#limits,
-          log: this.#log,
-        }),
+      serve: createServiceHandler({
+        services: options.services ?? (() => undefined),
+        otherServices: options.onLink === undefined ? [] : [linkService],
+        applicantPaths: new Set(options.applicantPaths),
+        shutdown: this.#shutdown.signal,
+        limits: this.#limits,
+        log: this.#log,
+      }),
       onLink: options.onLink,
       onDefect: (thrown) => this.#log.error("h2.link_receiver_failed", {}, thrown),
       onLinkRefused: (error) => this.#log.warn("h2.link_refused", { code: error.code, reason: error.message }),
@@ -272,6 +272,7 @@ function sessionOptions(limits: H2Limits): ServerSessionOptions {
 
 const nameOf = (caller: Caller): string => (isApplicant(caller) ? "applicant" : caller.spiffeId);
 
+const linkService = agp.AgentGatewayService.typeName;
 /** Default deadline of `stop`. */
 const stopMs = 5_000;
 const refusalGraceMs = 1_000;

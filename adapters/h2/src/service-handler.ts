@@ -1,8 +1,11 @@
-import { Http2ServerRequest, Http2ServerResponse, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import { Http2ServerRequest, Http2ServerResponse, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { CausewayError, type Log, refuse } from "@causeway/core-base";
 import { Code, ConnectError, type ConnectRouter, createConnectRouter, createContextValues } from "@connectrpc/connect";
 import { compressionGzip, universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { answerOnly, refuseStream } from "./accept-link.ts";
 import { type Caller, callerKey, callerOf, isApplicant } from "./caller.ts";
+import { readableStatus } from "./grpc-message.ts";
+import { healthRoutes } from "./health.ts";
 import type { H2Limits } from "./limits.ts";
 import { renderErrors, toConnectError } from "./wire-errors.ts";
 
@@ -15,6 +18,8 @@ export type ServiceHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHe
  */
 export function createServiceHandler(options: {
   readonly services: (router: ConnectRouter) => void;
+  /** Full names of services that the port serves without Connect. */
+  readonly otherServices: readonly string[];
   readonly applicantPaths: ReadonlySet<string>;
   readonly shutdown: AbortSignal;
   readonly limits: H2Limits;
@@ -35,16 +40,18 @@ export function createServiceHandler(options: {
     },
   });
   options.services(router);
+  const names = new Set([...router.handlers.map((handler) => handler.service.typeName), ...options.otherServices]);
+  healthRoutes(() => names, options.shutdown)(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler] as const));
 
   return (stream, headers, rawHeaders, caller) => {
-    const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);
-    const response = new Http2ServerResponse(stream);
-    const handler = handlers.get((request.url ?? "").split("?", 1)[0] ?? "");
+    const handler = handlers.get((headers[":path"] ?? "").split("?", 1)[0] ?? "");
     if (handler === undefined) {
-      answerUnknown(response, headers["content-type"]);
+      answerUnknown(stream, headers["content-type"]);
       return;
     }
+    const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);
+    const response = new ReadableResponse(stream);
     const universal = universalRequestFromNodeRequest(request, response, undefined, createContextValues().set(callerKey, caller));
     handler(universal)
       .then((answer) => universalResponseToNodeResponse(answer, response))
@@ -56,14 +63,17 @@ export function createServiceHandler(options: {
   };
 }
 
-/** gRPC clients expect their own status for an unknown method, others a 404. */
-function answerUnknown(response: Http2ServerResponse, contentType: string | undefined): void {
-  if (contentType?.startsWith("application/grpc") === true) {
-    response.writeHead(200, { "content-type": contentType, "grpc-status": String(Code.Unimplemented), "grpc-message": "unknown service or method" });
-  } else {
-    response.writeHead(404);
+/** A response whose gRPC status every client can show. */
+class ReadableResponse extends Http2ServerResponse {
+  override addTrailers(trailers: OutgoingHttpHeaders): void {
+    super.addTrailers(readableStatus(trailers));
   }
-  response.end();
+}
+
+/** gRPC clients expect their own status for an unknown method, others a 404. */
+function answerUnknown(stream: ServerHttp2Stream, contentType: string | undefined): void {
+  if (contentType?.startsWith("application/grpc") === true) refuseStream(stream, refuse("CAUSEWAY_UNSUPPORTED", "expected a method of this service, got an unknown one"));
+  else answerOnly(stream, { ":status": 404 });
 }
 
 /** The reason that streaming handlers see when the port stops. */

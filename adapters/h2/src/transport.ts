@@ -14,7 +14,10 @@ export interface TransportOptions extends DialOptions {
   readonly timeoutMs?: number;
 }
 
-/** A Connect transport (gRPC) over one connection that is dialled on demand. Calls fail with CausewayError. */
+/**
+ * A Connect transport (gRPC) over one connection that is dialled on demand. Calls fail with a ConnectError whose cause
+ * is the CausewayError; `CausewayError.from` takes it out.
+ */
 export interface ClientTransport extends Transport {
   /** Dials when not connected; who answered. */
   connect(signal?: AbortSignal): Promise<VerifiedPeer>;

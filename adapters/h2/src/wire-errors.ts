@@ -31,8 +31,8 @@ export function renderErrors(onInternal: (thrown: unknown, procedure: string) =>
   });
 }
 
-/** Gives callers CausewayErrors. */
-export const readErrors: Interceptor = mapErrors(fromConnectError);
+/** Gives every failed call the CausewayError as cause of its ConnectError, which is all that Connect lets through. */
+export const readErrors: Interceptor = mapErrors((thrown) => toConnectError(fromConnectError(thrown)));
 
 /** Applies `map` to errors of the call and of a streamed response. */
 function mapErrors(map: (thrown: unknown, procedure: string) => Error): Interceptor {
