@@ -173,27 +173,31 @@ export async function saveIdentity(vault: KeyVault, identity: Identity): Promise
 
 /** Reads the identity of a vault; undefined when there is none. */
 export async function loadIdentity(vault: KeyVault): Promise<Identity | undefined> {
-  const text = await vault.get(identityName);
-  if (!text) return undefined;
-  const document = parseDocument(text);
-  const stored = (purpose: Purpose): StoredPurpose => {
-    const entry = document?.certificates[purpose];
-    if (!entry) throw incomplete(vault, purpose);
-    return entry;
-  };
-  const key = async (purpose: Purpose): Promise<KeyPair> => {
-    const found = await vault.getKey(stored(purpose).key);
-    if (!found) throw incomplete(vault, purpose);
-    return found;
-  };
+  for (let attempt = 1; ; attempt++) {
+    const text = await vault.get(identityName);
+    if (!text) return undefined;
+    const document = parseDocument(vault, text);
+    const missing = purposes.find((purpose) => !document.certificates[purpose]);
+    if (missing) throw incomplete(vault, missing);
+    const keys = await loadKeys(vault, document);
+    if (keys.missing === undefined) return assemble(document, keys.found);
+    // Another process may have renewed between the two reads; then the document names other keys now.
+    if (attempt === loadAttempts) throw incomplete(vault, keys.missing);
+  }
+}
+
+async function loadKeys(vault: KeyVault, document: StoredIdentity): Promise<{ readonly found: PurposeKeys; readonly missing?: undefined } | { readonly missing: Purpose }> {
+  const key = (purpose: Purpose) => vault.getKey(document.certificates[purpose]?.key ?? identityName);
+  const [tls, mls, record] = [await key("tls"), await key("mls"), await key("record")];
+  if (tls && mls && record) return { found: { tls, mls, record } };
+  return { missing: tls ? (mls ? "record" : "mls") : "tls" };
+}
+
+function assemble(document: StoredIdentity, keys: PurposeKeys): Identity {
   const chain = (purpose: Purpose): readonly Uint8Array[] =>
-    stored(purpose).chain.map((der) => new Uint8Array(Buffer.from(der, "base64")));
-  return new Identity({
-    spiffeId: parseAgentId(document?.spiffeId ?? ""),
-    authorityUrl: document?.authorityUrl ?? "",
-    keys: { tls: await key("tls"), mls: await key("mls"), record: await key("record") },
-    chains: { tls: chain("tls"), mls: chain("mls"), record: chain("record") },
-  });
+    (document.certificates[purpose]?.chain ?? []).map((der) => new Uint8Array(Buffer.from(der, "base64")));
+  const chains = { tls: chain("tls"), mls: chain("mls"), record: chain("record") };
+  return new Identity({ spiffeId: parseAgentId(document.spiffeId), authorityUrl: document.authorityUrl, keys, chains });
 }
 
 /** Keeps the trust state for a start without the authority. It is sealed, since it names the trust anchors. */
@@ -227,10 +231,10 @@ interface StoredIdentity {
 }
 
 /** The document was sealed by this program, so its form is checked by version only. */
-function parseDocument(text: Uint8Array): StoredIdentity | undefined {
+function parseDocument(vault: KeyVault, text: Uint8Array): StoredIdentity {
   const value: unknown = JSON.parse(Buffer.from(text).toString("utf8"));
-  const isOurs = typeof value === "object" && value !== null && "version" in value && value.version === 1;
-  return isOurs ? (value as unknown as StoredIdentity) : undefined;
+  if (typeof value === "object" && value !== null && "version" in value && value.version === 1) return value as unknown as StoredIdentity;
+  throw refuse("CAUSEWAY_UNSUPPORTED", `the identity in ${vault.directory} was written by a newer version of this program; use that version`);
 }
 
 function incomplete(vault: KeyVault, purpose: Purpose): Error {
@@ -255,5 +259,6 @@ function validityOf(chain: readonly Uint8Array[]): Omit<IdentityValidity, "purpo
   };
 }
 
+const loadAttempts = 3;
 const identityName = "identity";
 const trustName = "trust";

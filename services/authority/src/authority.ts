@@ -41,9 +41,9 @@ export interface Authority extends AsyncDisposable {
   revoke(caller: Caller, request: aca.RevokeRequest): aca.RevokeResponse;
   certificateStatus(caller: Caller, request: aca.CertificateStatusRequest): aca.CertificateStatusResponse;
   /** Root's CRL first, then the issuing certificate's. Open to peers of every trusted domain. */
-  crls(caller: Caller): readonly Uint8Array[];
+  crlsFor(caller: Caller): readonly Uint8Array[];
   /** The trust state; for peers of other domains only this domain's part. */
-  trust(caller: Caller): aca.TrustState;
+  trustFor(caller: Caller): aca.TrustState;
   /** The trust state now and after each change; a slow reader gets only the newest. Ends when the caller is revoked. */
   watchTrust(caller: Caller, signal: AbortSignal): AsyncIterable<aca.TrustState>;
   createToken(caller: Caller, request: aca.CreateTokenRequest): aca.CreateTokenResponse;
@@ -62,7 +62,7 @@ export interface Authority extends AsyncDisposable {
   /** This domain's bundle, for the operator of another domain. */
   exportBundle(): aca.TrustBundle;
   /** The trust state now, for the process that runs the authority. */
-  readonly trustState: aca.TrustState;
+  trust(): aca.TrustState;
   /** Fires after each change of the trust state, at once. Returns the function that ends it. */
   onTrust(listener: (state: aca.TrustState) => void): () => void;
   /** Fetches the CRLs of other domains now instead of at the next turn. */
@@ -116,7 +116,7 @@ class DomainAuthority implements Authority {
     return this.#context.hierarchy.root;
   }
 
-  get trustState(): aca.TrustState {
+  trust(): aca.TrustState {
     return this.#context.feed.state;
   }
 
@@ -140,12 +140,12 @@ class DomainAuthority implements Authority {
     return certificateStatus(this.#context, caller, request);
   }
 
-  crls(caller: Caller): readonly Uint8Array[] {
+  crlsFor(caller: Caller): readonly Uint8Array[] {
     requirePeer(this.#context, caller);
     return this.#context.hierarchy.crls();
   }
 
-  trust(caller: Caller): aca.TrustState {
+  trustFor(caller: Caller): aca.TrustState {
     const peer = requirePeer(this.#context, caller);
     const { feed, settings } = this.#context;
     if (peer.domain === settings.domain) return feed.state;

@@ -4,16 +4,8 @@ import { ConnectError, type ConnectRouter, type HandlerContext } from "@connectr
 import type { Authority } from "./authority.ts";
 import type { CallerOf } from "./caller.ts";
 
-/** Options of `authorityRoutes`. */
-export interface AuthorityRoutesOptions {
-  /** Reads the caller from the context. */
-  readonly callerOf: CallerOf;
-  readonly log?: Log;
-}
-
-/** The authority as a Connect service. */
-export function authorityRoutes(authority: Authority, options: AuthorityRoutesOptions): (router: ConnectRouter) => void {
-  const { callerOf, log = silentLog } = options;
+/** The authority as a Connect service. `callerOf` reads the caller from the context. */
+export function authorityRoutes(authority: Authority, callerOf: CallerOf, log: Log = silentLog): (router: ConnectRouter) => void {
   const rendered = (thrown: unknown, context: HandlerContext): ConnectError => {
     if (thrown instanceof ConnectError) return thrown;
     const error = CausewayError.from(thrown);
@@ -39,8 +31,8 @@ export function authorityRoutes(authority: Authority, options: AuthorityRoutesOp
       renew: unary((request: aca.RenewRequest, context) => authority.renew(callerOf(context), request)),
       revoke: unary((request: aca.RevokeRequest, context) => authority.revoke(callerOf(context), request)),
       certificateStatus: unary((request: aca.CertificateStatusRequest, context) => authority.certificateStatus(callerOf(context), request)),
-      getCrl: unary((_request: aca.GetCrlRequest, context) => ({ crls: [...authority.crls(callerOf(context))] })),
-      getTrust: unary((_request: aca.GetTrustRequest, context) => ({ state: authority.trust(callerOf(context)) })),
+      getCrl: unary((_request: aca.GetCrlRequest, context) => ({ crls: [...authority.crlsFor(callerOf(context))] })),
+      getTrust: unary((_request: aca.GetTrustRequest, context) => ({ state: authority.trustFor(callerOf(context)) })),
       async *watchTrust(_request, context) {
         try {
           for await (const state of authority.watchTrust(callerOf(context), context.signal)) yield { state };
