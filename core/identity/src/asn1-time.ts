@@ -15,7 +15,14 @@ export function readTime(reader: DerReader): UnixMs {
   const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
   const fullYear = short ? year + (year >= 50 ? 1900 : 2000) : year;
   if (!short && fullYear < 2050) throw new DerError("times before 2050 have to be UTCTime");
-  const valid = month >= 1 && month <= 12 && day >= 1 && day <= daysIn(fullYear, month) && hour <= 23 && minute <= 59 && second <= 59;
+  const valid =
+    month >= 1 &&
+    month <= 12 &&
+    day >= 1 &&
+    day <= daysIn(fullYear, month) &&
+    hour <= 23 &&
+    minute <= 59 &&
+    second <= 59;
   if (!valid) throw new DerError(`no such time: ${text}`);
   return asUnixMs((daysFromCivil(fullYear, month, day) * 86_400 + hour * 3600 + minute * 60 + second) * 1000);
 }

@@ -26,7 +26,8 @@ export function readAttributes(value: Uint8Array): Attributes {
     const role = roles.find((r) => r === name);
     if (role === undefined) throw new DerError(`the role ${JSON.stringify(name.slice(0, 30))} is not known`);
     const part = v.enterOptional(contextConstructed(0));
-    if ((part !== undefined) !== (role === "gateway")) throw new DerError("a gateway and nobody else has gateway attributes");
+    if ((part !== undefined) !== (role === "gateway"))
+      throw new DerError("a gateway and nobody else has gateway attributes");
     if (part === undefined) return { role };
     const uri = part.ascii(tags.ia5String);
     const level = part.small();

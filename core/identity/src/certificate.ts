@@ -40,7 +40,8 @@ export function parseCertificate(der: Uint8Array): Certificate {
     if (version?.small() !== 2) throw new DerError("it is not of version 3");
     version.end();
     const serial = readSerial(v);
-    if (!equalBytes(v.whole(tags.sequence), signed.algorithm)) throw new DerError("its two signature algorithms differ");
+    if (!equalBytes(v.whole(tags.sequence), signed.algorithm))
+      throw new DerError("its two signature algorithms differ");
     acceptAlgorithm(signed.algorithm);
     const issuer = readName(v);
     if (isEmptyName(issuer)) throw new DerError("its issuer is empty");
@@ -63,7 +64,8 @@ export function parseCertificate(der: Uint8Array): Certificate {
 /** Reads a serial number: positive, at most 20 bytes. */
 export function readSerial(v: DerReader): Uint8Array {
   const serial = v.unsigned();
-  if (serial.length > 20 || (serial.length === 1 && serial[0] === 0)) throw new DerError("the serial number is not positive or too long");
+  if (serial.length > 20 || (serial.length === 1 && serial[0] === 0))
+    throw new DerError("the serial number is not positive or too long");
   return serial;
 }
 
@@ -89,7 +91,10 @@ export const fingerprintOf = (crypto: CryptoPort, der: Uint8Array): string => to
 export function applicantKeyOf(crypto: CryptoPort, der: Uint8Array): Uint8Array {
   const certificate = parseCertificate(der);
   if (!isSelfIssued(certificate) || !isSignedBy(crypto, certificate.signed, certificate.key)) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED", "expected a self-signed certificate of an applicant, found one of another issuer");
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED",
+      "expected a self-signed certificate of an applicant, found one of another issuer",
+    );
   }
   return certificate.key.spki;
 }

@@ -92,7 +92,8 @@ export function parseCrl(der: Uint8Array): Crl {
     const signed = readSigned(der, crlBytesMax);
     const v = contentOf(signed);
     if (v.small() !== 1) throw new DerError("it is not of version 2");
-    if (!equalBytes(v.whole(tags.sequence), signed.algorithm)) throw new DerError("its two signature algorithms differ");
+    if (!equalBytes(v.whole(tags.sequence), signed.algorithm))
+      throw new DerError("its two signature algorithms differ");
     acceptAlgorithm(signed.algorithm);
     const issuer = readName(v);
     const thisUpdate = readTime(v);

@@ -155,10 +155,12 @@ export class DerReader {
     const content = this.content(tags.bitString);
     const unused = content[0];
     const last = content.at(-1);
-    if (unused === undefined || unused > 7 || (content.length === 1 && unused !== 0)) throw new DerError("BIT STRING is malformed");
+    if (unused === undefined || unused > 7 || (content.length === 1 && unused !== 0))
+      throw new DerError("BIT STRING is malformed");
     const bits = new Set<number>();
     if (content.length === 1 || last === undefined) return bits;
-    if ((last & ((1 << (unused + 1)) - 1)) !== 1 << unused) throw new DerError("BIT STRING of named bits is not minimal");
+    if ((last & ((1 << (unused + 1)) - 1)) !== 1 << unused)
+      throw new DerError("BIT STRING of named bits is not minimal");
     if ((content.length - 1) * 8 - unused > bitsMax) throw new DerError("BIT STRING has unknown bits");
     for (let i = 1; i < content.length; i++) {
       for (let bit = 0; bit < 8; bit++) if (((content[i] ?? 0) >> (7 - bit)) & 1) bits.add((i - 1) * 8 + bit);

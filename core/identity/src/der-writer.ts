@@ -26,7 +26,8 @@ export const tagged = (number: number, ...content: readonly Uint8Array[]): Uint8
   der(contextConstructed(number), ...content);
 
 /** `[number] IMPLICIT` around primitive content. */
-export const taggedPrimitive = (number: number, content: Uint8Array): Uint8Array => der(contextPrimitive(number), content);
+export const taggedPrimitive = (number: number, content: Uint8Array): Uint8Array =>
+  der(contextPrimitive(number), content);
 
 /** BOOLEAN. */
 export const boolean = (value: boolean): Uint8Array => Uint8Array.of(tags.boolean, 1, value ? 0xff : 0);

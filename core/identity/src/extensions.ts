@@ -3,8 +3,9 @@
  * not known here and is critical is reported, so that the verifier refuses the certificate; one that is not critical is
  * ignored. Duplicates are refused.
  */
-import { toHex } from "./bytes.ts";
+
 import { type Attributes, readAttributes } from "./attributes.ts";
+import { toHex } from "./bytes.ts";
 import { contextPrimitive, DerError, DerReader, readOnly, tags } from "./der-reader.ts";
 import { ascii, boolean, integer, namedBits, octetString, sequence, tagged, taggedPrimitive } from "./der-writer.ts";
 import { ipText, isDnsName, parseIp } from "./ip-address.ts";
@@ -66,7 +67,9 @@ export function readExtensionList(list: DerReader): readonly RawExtension[] {
 
 /** Reads the extensions of a certificate or a certificate request. */
 export function readExtensions(list: DerReader): Extensions {
-  const out: { -readonly [K in keyof Extensions]: Extensions[K] } & { unknownCritical: string[] } = { unknownCritical: [] };
+  const out: { -readonly [K in keyof Extensions]: Extensions[K] } & { unknownCritical: string[] } = {
+    unknownCritical: [],
+  };
   for (const { id, critical, value } of readExtensionList(list)) {
     switch (id) {
       case oids.basicConstraints.hex:
@@ -145,7 +148,8 @@ export function subjectAltName(uri: string, hosts: readonly string[]): Uint8Arra
   const names = hosts.map((host) => {
     const ip = parseIp(host);
     if (ip !== undefined) return taggedPrimitive(7, ip);
-    if (!isDnsName(host)) throw new Error(`neither a DNS name in lower case nor an IP address: ${JSON.stringify(host)}`);
+    if (!isDnsName(host))
+      throw new Error(`neither a DNS name in lower case nor an IP address: ${JSON.stringify(host)}`);
     return ascii(contextPrimitive(2), host);
   });
   return extension(oids.subjectAltName, true, sequence(ascii(contextPrimitive(6), uri), ...names));

@@ -1,5 +1,13 @@
 export { applicantKeyOf, type Certificate, fingerprintOf, parseCertificate } from "./certificate.ts";
-export { type Crl, type CrlContent, createCrl, parseCrl, isCrlIssuedBy, type RevocationReasonCode, type RevokedEntry } from "./crl.ts";
+export {
+  type Crl,
+  type CrlContent,
+  createCrl,
+  isCrlIssuedBy,
+  parseCrl,
+  type RevocationReasonCode,
+  type RevokedEntry,
+} from "./crl.ts";
 export { type CertificateRequest, createCsr, parseCsr } from "./csr.ts";
 export {
   createApplicantCertificate,
@@ -16,6 +24,13 @@ export { decodePem, encodePem } from "./pem.ts";
 export { type CryptoPort, type Purpose, purposes, type Role, roles, type Signer, type SigningKey } from "./ports.ts";
 export { acceptKey, type KeyKind } from "./public-key.ts";
 export { crlGraceMs } from "./revocation.ts";
-export { type LabelledBytes, labelled, type SignatureLabel, signBytes, verifyByPeer, verifySignature } from "./signature.ts";
+export {
+  type LabelledBytes,
+  labelled,
+  type SignatureLabel,
+  signBytes,
+  verifyByPeer,
+  verifySignature,
+} from "./signature.ts";
 export { type PeerVerifier, pinnedTrust, type TrustProblem, TrustStore, type VerifyOptions } from "./trust-store.ts";
 export { type CertifiedGateway, isVerifiedPeer, type VerifiedPeer } from "./verified-peer.ts";

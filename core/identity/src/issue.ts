@@ -6,8 +6,8 @@ import { type AgentId, asUnixMs, type Domain, isCausewayError, refuse, type Unix
 import { writeTime } from "./asn1-time.ts";
 import { writeAttributes } from "./attributes.ts";
 import { type Certificate, keyIdentifier, parseCertificate } from "./certificate.ts";
-import { commonName, emptyName } from "./distinguished-name.ts";
 import { integer, sequence, tagged, unsigned } from "./der-writer.ts";
+import { commonName, emptyName } from "./distinguished-name.ts";
 import {
   authorityKeyId,
   basicConstraints,
@@ -184,7 +184,8 @@ function newSerial(crypto: CryptoPort): Uint8Array {
   return serial;
 }
 
-const caKeyUsage = (): Uint8Array => keyUsage(keyUsageBits.digitalSignature, keyUsageBits.keyCertSign, keyUsageBits.crlSign);
+const caKeyUsage = (): Uint8Array =>
+  keyUsage(keyUsageBits.digitalSignature, keyUsageBits.keyCertSign, keyUsageBits.crlSign);
 
 const authorityKeyOf = (crypto: CryptoPort, issuer: Certificate): readonly Uint8Array[] => [
   authorityKeyId(issuer.extensions.subjectKeyId ?? keyIdentifier(crypto, issuer.key)),

@@ -4,8 +4,9 @@
  * enrol once. Parsing is strict: anything but the exact form that `encodeJoinToken` writes is refused, and no part of a
  * token is repeated in an error.
  */
-import { refuse } from "@causeway/core-base";
+
 import { base64Decode, base64Encode } from "@bufbuild/protobuf/wire";
+import { refuse } from "@causeway/core-base";
 
 /** What a join token says. */
 export interface JoinToken {
@@ -19,9 +20,16 @@ export interface JoinToken {
 
 /** Writes a join token. Throws `CAUSEWAY_MISUSE` when a part does not have its form. */
 export function encodeJoinToken(token: JoinToken): string {
-  if (!isWellFormed(token)) throw refuse("CAUSEWAY_MISUSE", "expected an https URL, a SHA-256 in hex and a secret of 32 bytes");
+  if (!isWellFormed(token))
+    throw refuse("CAUSEWAY_MISUSE", "expected an https URL, a SHA-256 in hex and a secret of 32 bytes");
   const json = JSON.stringify({ u: token.url, f: token.rootFingerprint, s: token.secret });
-  return prefix + base64Encode(Uint8Array.from(json, (c) => c.charCodeAt(0)), "url");
+  return (
+    prefix +
+    base64Encode(
+      Uint8Array.from(json, (c) => c.charCodeAt(0)),
+      "url",
+    )
+  );
 }
 
 /** Parses a join token. Throws `CAUSEWAY_IDENTITY_TOKEN_INVALID`. */
@@ -43,7 +51,8 @@ function decode(text: string): JoinToken | undefined {
     // Neither base64url nor JSON: the caller refuses the text as a whole.
     return undefined;
   }
-  if (typeof value !== "object" || value === null || !("u" in value) || !("f" in value) || !("s" in value)) return undefined;
+  if (typeof value !== "object" || value === null || !("u" in value) || !("f" in value) || !("s" in value))
+    return undefined;
   const { u, f, s } = value;
   if (typeof u !== "string" || typeof f !== "string" || typeof s !== "string") return undefined;
   const token = { url: u, rootFingerprint: f, secret: s };

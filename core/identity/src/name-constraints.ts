@@ -26,7 +26,8 @@ export function readNameConstraints(v: DerReader): NameConstraints {
 }
 
 /** Value of the extension that permits URI names of one host only. */
-export const permitUriHost = (host: string): Uint8Array => sequence(tagged(0, sequence(ascii(contextPrimitive(6), host))));
+export const permitUriHost = (host: string): Uint8Array =>
+  sequence(tagged(0, sequence(ascii(contextPrimitive(6), host))));
 
 /** The first name that the constraints do not allow, for the reason; undefined when all are allowed. */
 export function constrainedName(constraints: NameConstraints, names: AltNames | undefined): string | undefined {
@@ -84,7 +85,9 @@ function uriHost(uri: string): string | undefined {
 
 function uriMatches(constraint: string, host: string): boolean {
   if (constraint === "") return true;
-  return constraint.startsWith(".") ? host.length > constraint.length && host.endsWith(constraint) : host === constraint;
+  return constraint.startsWith(".")
+    ? host.length > constraint.length && host.endsWith(constraint)
+    : host === constraint;
 }
 
 function dnsMatches(constraint: string, name: string): boolean {
@@ -93,7 +96,10 @@ function dnsMatches(constraint: string, name: string): boolean {
 }
 
 function ipMatches(address: Uint8Array, mask: Uint8Array, ip: Uint8Array): boolean {
-  return address.length === ip.length && ip.every((byte, i) => (byte & (mask[i] ?? 0)) === ((address[i] ?? 0) & (mask[i] ?? 0)));
+  return (
+    address.length === ip.length &&
+    ip.every((byte, i) => (byte & (mask[i] ?? 0)) === ((address[i] ?? 0) & (mask[i] ?? 0)))
+  );
 }
 
 /** Most constraints of each kind. */

@@ -36,10 +36,16 @@ export interface ProvenPath {
 export function parseChain(chain: readonly Uint8Array[]): readonly [Certificate, ...Certificate[]] {
   const [first, ...rest] = chain;
   if (first === undefined) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MISSING", "expected a certificate chain, got none; present the certificate of the identity");
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_MISSING",
+      "expected a certificate chain, got none; present the certificate of the identity",
+    );
   }
   if (chain.length > chainCertificatesMax) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MALFORMED", `expected at most ${chainCertificatesMax} certificates in a chain, got ${chain.length}`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_MALFORMED",
+      `expected at most ${chainCertificatesMax} certificates in a chain, got ${chain.length}`,
+    );
   }
   return [parseCertificate(first), ...rest.map(parseCertificate)];
 }
@@ -48,12 +54,21 @@ export function parseChain(chain: readonly Uint8Array[]): readonly [Certificate,
 export function readLeaf(crypto: CryptoPort, certificate: Certificate): LeafClaims {
   const { extensions } = certificate;
   if (isSelfIssued(certificate) && isSignedBy(crypto, certificate.signed, certificate.key)) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED", "expected a certificate of a domain's authority, got a self-signed one; enrol first");
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED",
+      "expected a certificate of a domain's authority, got a self-signed one; enrol first",
+    );
   }
-  if (extensions.unknownCritical.length > 0) throw broken(`a leaf has unknown critical extensions ${extensions.unknownCritical.join(", ")}`);
-  if (extensions.nameConstraints !== undefined || extensions.basicConstraints?.ca) throw broken("a leaf must not be a CA");
+  if (extensions.unknownCritical.length > 0)
+    throw broken(`a leaf has unknown critical extensions ${extensions.unknownCritical.join(", ")}`);
+  if (extensions.nameConstraints !== undefined || extensions.basicConstraints?.ca)
+    throw broken("a leaf must not be a CA");
   const usage = extensions.keyUsage;
-  if (!usage?.has(keyUsageBits.digitalSignature) || usage.has(keyUsageBits.keyCertSign) || usage.has(keyUsageBits.crlSign)) {
+  if (
+    !usage?.has(keyUsageBits.digitalSignature) ||
+    usage.has(keyUsageBits.keyCertSign) ||
+    usage.has(keyUsageBits.crlSign)
+  ) {
     throw broken("a leaf has the key usage digital signature and neither certificate nor list signing");
   }
   const { attributes } = extensions;
@@ -78,7 +93,8 @@ export function provePath(
   const issuers: Certificate[] = [];
   let current = leaf.certificate;
   for (const issuer of isRootSent ? presented.slice(0, -1) : presented) {
-    if (!isIssuedBy(crypto, current, issuer)) throw untrusted("a certificate of the chain is not issued by the next one");
+    if (!isIssuedBy(crypto, current, issuer))
+      throw untrusted("a certificate of the chain is not issued by the next one");
     issuers.push(issuer);
     current = issuer;
   }
@@ -116,7 +132,8 @@ function provePathRules(leaf: LeafClaims, issuers: readonly Certificate[], root:
     checkCa(ca, path.slice(1, index).filter((below) => !isSelfIssued(below)).length);
     const usages = ca.extensions.extendedKeyUsage;
     if (usages !== undefined && !usages.includes(oids.anyExtendedKeyUsage.hex)) {
-      if (!purposeIds[leaf.purpose].every((id) => usages.includes(id.hex))) throw untrusted(`an issuer may not certify for the purpose ${leaf.purpose}`);
+      if (!purposeIds[leaf.purpose].every((id) => usages.includes(id.hex)))
+        throw untrusted(`an issuer may not certify for the purpose ${leaf.purpose}`);
     }
     const { nameConstraints } = ca.extensions;
     if (nameConstraints === undefined) continue;
@@ -129,7 +146,8 @@ function provePathRules(leaf: LeafClaims, issuers: readonly Certificate[], root:
 
 function checkCa(ca: Certificate, casBelow: number): void {
   const { basicConstraints, keyUsage, nameConstraints, unknownCritical } = ca.extensions;
-  if (unknownCritical.length > 0) throw broken(`an issuer has unknown critical extensions ${unknownCritical.join(", ")}`);
+  if (unknownCritical.length > 0)
+    throw broken(`an issuer has unknown critical extensions ${unknownCritical.join(", ")}`);
   if (!basicConstraints?.ca || !basicConstraints.critical) throw untrusted("an issuer in the chain is not a CA");
   if (basicConstraints.pathLength !== undefined && casBelow > basicConstraints.pathLength) {
     throw untrusted(`the chain has ${casBelow} CAs below one that allows ${basicConstraints.pathLength}`);
@@ -141,8 +159,10 @@ function checkCa(ca: Certificate, casBelow: number): void {
 function spiffeIdOf(certificate: Certificate): AgentId {
   const uris = certificate.extensions.altNames?.uris ?? [];
   const [uri] = uris;
-  if (uri === undefined || uris.length !== 1) throw broken(`a leaf has exactly one URI name, this one has ${uris.length}`);
-  if (!uri.startsWith("spiffe://")) throw broken(`the URI name is not a SPIFFE ID: ${JSON.stringify(uri.slice(0, 100))}`);
+  if (uri === undefined || uris.length !== 1)
+    throw broken(`a leaf has exactly one URI name, this one has ${uris.length}`);
+  if (!uri.startsWith("spiffe://"))
+    throw broken(`the URI name is not a SPIFFE ID: ${JSON.stringify(uri.slice(0, 100))}`);
   try {
     return parseAgentId(uri);
   } catch (thrown) {
@@ -164,4 +184,7 @@ const broken = (why: string): CausewayError =>
   refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MALFORMED", `expected a certificate of the profile: ${why}`);
 
 const untrusted = (why: string): CausewayError =>
-  refuse("CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED", `the certificate is not trusted: ${why}; enrol at the domain's authority`);
+  refuse(
+    "CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED",
+    `the certificate is not trusted: ${why}; enrol at the domain's authority`,
+  );

@@ -19,7 +19,11 @@ export function decodePem(label: string, text: string): readonly Uint8Array[] {
   for (let at = text.indexOf(begin); at >= 0; at = text.indexOf(begin, at)) {
     const close = text.indexOf(end, at);
     const body = close < 0 ? undefined : decodeBase64(text.slice(at + begin.length, close).replace(/\s+/g, ""));
-    if (body === undefined) throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MALFORMED", `expected a PEM block ${label}, found one that is cut off or not base64`);
+    if (body === undefined)
+      throw refuse(
+        "CAUSEWAY_IDENTITY_CERTIFICATE_MALFORMED",
+        `expected a PEM block ${label}, found one that is cut off or not base64`,
+      );
     blocks.push(body);
     at = close + end.length;
   }
@@ -31,7 +35,10 @@ function encodeBase64(bytes: Uint8Array): string {
   for (let i = 0; i < bytes.length; i += 3) {
     const group = ((bytes[i] ?? 0) << 16) | ((bytes[i + 1] ?? 0) << 8) | (bytes[i + 2] ?? 0);
     const chars = [18, 12, 6, 0].map((shift) => alphabet[(group >> shift) & 63]);
-    out += chars.slice(0, Math.min(3, bytes.length - i) + 1).join("").padEnd(4, "=");
+    out += chars
+      .slice(0, Math.min(3, bytes.length - i) + 1)
+      .join("")
+      .padEnd(4, "=");
   }
   return out;
 }

@@ -35,7 +35,8 @@ export function parsePublicKey(spki: Uint8Array): PublicKey {
       if (toHex(algorithm.oid()) !== oids.p256.hex) throw keyRefused("the key is on another curve than P-256");
       algorithm.end();
       const bits = info.bitStringBytes();
-      if (bits.length !== 65 || bits[0] !== 4) throw keyRefused("a P-256 key has to be an uncompressed point of 65 bytes");
+      if (bits.length !== 65 || bits[0] !== 4)
+        throw keyRefused("a P-256 key has to be an uncompressed point of 65 bytes");
       return { kind: "P-256", spki, bits };
     });
   } catch (thrown) {
@@ -53,7 +54,8 @@ export function acceptKey(spki: Uint8Array): KeyKind {
     throw keyRefused("the private half of this key is published; make a new key");
   }
   if (key.kind === "P-256") {
-    if (!isOnP256(numberOf(key.bits.subarray(1, 33)), numberOf(key.bits.subarray(33)))) throw keyRefused("the point is not on P-256");
+    if (!isOnP256(numberOf(key.bits.subarray(1, 33)), numberOf(key.bits.subarray(33))))
+      throw keyRefused("the point is not on P-256");
   } else {
     const y = numberOf(key.bits.toReversed()) & ((1n << 255n) - 1n);
     // The eight points of small order have these y; any y >= p is a second encoding of another point.

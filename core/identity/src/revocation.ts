@@ -32,7 +32,9 @@ export class Revocations {
     this.#crypto = crypto;
     const parsed = ders.map(parseCrl);
     const held = before === undefined ? [] : [...before.#byCa.values()].flatMap(({ full, delta }) => [full, delta]);
-    const kept = held.filter((crl) => crl !== undefined).filter((crl) => !parsed.some((p) => equalBytes(p.signed.signature, crl.signed.signature)));
+    const kept = held
+      .filter((crl) => crl !== undefined)
+      .filter((crl) => !parsed.some((p) => equalBytes(p.signed.signature, crl.signed.signature)));
     this.#crls = [...parsed, ...kept];
   }
 
@@ -51,7 +53,8 @@ export class Revocations {
     const newest = delta ?? full;
     if (newest === undefined) return "there is no revocation list of the issuer";
     if (newest.thisUpdate > now + crlSkewMs) return "the revocation list is dated in the future; check the clock";
-    if (now > newest.nextUpdate + crlGraceMs) return "the revocation list is older than its next update and the grace time";
+    if (now > newest.nextUpdate + crlGraceMs)
+      return "the revocation list is older than its next update and the grace time";
     return undefined;
   }
 
@@ -63,7 +66,9 @@ export class Revocations {
     const full = newestOf(own.filter((crl) => crl.baseNumber === undefined));
     const delta =
       full &&
-      newestOf(own.filter((crl) => crl.baseNumber !== undefined && crl.baseNumber <= full.number && crl.number > full.number));
+      newestOf(
+        own.filter((crl) => crl.baseNumber !== undefined && crl.baseNumber <= full.number && crl.number > full.number),
+      );
     const effective: Effective = { ...(full && { full }), ...(delta && { delta }) };
     this.#byCa.set(key, effective);
     return effective;

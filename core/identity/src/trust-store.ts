@@ -9,7 +9,15 @@ import type { aca } from "@causeway/core-wire";
 import { timeText } from "./asn1-time.ts";
 import { toHex } from "./bytes.ts";
 import { type Certificate, fingerprintOf, keyIdentifier, parseCertificate } from "./certificate.ts";
-import { chainCertificatesMax, type LeafClaims, type ProvenPath, parseChain, provePath, readLeaf, readRoot } from "./path.ts";
+import {
+  chainCertificatesMax,
+  type LeafClaims,
+  type ProvenPath,
+  parseChain,
+  provePath,
+  readLeaf,
+  readRoot,
+} from "./path.ts";
 import type { CryptoPort, Purpose, Role } from "./ports.ts";
 import { Revocations } from "./revocation.ts";
 import { makeVerifiedPeer, type VerifiedPeer } from "./verified-peer.ts";
@@ -63,7 +71,8 @@ export class TrustStore implements PeerVerifier {
     for (const bundle of state.bundles) {
       try {
         const domain = parseDomain(bundle.domain);
-        if (bundles.has(domain)) throw refuse("CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED", "the trust state has two bundles for the domain");
+        if (bundles.has(domain))
+          throw refuse("CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED", "the trust state has two bundles for the domain");
         bundles.set(domain, this.#read(domain, bundle));
       } catch (thrown) {
         if (!isCausewayError(thrown)) throw thrown;
@@ -231,7 +240,8 @@ function checkRevocation(revocations: Revocations, leaf: Certificate, path: Prov
   }
   for (const ca of [...path.issuers, path.root]) {
     const why = revocations.staleness(ca, now);
-    if (why !== undefined) throw refuse("CAUSEWAY_IDENTITY_CRL_STALE", `${why}; the domain's authority has to be reachable`);
+    if (why !== undefined)
+      throw refuse("CAUSEWAY_IDENTITY_CRL_STALE", `${why}; the domain's authority has to be reachable`);
   }
 }
 
@@ -250,9 +260,13 @@ function checkUse(leaf: LeafClaims, { purpose, roles }: VerifyOptions): void {
     throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected a certificate for ${purpose}, got one for ${leaf.purpose}`);
   }
   if (roles !== undefined && !roles.includes(leaf.role)) {
-    throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected the certified role ${roles.join(" or ")}, ${leaf.spiffeId} has the role ${leaf.role}`, {
-      details: { role: leaf.role },
-    });
+    throw refuse(
+      "CAUSEWAY_IDENTITY_ROLE_WRONG",
+      `expected the certified role ${roles.join(" or ")}, ${leaf.spiffeId} has the role ${leaf.role}`,
+      {
+        details: { role: leaf.role },
+      },
+    );
   }
 }
 

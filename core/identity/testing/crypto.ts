@@ -1,5 +1,13 @@
 /** The crypto port and key generation on node:crypto, for tests. */
-import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign, verify } from "node:crypto";
+import {
+  createHash,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  verify,
+} from "node:crypto";
 import type { CryptoPort, KeyKind, SigningKey } from "../src/index.ts";
 
 /** A fresh key. */

@@ -3,7 +3,15 @@
  * Everything is made and verified for real, so no test needs a verification that is switched off.
  */
 import { create } from "@bufbuild/protobuf";
-import { type AgentId, asUnixMs, type Domain, parseAgentId, parseDomain, parseGatewayUri, type UnixMs } from "@causeway/core-base";
+import {
+  type AgentId,
+  asUnixMs,
+  type Domain,
+  parseAgentId,
+  parseDomain,
+  parseGatewayUri,
+  type UnixMs,
+} from "@causeway/core-base";
 import { aca } from "@causeway/core-wire";
 import {
   type CertifiedGateway,
@@ -21,9 +29,9 @@ import {
   TrustStore,
   type VerifiedPeer,
 } from "../src/index.ts";
-import { testCrypto, type TestKey, testKey } from "./crypto.ts";
+import { type TestKey, testCrypto, testKey } from "./crypto.ts";
 
-export { testCrypto, type TestKey, testKey } from "./crypto.ts";
+export { type TestKey, testCrypto, testKey } from "./crypto.ts";
 
 /** Moment at which test domains are made unless told otherwise: 2026-01-01T00:00:00Z. */
 export const testNow: UnixMs = asUnixMs(Date.UTC(2026, 0, 1));
@@ -73,9 +81,19 @@ export class TestDomain {
     const rootKey = testKey("P-256");
     const issuingKey = testKey("P-256");
     const notBefore = asUnixMs(this.now - hour);
-    const root = createRoot(testCrypto, { domain: this.domain, key: rootKey, notBefore, notAfter: asUnixMs(this.now + 10 * year) });
+    const root = createRoot(testCrypto, {
+      domain: this.domain,
+      key: rootKey,
+      notBefore,
+      notAfter: asUnixMs(this.now + 10 * year),
+    });
     this.root = { certificate: root, key: rootKey };
-    const issuing = createIssuing(testCrypto, this.root, { domain: this.domain, spki: issuingKey.spki, notBefore, notAfter: asUnixMs(this.now + year) });
+    const issuing = createIssuing(testCrypto, this.root, {
+      domain: this.domain,
+      spki: issuingKey.spki,
+      notBefore,
+      notAfter: asUnixMs(this.now + year),
+    });
     this.issuing = { certificate: issuing, key: issuingKey };
   }
 
@@ -133,8 +151,15 @@ export class TestDomain {
 
   /** Lists of the root and of the issuing certificate. */
   crls(): readonly Uint8Array[] {
-    const content = { number: this.#number, thisUpdate: this.now, nextUpdate: asUnixMs(this.now + this.#crlLifetimeMs) };
-    return [createCrl(this.root, { ...content, revoked: this.#revokedByRoot }), createCrl(this.issuing, { ...content, revoked: this.#revoked })];
+    const content = {
+      number: this.#number,
+      thisUpdate: this.now,
+      nextUpdate: asUnixMs(this.now + this.#crlLifetimeMs),
+    };
+    return [
+      createCrl(this.root, { ...content, revoked: this.#revokedByRoot }),
+      createCrl(this.issuing, { ...content, revoked: this.#revoked }),
+    ];
   }
 
   /** Bundle for a trust state. */
@@ -167,8 +192,10 @@ export class TestDomain {
 }
 
 /** Makes a domain. */
-export const createTestDomain = (domain: string, options: { readonly now?: UnixMs; readonly crlLifetimeMs?: number } = {}): TestDomain =>
-  new TestDomain(domain, options);
+export const createTestDomain = (
+  domain: string,
+  options: { readonly now?: UnixMs; readonly crlLifetimeMs?: number } = {},
+): TestDomain => new TestDomain(domain, options);
 
 let sequence = 0n;
 
@@ -177,4 +204,3 @@ export function trustStateOf(...domains: readonly TestDomain[]): aca.TrustState 
   sequence += 1n;
   return create(aca.TrustStateSchema, { sequence, bundles: domains.map((d) => d.bundle()) });
 }
-

@@ -1,0 +1,80 @@
+/** Who is at the other end of a connection, judged by the trust store and by nothing else. */
+import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from "node:tls";
+import { isCausewayError, refuse, type UnixMs } from "@causeway/core-base";
+import { applicantKeyOf, type CryptoPort, type PeerVerifier, type VerifiedPeer } from "@causeway/core-identity";
+
+/** Someone who holds a key and has no certificate yet. */
+export interface Applicant {
+  readonly kind: "applicant";
+  /** Key of the connection, SubjectPublicKeyInfo DER: the request for the tls certificate has to be over this key. */
+  readonly spki: Uint8Array;
+}
+
+/**
+ * The verified identity at the other end. Judged anew at every call, so it also tells whether a connection that is open
+ * is still acceptable. Throws the `CAUSEWAY_IDENTITY_*` codes; the socket must not be used then.
+ */
+export function verifiedPeerOf(socket: TLSSocket, trust: PeerVerifier, now: UnixMs): VerifiedPeer {
+  return trust.verifyChain(peerChainOf(socket), { now, purpose: "tls" });
+}
+
+/** For the authority's port: a verified peer, or an applicant with a self-signed certificate. Throws for all others. */
+export function peerOrApplicant(
+  socket: TLSSocket,
+  trust: PeerVerifier,
+  crypto: CryptoPort,
+  now: UnixMs,
+): Applicant | { readonly kind: "peer"; readonly peer: VerifiedPeer } {
+  try {
+    return { kind: "peer", peer: verifiedPeerOf(socket, trust, now) };
+  } catch (thrown) {
+    const [leaf] = peerChainOf(socket);
+    if (!isCausewayError(thrown) || thrown.code !== "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED" || leaf === undefined)
+      throw thrown;
+    return { kind: "applicant", spki: applicantKeyOf(crypto, leaf) };
+  }
+}
+
+/**
+ * The certificates that the other end sent (DER, leaf first), as far as each is issued by the next one. Read once for
+ * each connection, since they do not change.
+ */
+export function peerChainOf(socket: TLSSocket): readonly Uint8Array[] {
+  const known = chains.get(socket);
+  if (known !== undefined) return known;
+  if (socket.getProtocol() !== "TLSv1.3") {
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_MISSING",
+      `expected a connection of TLS 1.3, got ${socket.getProtocol() ?? "one without TLS"}`,
+    );
+  }
+  if (socket.isSessionReused()) {
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_MISSING",
+      "expected a full handshake with certificates, got a resumed session; connect anew",
+    );
+  }
+  // NOTE: `getPeerX509Certificate` takes the leaf out of OpenSSL's own list each time, so a second call finds nothing.
+  const chain = chainOf(socket.getPeerCertificate(true));
+  chains.set(socket, chain);
+  return chain;
+}
+
+/** DER of a certificate and of its issuers, as far as they are there. A root is its own issuer and ends the chain. */
+export function chainOf(leaf: PeerCertificate): readonly Uint8Array[] {
+  const chain: Uint8Array[] = [];
+  // Without a certificate Node gives an object without properties.
+  let certificate: Partial<DetailedPeerCertificate> | undefined = leaf;
+  while (certificate?.raw !== undefined && chain.length < certificatesMax) {
+    const der = new Uint8Array(certificate.raw);
+    if (chain.some((other) => Buffer.compare(other, der) === 0)) break;
+    chain.push(der);
+    certificate = certificate.issuerCertificate;
+  }
+  return chain;
+}
+
+const chains = new WeakMap<TLSSocket, readonly Uint8Array[]>();
+
+/** More than the verifier accepts, so that it is the one to refuse. */
+const certificatesMax = 8;
