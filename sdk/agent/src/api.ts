@@ -200,7 +200,8 @@ export interface AgentReport {
   readonly agentId: AgentId;
   readonly state: "connecting" | "attached" | "reconnecting" | "closed";
   readonly gateway: string | undefined;
-  readonly leaseExpiresInMs: number | undefined;
+  /** Lifetime that the gateway grants from each heartbeat on. */
+  readonly leaseMs: number | undefined;
   readonly lastError: CausewayError | undefined;
   readonly certificateExpiresUnixMs: number;
   readonly registered: boolean;
@@ -225,12 +226,12 @@ export interface Agent extends AsyncDisposable {
    * Asks another agent. Fails with `CAUSEWAY_TIMEOUT` when no answer came in time (the outcome is unknown), with
    * `CAUSEWAY_AGENT_HANDLER_FAILED` or `CAUSEWAY_AGENT_NO_HANDLER` from the other side, or with the code of a gateway.
    */
-  request(target: string, ask: Ask | Data, options?: CallOptions): Promise<Answer>;
+  request(target: string, ask: Ask, options?: CallOptions): Promise<Answer>;
   /**
    * Asks another agent and yields the parts of its answer as they come. Leaving the loop cancels the handler.
    * `timeoutMs` bounds the silence before each part. A slow loop holds the other side back.
    */
-  stream(target: string, ask: Ask | Data, options?: CallOptions): AsyncIterable<Content>;
+  stream(target: string, ask: Ask, options?: CallOptions): AsyncIterable<Content>;
   /** Resolves when the handler of the other agent took the message. */
   send(target: string, data: Data, options?: CallOptions): Promise<void>;
   /** Finds agents in plain words. */

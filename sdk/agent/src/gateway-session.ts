@@ -92,6 +92,15 @@ export class GatewaySession {
     this.#step(() => this.#machine.setCondition(this.#now(), condition));
   }
 
+  /** Attaches anew over a new connection, for example with a renewed certificate. */
+  reconnect(): void {
+    const live = this.#live;
+    if (!live?.isOpen || !this.#lease) return;
+    live.isOpen = false;
+    live.link.close();
+    this.#step(() => this.#machine.handleLinkDown(this.#now(), live.attempt));
+  }
+
   /** Ends the attachment for good. */
   close(reason: string): void {
     this.#step(() => this.#machine.detach(this.#now(), reason));

@@ -8,7 +8,7 @@ import { type AgentId, agentOf, CausewayError, defaults, type Log, parseSpiffeId
 import { agp, encodeFrame, encodeMessageFrame, HeaderFlag, type HeaderInit, newMessageId, session } from "@causeway/core-wire";
 import type { AgentEvent } from "./api.ts";
 import { fromHex, toHex } from "./bytes.ts";
-import { WakeUp } from "./clock.ts";
+import { WakeUp, within } from "./clock.ts";
 import type { EndToEnd, Opened, SealedFrame, StateStore } from "./end-to-end.ts";
 import { Serial } from "./serial.ts";
 import { type Arrival, Inbox, type InboxState, type Refusal } from "./session/inbox.ts";
@@ -166,6 +166,11 @@ export class Messenger {
     this.#pump();
   }
 
+  /** Waits for what is being encrypted and sent, at most `timeoutMs`. */
+  async settle(timeoutMs: number): Promise<void> {
+    await within(this.#serial.idle(), { scheduler: this.#ports.scheduler, timeoutMs, expected: "acknowledgements to leave" }).catch(() => undefined);
+  }
+
   /** Everything that is under way fails, and nothing is accepted any more. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -178,6 +183,8 @@ export class Messenger {
   handleEnvelope(envelope: agp.Envelope): Promise<void> {
     const { header } = envelope;
     if (!header || this.#isClosed) return Promise.resolve();
+    // A gateway may return a publication to its own publisher, who cannot open it and need not.
+    if (header.targetKind === agp.TargetKind.TOPIC && header.source === this.#ports.self) return Promise.resolve();
     // Members of a topic have to see its handshakes and publications in the order of arrival.
     const key = header.targetKind === agp.TargetKind.TOPIC ? `topic ${header.target}` : `in ${header.source}`;
     return this.#serial.run(key, () => this.#open(header, envelope.payload));

@@ -109,12 +109,6 @@ export declare type SessionMessage = Message<"causeway.session.v1.SessionMessage
      */
     value: TopicData;
     case: "topicData";
-  } | {
-    /**
-     * @generated from field: causeway.session.v1.KeyUpdate key_update = 15;
-     */
-    value: KeyUpdate;
-    case: "keyUpdate";
   } | { case: undefined; value?: undefined };
 };
 
@@ -492,24 +486,6 @@ export declare type TopicData = Message<"causeway.session.v1.TopicData"> & {
  * Use `create(TopicDataSchema)` to create a new message.
  */
 export declare const TopicDataSchema: GenMessage<TopicData>;
-
-/**
- * Asks the other side to send its next message under fresh keys (AGP-28).
- *
- * @generated from message causeway.session.v1.KeyUpdate
- */
-export declare type KeyUpdate = Message<"causeway.session.v1.KeyUpdate"> & {
-  /**
-   * @generated from field: string reason = 1;
-   */
-  reason: string;
-};
-
-/**
- * Describes the message causeway.session.v1.KeyUpdate.
- * Use `create(KeyUpdateSchema)` to create a new message.
- */
-export declare const KeyUpdateSchema: GenMessage<KeyUpdate>;
 
 /**
  * How far a message has come at the receiver.

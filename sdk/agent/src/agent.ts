@@ -1,0 +1,417 @@
+/** One agent on the network: puts the parts together and keeps them alive while the link comes and goes. */
+import type { Lease } from "@causeway/core-attachment";
+import { type AgentId, CausewayError, type Instant, later, parseAgentId, refuse, shortName } from "@causeway/core-base";
+import type { agp } from "@causeway/core-wire";
+
+import type {
+  Agent,
+  AgentEvent,
+  AgentProfile,
+  AgentReport,
+  Answer,
+  Ask,
+  CallOptions,
+  CardProfile,
+  Discovery,
+  DiscoverOptions,
+  MessageHandler,
+  PublicationHandler,
+  Registration,
+  RequestHandler,
+  Subscription,
+  TopicRights,
+} from "./api.ts";
+import { within } from "./clock.ts";
+import type { Connector } from "./connector.ts";
+import { Content, type Data } from "./content.ts";
+import { DeliveryService } from "./delivery-service.ts";
+import { discover } from "./discovery.ts";
+import type { EndToEnd } from "./end-to-end.ts";
+import { Exchanges, timeoutOf } from "./exchanges.ts";
+import { GatewaySession } from "./gateway-session.ts";
+import { KeyPackageStock } from "./key-packages.ts";
+import { Mailroom } from "./mailroom.ts";
+import { type Delivery, Messenger } from "./messenger.ts";
+import { RecordKeeper } from "./registration.ts";
+import type { SessionLimits } from "./session/limits.ts";
+import { dataOf } from "./session/messages.ts";
+import { Topics } from "./topics.ts";
+
+/** Options of `openAgent`. */
+export interface OpenOptions {
+  /** Names this attachment among several of the same agent. Default `main`. */
+  readonly instance?: string;
+  /** False keeps the agent unknown outside of its gateway. Default true. */
+  readonly advertise?: boolean;
+  /** Milliseconds for the first attachment. Default 30,000. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  readonly limits?: Partial<SessionLimits>;
+}
+
+/** Takes an agent onto the network over a platform's connector. Resolves when it is attached and can be reached. */
+export async function openAgent(connector: Connector, options: OpenOptions = {}): Promise<Agent> {
+  const { identity, scheduler } = connector;
+  let route: (frame: Uint8Array) => Promise<void> = () => Promise.reject(refuse("CAUSEWAY_UNREACHABLE", "the agent is not attached yet"));
+  const delivery = new DeliveryService(connector, (frame) => route(frame));
+  const events = new Events();
+  const endToEnd = await connector.createEndToEnd({
+    agentId: identity.agentId,
+    mls: identity.mls(),
+    verifyLeaf: (chain) => identity.trust.verifyChain(chain, { now: scheduler.now().unix, purpose: "mls" }),
+    delivery,
+    clock: () => scheduler.now().unix,
+    onEvent: ({ type, code, peer, text }) => connector.log.info(`agent.${type.replace(".", "_")}`, { code, peer, text }),
+  });
+  const agent = new NetworkAgent(connector, endToEnd, delivery, events, options);
+  route = (frame) => agent.transmit(frame);
+  try {
+    await agent.start(options);
+  } catch (thrown) {
+    await agent.close();
+    throw thrown;
+  }
+  return agent;
+}
+
+class Events {
+  readonly #listeners = new Set<(event: AgentEvent) => void>();
+
+  add(listener: (event: AgentEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  emit(event: AgentEvent): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch {
+        // A listener that fails is the application's own matter and must not stop the agent.
+      }
+    }
+  }
+}
+
+class NetworkAgent implements Agent {
+  readonly id: AgentId;
+  readonly #connector: Connector;
+  readonly #endToEnd: EndToEnd;
+  readonly #delivery: DeliveryService;
+  readonly #events: Events;
+  readonly #session: GatewaySession;
+  readonly #messenger: Messenger;
+  readonly #exchanges: Exchanges;
+  readonly #mailroom = new Mailroom();
+  readonly #topics: Topics;
+  readonly #records: RecordKeeper;
+  readonly #keyPackages: KeyPackageStock;
+  readonly #messageLanes = new Map<AgentId, string>();
+  readonly #stops: (() => void)[] = [];
+  #ready: { readonly resolve: () => void; readonly reject: (error: CausewayError) => void } | undefined;
+  #downSince: Instant | undefined;
+  #wasAttached = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(connector: Connector, endToEnd: EndToEnd, delivery: DeliveryService, events: Events, options: OpenOptions) {
+    const { identity, scheduler, random, store, log } = connector;
+    const onEvent = (event: AgentEvent): void => events.emit(event);
+    this.id = identity.agentId;
+    this.#connector = connector;
+    this.#endToEnd = endToEnd;
+    this.#delivery = delivery;
+    this.#events = events;
+    this.#session = new GatewaySession({
+      connector,
+      instance: options.instance ?? "main",
+      advertise: options.advertise ?? true,
+      onMessage: (envelope) => this.#messenger.handleEnvelope(envelope),
+      onControl: (control) => this.#handleControl(control),
+      onAttached: (lease) => void this.#handleAttached(lease),
+      onLost: (cause, isFinal) => this.#handleLost(cause, isFinal),
+      onBackoff: (attempt, inMs) => onEvent({ type: "reconnecting", attempt, inMs }),
+      onDraining: (reason) => onEvent({ type: "draining", reason }),
+      onSecurity: (peer, error) => onEvent({ type: "security", peer, error }),
+    });
+    this.#messenger = new Messenger({
+      self: this.id,
+      endToEnd,
+      scheduler,
+      random,
+      store,
+      log,
+      sha256: (data) => identity.crypto.sha256(data),
+      transmit: (frame) => this.transmit(frame),
+      onDeliver: (arrived) => this.#deliver(arrived),
+      onTopic: (topic, opened, message) => this.#topics.handle(topic, opened, message),
+      onHandshake: (opened) => {
+        if (opened.kind === "handshake" && opened.change === "joined") this.#keyPackages.handleUsed();
+        if (opened.kind === "handshake" && opened.change === "pending") void this.#maintain();
+      },
+      onEvent,
+      ...(options.limits && { limits: options.limits }),
+    });
+    this.#topics = new Topics({
+      self: this.id,
+      connector,
+      session: this.#session,
+      messenger: this.#messenger,
+      endToEnd,
+      exchanges: () => this.#exchanges,
+      onEvent,
+    });
+    this.#exchanges = new Exchanges(this.#messenger, scheduler, (from, join) => this.#topics.handleJoin(from, join));
+    this.#records = new RecordKeeper(connector, this.#session, (error) => onEvent({ type: "warning", error }));
+    this.#keyPackages = new KeyPackageStock(this.#session, endToEnd, log);
+  }
+
+  async start(options: OpenOptions): Promise<void> {
+    const { identity, scheduler } = this.#connector;
+    await this.#topics.load();
+    this.#stops.push(
+      identity.onTrust(() => {
+        this.#endToEnd.trustChanged();
+        void this.#maintain();
+      }),
+      identity.onRenewed(() => void this.#handleRenewed()),
+    );
+    const ready = new Promise<void>((resolve, reject) => {
+      this.#ready = { resolve, reject };
+    });
+    ready.catch(() => undefined);
+    this.#session.start();
+    const timeoutMs = options.timeoutMs ?? attachMs;
+    try {
+      await within(ready, { scheduler, timeoutMs, signal: options.signal, expected: "to be attached to a gateway" });
+    } catch (thrown) {
+      const error = CausewayError.from(thrown);
+      const last = this.#session.lastError;
+      // The reason why no gateway could be attached to says more than that time went by.
+      throw error.code === "CAUSEWAY_TIMEOUT" && last ? last : error;
+    }
+    this.#scheduleMaintenance();
+  }
+
+  transmit(frame: Uint8Array): Promise<void> {
+    return this.#session.transmit(frame);
+  }
+
+  register(profile: AgentProfile | CardProfile, options?: CallOptions): Promise<Registration> {
+    this.#check();
+    return this.#records.register(profile, options);
+  }
+
+  deregister(reason = "the agent ends its registration", options?: CallOptions): Promise<void> {
+    this.#check();
+    return this.#records.deregister(reason, options);
+  }
+
+  onRequest(...args: [string, RequestHandler] | [RequestHandler]): () => void {
+    this.#check();
+    return args.length === 1 ? this.#exchanges.onRequest("", args[0]) : this.#exchanges.onRequest(args[0], args[1]);
+  }
+
+  onMessage(handler: MessageHandler): () => void {
+    this.#check();
+    return this.#mailroom.onMessage(handler);
+  }
+
+  async request(target: string, ask: Ask, options: CallOptions = {}): Promise<Answer> {
+    this.#check();
+    return this.#exchanges.request(this.#peer(target), ask, options);
+  }
+
+  async *stream(target: string, ask: Ask, options: CallOptions = {}): AsyncGenerator<Content, void, undefined> {
+    this.#check();
+    yield* this.#exchanges.stream(this.#peer(target), ask, options);
+  }
+
+  async send(target: string, data: Data, options: CallOptions = {}): Promise<void> {
+    this.#check();
+    const peer = this.#peer(target);
+    const id = this.#messenger.newId();
+    const { signal } = options;
+    const abandon = (): void =>
+      this.#messenger.cancel(id, refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation; the message may have been taken", { cause: signal?.reason }));
+    if (signal?.aborted) throw refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation", { cause: signal.reason });
+    signal?.addEventListener("abort", abandon, { once: true });
+    try {
+      await this.#messenger.post(
+        peer,
+        { case: "message", value: dataOf(Content.of(data)) },
+        { lane: this.#laneTo(peer), id, timeoutMs: timeoutOf(options), trace: options.trace ?? false },
+      );
+    } finally {
+      signal?.removeEventListener("abort", abandon);
+    }
+  }
+
+  async discover(text: string, options: DiscoverOptions = {}): Promise<Discovery> {
+    this.#check();
+    return discover(this.#connector, text, options);
+  }
+
+  async createTopic(topic: string, rights: TopicRights = {}, options: CallOptions = {}): Promise<string> {
+    this.#check();
+    return this.#topics.create(topic, rights, options);
+  }
+
+  async publish(topic: string, data: Data, options: CallOptions = {}): Promise<void> {
+    this.#check();
+    await this.#topics.publish(topic, data, options);
+  }
+
+  async subscribe(
+    topic: string,
+    handler: PublicationHandler,
+    options: CallOptions & { readonly owner?: string } = {},
+  ): Promise<Subscription> {
+    this.#check();
+    return this.#topics.subscribe(topic, handler, options);
+  }
+
+  status(): AgentReport {
+    const { lease, lastError } = this.#session;
+    const { groups, refused } = this.#endToEnd.exportStatus();
+    return {
+      agentId: this.id,
+      state: this.#closing ? "closed" : lease ? "attached" : this.#wasAttached ? "reconnecting" : "connecting",
+      gateway: lease?.gatewayId,
+      leaseMs: lease?.lifetimeMs,
+      lastError,
+      certificateExpiresUnixMs: this.#connector.identity.notAfter(),
+      registered: this.#records.isRegistered,
+      topics: this.#topics.report(),
+      sessions: groups
+        .filter(({ kind }) => kind === "pair")
+        .map(({ members, suite, epoch }) => ({ peer: members.find((m) => m !== this.id) ?? this.id, suite, epoch: Number(epoch) })),
+      counters: { ...this.#messenger.counters, ...refused },
+    };
+  }
+
+  onEvent(listener: (event: AgentEvent) => void): () => void {
+    return this.#events.add(listener);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    for (const stop of this.#stops) stop();
+    const error = refuse("CAUSEWAY_CANCELLED", "the agent was closed while this was under way");
+    this.#ready?.reject(error);
+    this.#exchanges.close(error);
+    this.#records.close();
+    await this.#messenger.settle(closeMs);
+    this.#session.close("the agent was closed");
+    this.#delivery.reset(error);
+    await this.#messenger.close();
+    await this.#endToEnd.close();
+    await this.#connector.close();
+    this.#events.emit({ type: "closed" });
+  }
+
+  async #handleAttached(lease: Lease): Promise<void> {
+    const { scheduler } = this.#connector;
+    const downSince = this.#downSince;
+    this.#downSince = undefined;
+    this.#wasAttached = true;
+    this.#messenger.setOnline(true);
+    this.#events.emit({ type: "attached", gateway: lease.gatewayId, leaseMs: lease.lifetimeMs });
+    if (downSince !== undefined) {
+      this.#events.emit({ type: "gap", scope: "link", name: lease.gatewayId, missed: 0, downMs: scheduler.now().instant - downSince });
+    }
+    await this.#keyPackages.handleAttached(lease.gatewayId);
+    await this.#topics.handleAttached();
+    await this.#records.handleAttached();
+    this.#ready?.resolve();
+  }
+
+  #handleLost(cause: CausewayError, isFinal: boolean): void {
+    this.#downSince ??= this.#connector.scheduler.now().instant;
+    this.#messenger.setOnline(false);
+    this.#delivery.reset(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
+    this.#events.emit({ type: "detached", error: cause });
+    if (isFinal) this.#ready?.reject(cause);
+  }
+
+  #handleControl(control: agp.Control): void {
+    if (this.#delivery.handle(control)) return;
+    if (control.body.case === "deliveryReport") this.#messenger.handleReport(control.body.value);
+    else this.#connector.log.debug("agent.control_ignored", { kind: control.body.case });
+  }
+
+  #deliver(delivery: Delivery): void {
+    if (delivery.body.case === "message") this.#mailroom.handle(delivery);
+    else if (delivery.body.case === "topicLeave") this.#topics.handleLeave(delivery, delivery.body.value);
+    else this.#exchanges.handle(delivery);
+  }
+
+  /** New certificates are used at once: for the link, for groups and for the record (ANA-73). */
+  async #handleRenewed(): Promise<void> {
+    this.#events.emit({ type: "renewed" });
+    try {
+      for (const change of await this.#endToEnd.rotate(this.#connector.identity.mls())) await this.#topics.sendChange(change);
+    } catch (thrown) {
+      this.#events.emit({ type: "warning", error: CausewayError.from(thrown) });
+    }
+    this.#session.reconnect();
+    await this.#records.handleRenewed();
+  }
+
+  #scheduleMaintenance(): void {
+    const { scheduler } = this.#connector;
+    const stop = scheduler.at(later(scheduler.now().instant, maintainMs), () => {
+      this.#stops.splice(this.#stops.indexOf(stop), 1);
+      void this.#maintain().then(() => {
+        if (!this.#closing) this.#scheduleMaintenance();
+      });
+    });
+    this.#stops.push(stop);
+  }
+
+  async #maintain(): Promise<void> {
+    try {
+      await this.#topics.maintain();
+    } catch (thrown) {
+      if (!this.#closing) this.#events.emit({ type: "warning", error: CausewayError.from(thrown) });
+    }
+  }
+
+  #laneTo(peer: AgentId): string {
+    const lane = this.#messageLanes.get(peer) ?? this.#messenger.newLane();
+    this.#messageLanes.delete(peer);
+    this.#messageLanes.set(peer, lane);
+    if (this.#messageLanes.size > lanesMax) {
+      const oldest = this.#messageLanes.entries().next();
+      if (!oldest.done) {
+        this.#messageLanes.delete(oldest.value[0]);
+        this.#messenger.closeLane(oldest.value[1]);
+      }
+    }
+    return lane;
+  }
+
+  #peer(target: string): AgentId {
+    const peer = parseAgentId(target);
+    if (peer === this.id) throw refuse("CAUSEWAY_MISUSE", `expected another agent as target, got ${shortName(peer)} itself`);
+    return peer;
+  }
+
+  #check(): void {
+    if (this.#closing) throw refuse("CAUSEWAY_MISUSE", "expected an open agent, got one that was closed");
+  }
+}
+
+/** Peers with a lane for messages; the one used least recently starts a new lane next time. */
+const lanesMax = 4_096;
+const attachMs = 30_000;
+const maintainMs = 60_000;
+/** How long closing waits for acknowledgements to leave. */
+const closeMs = 500;

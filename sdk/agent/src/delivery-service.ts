@@ -1,0 +1,117 @@
+/**
+ * The delivery service of RFC 9750 as this agent reaches it: key packages, the order of commits and missed handshakes,
+ * asked for in Control frames that gateways route to the serving gateway of the agent concerned (AGP-60).
+ */
+import { type AgentId, CausewayError, defaults, refuse } from "@causeway/core-base";
+import { agp, encodeFrame, newMessageId } from "@causeway/core-wire";
+import { toHex } from "./bytes.ts";
+import { within } from "./clock.ts";
+import type { Connector } from "./connector.ts";
+import type { DeliveryPort } from "./end-to-end.ts";
+import { errorOf } from "./session/messages.ts";
+
+type ControlBody = Exclude<agp.Control["body"], { case: undefined }>;
+type ControlInit = Extract<Parameters<typeof encodeFrame>[0], { case: "control" }>["value"]["body"];
+
+interface Pending {
+  readonly resolve: (body: ControlBody) => void;
+  readonly reject: (error: CausewayError) => void;
+}
+
+export class DeliveryService implements DeliveryPort {
+  readonly #connector: Connector;
+  readonly #transmit: (frame: Uint8Array) => Promise<void>;
+  readonly #pending = new Map<string, Pending>();
+
+  constructor(connector: Connector, transmit: (frame: Uint8Array) => Promise<void>) {
+    this.#connector = connector;
+    this.#transmit = transmit;
+  }
+
+  async fetchKeyPackage(agent: AgentId, suite: number): Promise<{ readonly keyPackage: Uint8Array; readonly lastResort: boolean }> {
+    const body = await this.#ask(agent, { case: "keyPackageFetch", value: { suite } });
+    if (body.case !== "keyPackageResult") throw unexpected("a key package", body.case);
+    if (body.value.error || body.value.keyPackage.length === 0) throw errorOf(body.value.error, "CAUSEWAY_E2EE_NO_KEY_PACKAGE");
+    return { keyPackage: body.value.keyPackage, lastResort: body.value.lastResort };
+  }
+
+  async submitCommit(
+    owner: AgentId,
+    groupId: Uint8Array,
+    epoch: bigint,
+    commit: Uint8Array,
+  ): Promise<{ readonly accepted: true } | { readonly accepted: false; readonly winner?: Uint8Array }> {
+    const body = await this.#ask(owner, { case: "commitSubmit", value: { groupId, epoch, commit } });
+    if (body.case !== "commitResult") throw unexpected("the fate of a commit", body.case);
+    const { accepted, winner, error } = body.value;
+    if (accepted) return { accepted: true };
+    if (error && error.code !== "CAUSEWAY_E2EE_STALE_EPOCH") throw errorOf(error, "CAUSEWAY_E2EE_STALE_EPOCH");
+    return winner.length > 0 ? { accepted: false, winner } : { accepted: false };
+  }
+
+  async fetchHandshakes(owner: AgentId, groupId: Uint8Array, fromEpoch: bigint): Promise<readonly Uint8Array[]> {
+    const body = await this.#ask(owner, { case: "handshakeFetch", value: { groupId, fromEpoch } });
+    if (body.case !== "handshakeResult") throw unexpected("handshakes", body.case);
+    if (body.value.error) throw errorOf(body.value.error, "CAUSEWAY_E2EE_CONTEXT_UNKNOWN");
+    return body.value.commits;
+  }
+
+  /** Takes an answer. False when it belongs to nothing that was asked here. */
+  handle(control: agp.Control): boolean {
+    if (control.body.case === undefined) return false;
+    const report = control.body.case === "deliveryReport" ? control.body.value : undefined;
+    // A gateway that cannot route a question reports the question's message id, which is also its request id.
+    const pending = this.#pending.get(toHex(report ? report.messageId : control.requestId));
+    if (!pending) return false;
+    if (report) pending.reject(errorOf(report.error, "CAUSEWAY_FORWARDING_NO_ROUTE"));
+    else pending.resolve(control.body);
+    return true;
+  }
+
+  /** The link was lost: answers to what was asked over it will not come. */
+  reset(error: CausewayError): void {
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+  }
+
+  async #ask(about: AgentId, body: ControlInit & {}): Promise<ControlBody> {
+    const { scheduler, random, identity } = this.#connector;
+    if (this.#pending.size >= pendingMax) {
+      throw refuse("CAUSEWAY_FORWARDING_OVERLOADED", `expected at most ${pendingMax} questions to delivery services at once; retry later`);
+    }
+    const id = newMessageId(random, scheduler.now().unix);
+    const key = toHex(id);
+    const answer = new Promise<ControlBody>((resolve, reject) => this.#pending.set(key, { resolve, reject }));
+    answer.catch(() => undefined);
+    try {
+      await this.#transmit(
+        encodeFrame({
+          case: "control",
+          value: {
+            header: {
+              version: 1,
+              targetKind: agp.TargetKind.AGENT,
+              target: about,
+              source: identity.agentId,
+              messageId: id,
+              hopTtl: defaults.hopTtl,
+              trafficClass: agp.TrafficClass.CONTROL,
+            },
+            requestId: id,
+            body,
+          },
+        }),
+      );
+      return await within(answer, { scheduler, timeoutMs: answerMs, expected: `an answer of the gateway that serves ${about}` });
+    } finally {
+      this.#pending.delete(key);
+    }
+  }
+}
+
+function unexpected(wanted: string, got: string): CausewayError {
+  return refuse("CAUSEWAY_FRAME_UNEXPECTED", `expected ${wanted} as the answer, got ${got}`);
+}
+
+const pendingMax = 1_024;
+const answerMs = 10_000;

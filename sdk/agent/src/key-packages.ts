@@ -1,0 +1,59 @@
+/** Keeps the serving gateway stocked with key packages, so that others can reach this agent while it is away. */
+import { CausewayError, type Log } from "@causeway/core-base";
+import type { EndToEnd } from "./end-to-end.ts";
+import type { GatewaySession } from "./gateway-session.ts";
+import { errorOf } from "./session/messages.ts";
+
+export class KeyPackageStock {
+  readonly #session: GatewaySession;
+  readonly #endToEnd: EndToEnd;
+  readonly #log: Log;
+  /** Unused packages at the gateway, as far as this agent knows. */
+  #stored = 0;
+  #gateway: string | undefined;
+  #isFilling = false;
+
+  constructor(session: GatewaySession, endToEnd: EndToEnd, log: Log) {
+    this.#session = session;
+    this.#endToEnd = endToEnd;
+    this.#log = log;
+  }
+
+  /** Attached: another gateway has none of this agent's packages yet. */
+  async handleAttached(gateway: string): Promise<void> {
+    if (this.#gateway !== gateway) this.#stored = 0;
+    this.#gateway = gateway;
+    await this.fill();
+  }
+
+  /** Another agent has used a package: a group was joined. */
+  handleUsed(): void {
+    this.#stored = Math.max(0, this.#stored - 1);
+    if (this.#stored < lowMark) void this.fill();
+  }
+
+  /** Uploads what is missing. Failures are left to the next occasion. */
+  async fill(): Promise<void> {
+    if (this.#isFilling || this.#stored >= lowMark) return;
+    this.#isFilling = true;
+    try {
+      const { packages, lastResort } = await this.#endToEnd.keyPackages(stockMax - this.#stored);
+      const answer = await this.#session.call(
+        (request) => ({ case: "keyPackageUpload", value: { request, keyPackages: [...packages], lastResort } }),
+        { timeoutMs: uploadMs, expected: "the gateway to store key packages" },
+      );
+      if (answer.case !== "keyPackageUploadResult") return;
+      if (answer.value.error) throw errorOf(answer.value.error, "CAUSEWAY_INTERNAL");
+      this.#stored = answer.value.stored;
+    } catch (thrown) {
+      this.#log.warn("agent.key_packages_failed", { code: CausewayError.from(thrown).code });
+    } finally {
+      this.#isFilling = false;
+    }
+  }
+}
+
+/** Packages kept at the gateway, and the number below which more are made. */
+const stockMax = 40;
+const lowMark = 20;
+const uploadMs = 10_000;

@@ -1,0 +1,183 @@
+/** The agent's record: built from its profile, signed, registered, made known, and renewed while the agent lives. */
+import { create } from "@bufbuild/protobuf";
+import { CausewayError, refuse } from "@causeway/core-base";
+import { parseReceipt, signRecord } from "@causeway/core-records";
+import { ars, type record } from "@causeway/core-wire";
+import type { AgentProfile, CallOptions, CardProfile, Registration } from "./api.ts";
+import { cancelled, sleep, within } from "./clock.ts";
+import type { Connector, RegistryPort } from "./connector.ts";
+import { timeoutOf } from "./exchanges.ts";
+import type { GatewaySession } from "./gateway-session.ts";
+import { errorOf } from "./session/messages.ts";
+
+interface Registered {
+  readonly profile: AgentProfile | CardProfile;
+  readonly record: record.SignedRecord;
+  readonly receipt: record.SignedReceipt;
+  readonly resourceId: string;
+  readonly expiresUnixMs: number;
+}
+
+export class RecordKeeper {
+  readonly #connector: Connector;
+  readonly #session: GatewaySession;
+  readonly #onWarning: (error: CausewayError) => void;
+  readonly #closed = new AbortController();
+  #registered: Registered | undefined;
+  #revision = 0n;
+  #renewal = new AbortController();
+
+  constructor(connector: Connector, session: GatewaySession, onWarning: (error: CausewayError) => void) {
+    this.#connector = connector;
+    this.#session = session;
+    this.#onWarning = onWarning;
+  }
+
+  get isRegistered(): boolean {
+    return this.#registered !== undefined;
+  }
+
+  /** Registers, then advertises. Replaces what was registered before. */
+  async register(profile: AgentProfile | CardProfile, options: CallOptions = {}): Promise<Registration> {
+    const { identity, scheduler } = this.#connector;
+    const registry = this.#registry();
+    const now = scheduler.now().unix;
+    // Time as revision stays ahead of every earlier run of this agent.
+    const revision = BigInt(Math.floor(now)) > this.#revision ? BigInt(Math.floor(now)) : this.#revision + 1n;
+    const signed = signRecord(identity.signer("record"), {
+      agentId: identity.agentId,
+      agentCard: cardBytes(profile),
+      revision,
+      updatedAt: now,
+      ...(profile.languages && { languages: profile.languages }),
+      ...(profile.protocols && { protocols: profile.protocols }),
+      ...(profile.tags && { tags: profile.tags }),
+      ...(profile.channels && { channels: profile.channels }),
+      ...(profile.allowedDomains && { allowedDomains: profile.allowedDomains }),
+      ...(profile.visibleDomains && { visibleDomains: profile.visibleDomains }),
+    });
+    const response = await this.#bounded(options, "the registry to accept the record", (signal) =>
+      registry.register(create(ars.RegisterRequestSchema, { record: signed }), signal),
+    );
+    if (!response.receipt) {
+      throw refuse("CAUSEWAY_RECORD_NOT_REGISTERED", "expected a receipt of the registry, got none");
+    }
+    this.#revision = revision;
+    const { expiresAt } = parseReceipt(response.receipt.receipt);
+    this.#registered = { profile, record: signed, receipt: response.receipt, resourceId: response.resourceId, expiresUnixMs: expiresAt };
+    await this.#advertise(this.#registered, timeoutOf(options), options.signal);
+    this.#renewLater(expiresAt - now);
+    return { resourceId: response.resourceId, revision: Number(response.revision) };
+  }
+
+  async deregister(reason: string, options: CallOptions = {}): Promise<void> {
+    const registered = this.#registered;
+    if (!registered) throw refuse("CAUSEWAY_MISUSE", "expected a registered agent, got none; call register first");
+    const registry = this.#registry();
+    this.#renewal.abort();
+    this.#registered = undefined;
+    await this.#bounded(options, "the registry to end the registration", (signal) =>
+      registry.deregister(create(ars.DeregisterRequestSchema, { resourceId: registered.resourceId, reason }), signal),
+    );
+    const answer = await this.#session.call((request) => ({ case: "advertise", value: { request, withdraw: true } }), {
+      timeoutMs: timeoutOf(options),
+      signal: options.signal,
+      expected: "the gateway to withdraw the record",
+    });
+    if (answer.case === "advertiseResult" && answer.value.error) throw errorOf(answer.value.error, "CAUSEWAY_INTERNAL");
+  }
+
+  /** Attached again: this gateway may not know the record. */
+  async handleAttached(): Promise<void> {
+    if (this.#registered) await this.#advertise(this.#registered, advertiseMs, this.#closed.signal).catch((thrown: unknown) => this.#warn(thrown));
+  }
+
+  /** The signing certificate was renewed: the record is signed again, so that it outlives the old one. */
+  async handleRenewed(): Promise<void> {
+    if (this.#registered) await this.register(this.#registered.profile, { signal: this.#closed.signal }).catch((thrown: unknown) => this.#warn(thrown));
+  }
+
+  close(): void {
+    this.#closed.abort();
+    this.#renewal.abort();
+  }
+
+  #registry(): RegistryPort {
+    const { registry } = this.#connector;
+    if (!registry) throw refuse("CAUSEWAY_MISUSE", "expected the URL of a registry in the options of connect, got none");
+    return registry;
+  }
+
+  async #advertise({ record, receipt }: Registered, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const answer = await this.#session.call((request) => ({ case: "advertise", value: { request, record, receipt } }), {
+      timeoutMs,
+      signal,
+      expected: "the gateway to take the record",
+    });
+    if (answer.case === "advertiseResult" && answer.value.error) throw errorOf(answer.value.error, "CAUSEWAY_RECORD_NOT_REGISTERED");
+  }
+
+  /** At two thirds of the receipt's life, and again after a while when that fails. */
+  #renewLater(lifetimeMs: number): void {
+    this.#renewal.abort();
+    const renewal = new AbortController();
+    this.#renewal = renewal;
+    const waitMs = Math.min(Math.max((lifetimeMs * 2) / 3, renewMsMin), timerMsMax);
+    sleep(this.#connector.scheduler, waitMs, renewal.signal).then(
+      async () => {
+        await this.handleRenewed();
+        if (!renewal.signal.aborted) this.#renewLater(lifetimeMs / 3);
+      },
+      // Aborted: another registration has taken over, or the agent closes.
+      () => undefined,
+    );
+  }
+
+  async #bounded<T>(options: CallOptions, expected: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (options.signal?.aborted) throw cancelled(options.signal);
+    const abort = new AbortController();
+    const signal = AbortSignal.any([abort.signal, this.#closed.signal, ...(options.signal ? [options.signal] : [])]);
+    try {
+      return await within(call(signal), {
+        scheduler: this.#connector.scheduler,
+        timeoutMs: timeoutOf(options),
+        signal: options.signal,
+        expected,
+      });
+    } finally {
+      abort.abort();
+    }
+  }
+
+  #warn(thrown: unknown): void {
+    if (!this.#closed.signal.aborted) this.#onWarning(CausewayError.from(thrown));
+  }
+}
+
+/** The AgentCard of a profile: A2A 1.0, or the bytes that the caller brought. */
+function cardBytes(profile: AgentProfile | CardProfile): Uint8Array {
+  const encoder = new TextEncoder();
+  if ("card" in profile) return typeof profile.card === "string" ? encoder.encode(profile.card) : profile.card;
+  const card = {
+    name: profile.name,
+    description: profile.description,
+    version: profile.version,
+    supportedInterfaces: [],
+    capabilities: { streaming: true },
+    defaultInputModes: ["application/json", "text/plain"],
+    defaultOutputModes: ["application/json", "text/plain"],
+    skills: profile.skills.map(({ id, name, description, tags, examples }) => ({
+      id,
+      name: name ?? id,
+      description,
+      tags: tags ?? [],
+      ...(examples && { examples }),
+    })),
+  };
+  return encoder.encode(JSON.stringify(card));
+}
+
+const advertiseMs = 10_000;
+const renewMsMin = 60_000;
+/** Longest wait that timers of every platform hold. */
+const timerMsMax = 2_147_000_000;

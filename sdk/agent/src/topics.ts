@@ -1,0 +1,369 @@
+/**
+ * Topics of this agent: those that it owns, publishes to and subscribes to. A topic's group is an MLS group of the
+ * owner; whoever wants in asks the owner in an ordinary encrypted exchange, and the owner judges by the topic's rights
+ * (AGP-20). Gateways see the topic's name and ciphertext.
+ */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type AgentId, CausewayError, refuse, shortName } from "@causeway/core-base";
+import { agp, session } from "@causeway/core-wire";
+import type { AgentEvent, CallOptions, Publication, PublicationHandler, Subscription, TopicRights } from "./api.ts";
+import { fromHex, toHex } from "./bytes.ts";
+import type { Connector } from "./connector.ts";
+import { Content, type Data } from "./content.ts";
+import type { EndToEnd, GroupChange, GroupView, Opened } from "./end-to-end.ts";
+import { type Exchanges, timeoutOf } from "./exchanges.ts";
+import type { GatewaySession } from "./gateway-session.ts";
+import type { Delivery, Messenger } from "./messenger.ts";
+import { Serial } from "./serial.ts";
+import { contentOf, dataOf, errorOf } from "./session/messages.ts";
+import { defaultOwner, mayPublish, maySubscribe, policyOf, topicName } from "./topic-rights.ts";
+
+export interface TopicsPorts {
+  readonly self: AgentId;
+  readonly connector: Connector;
+  readonly session: GatewaySession;
+  readonly messenger: Messenger;
+  readonly endToEnd: EndToEnd;
+  readonly exchanges: () => Exchanges;
+  readonly onEvent: (event: AgentEvent) => void;
+}
+
+interface Handler {
+  readonly run: PublicationHandler;
+  waiting: number;
+}
+
+interface Joined {
+  readonly owner: AgentId;
+  policy: agp.TopicPolicy | undefined;
+  readonly handlers: Set<Handler>;
+  /** Last publication of each publisher. */
+  readonly heard: Map<AgentId, { readonly run: string; readonly sequence: number }>;
+  published: number;
+}
+
+export class Topics {
+  readonly #ports: TopicsPorts;
+  readonly #owned = new Map<string, agp.TopicPolicy>();
+  /** Rights of the topics that others own, as of their grants. */
+  readonly #granted = new Map<string, agp.TopicPolicy>();
+  readonly #joined = new Map<string, Joined>();
+  readonly #serial = new Serial();
+  readonly #run: Uint8Array;
+
+  constructor(ports: TopicsPorts) {
+    this.#ports = ports;
+    this.#run = ports.connector.random.bytes(8);
+  }
+
+  /** Reads the topics that an earlier run of this agent created or was admitted to. */
+  async load(): Promise<void> {
+    const stored = await this.#ports.connector.store.get(ownedKey);
+    if (!stored) return;
+    for (const { topic, owner, policy } of fromBinary(agp.TopicResultSchema, stored).topics) {
+      if (policy) (owner === this.#ports.self ? this.#owned : this.#granted).set(topic, policy);
+    }
+  }
+
+  async create(topic: string, rights: TopicRights, options: CallOptions): Promise<string> {
+    const { self, endToEnd } = this.#ports;
+    const name = topicName(topic, self);
+    const policy = policyOf(rights);
+    if (this.#owned.size >= ownedMax) throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${ownedMax} topics of one agent, got another one`);
+    await this.#announce(name, policy, options);
+    // The owner hears its own topic too: members announce there that they leave or renew their keys.
+    await this.#link(name, options);
+    if (!endToEnd.groupByName(name)) await endToEnd.createGroup(name);
+    this.#owned.set(name, policy);
+    await this.#store();
+    return name;
+  }
+
+  async publish(topic: string, data: Data, options: CallOptions & { readonly owner?: string }): Promise<void> {
+    const { self, messenger } = this.#ports;
+    const name = topicName(topic, self);
+    const joined = this.#joinedTo(name, options.owner);
+    const group = await this.#member(name, joined, options);
+    if (!mayPublish(joined.policy, joined.owner, self)) throw notAllowed(self, "publish to", name);
+    const value = create(session.TopicDataSchema, {
+      topic: name,
+      data: dataOf(Content.of(data)),
+      run: this.#run,
+      sequence: BigInt(++joined.published),
+    });
+    await messenger.publish(name, group.groupId, { case: "topicData", value }, options.trace ?? false);
+  }
+
+  async subscribe(topic: string, run: PublicationHandler, options: CallOptions & { readonly owner?: string }): Promise<Subscription> {
+    const name = topicName(topic, this.#ports.self);
+    const joined = this.#joinedTo(name, options.owner);
+    const handler: Handler = { run, waiting: 0 };
+    joined.handlers.add(handler);
+    try {
+      await this.#member(name, joined, options);
+    } catch (thrown) {
+      joined.handlers.delete(handler);
+      this.#joined.delete(name);
+      throw thrown;
+    }
+    const close = (): Promise<void> => this.#unsubscribe(name, joined, handler);
+    return { topic: name, close, [Symbol.asyncDispose]: close };
+  }
+
+  /** A message or handshake that came on a topic. */
+  handle(topic: string, opened: Opened, message: session.SessionMessage | undefined): void {
+    if (opened.kind === "handshake") {
+      this.#handleHandshake(topic, opened);
+      return;
+    }
+    const joined = this.#joined.get(topic);
+    const body = message?.body;
+    if (!joined || body?.case !== "topicData" || body.value.topic !== topic) return;
+    const from = opened.sender;
+    if (!mayPublish(joined.policy, joined.owner, from)) {
+      this.#ports.onEvent({ type: "security", peer: from, error: notAllowed(from, "publish to", topic) });
+      return;
+    }
+    const missed = this.#missed(joined, from, body.value);
+    if (missed > 0) this.#ports.onEvent({ type: "gap", scope: "topic", name: topic, missed, downMs: 0 });
+    const content = contentOf(body.value.data);
+    this.#handOver(topic, joined, {
+      topic,
+      from,
+      content,
+      get data() {
+        return content.data;
+      },
+      missed,
+    });
+  }
+
+  /** Another agent wants to be a member. */
+  async handleJoin(from: AgentId, join: session.TopicJoin): Promise<Omit<session.TopicGrant, "exchange" | "$typeName">> {
+    const { self, endToEnd } = this.#ports;
+    const policy = this.#owned.get(join.topic);
+    const group = endToEnd.groupByName(join.topic);
+    if (!policy || !group) throw refuse("CAUSEWAY_TOPIC_NOT_FOUND", `expected a topic of ${shortName(self)}, got ${join.topic}`);
+    if (join.subscribe && !maySubscribe(policy, self, from)) throw notAllowed(from, "subscribe to", join.topic);
+    if (join.publish && !mayPublish(policy, self, from)) throw notAllowed(from, "publish to", join.topic);
+    // One change at a time: the welcome of one member is for the epoch that its own addition made.
+    return this.#serial.run(`owner ${join.topic}`, async () => {
+      const change = await endToEnd.addMembers(group.groupId, [from]);
+      const refusal = change.refused.find(({ agent }) => agent === from);
+      if (refusal) throw refuse(refusal.code, refusal.message);
+      const welcome = change.welcomes.find(({ to }) => to === from)?.frame;
+      await this.sendChange({ ...change, welcomes: change.welcomes.filter(({ to }) => to !== from) });
+      return {
+        topic: join.topic,
+        groupId: fromHex(group.groupId),
+        welcome: welcome?.payload ?? new Uint8Array(),
+        securityContextId: welcome?.securityContextId ?? new Uint8Array(),
+        policy,
+      };
+    });
+  }
+
+  /** Another agent wants to be a member no more. */
+  handleLeave(delivery: Delivery, leave: session.TopicLeave): void {
+    delivery.settle();
+    const { endToEnd } = this.#ports;
+    const group = endToEnd.groupByName(leave.topic);
+    if (!group || !this.#owned.has(leave.topic) || !group.members.includes(delivery.from)) return;
+    this.#inBackground(
+      this.#serial.run(`owner ${leave.topic}`, async () => {
+        await this.sendChange(await endToEnd.removeMembers(group.groupId, [delivery.from]));
+      }),
+    );
+  }
+
+  /** Attached, perhaps to another gateway: it has to know the topics and subscriptions of this agent. */
+  async handleAttached(): Promise<void> {
+    for (const [topic, policy] of this.#owned) await this.#attempt(this.#announce(topic, policy, {}));
+    for (const topic of new Set([...this.#owned.keys(), ...this.#joined.keys()])) await this.#attempt(this.#link(topic, {}));
+  }
+
+  /** Sends what a change of a group's members or keys has to tell the others. */
+  async sendChange(change: GroupChange): Promise<void> {
+    const { messenger, self } = this.#ports;
+    const { group } = change;
+    if (group.kind === "topic") await messenger.sendFrames({ kind: "topic", name: group.name }, change.frames);
+    else {
+      const peer = group.members.find((member) => member !== self);
+      if (peer) await messenger.sendFrames({ kind: "agent", name: peer }, change.frames);
+    }
+    for (const { to, frame } of change.welcomes) await messenger.sendFrames({ kind: "agent", name: to }, [frame]);
+  }
+
+  /** Removal of revoked members, key updates: what the end-to-end layer finds due. */
+  async maintain(): Promise<void> {
+    for (const change of await this.#ports.endToEnd.maintain()) await this.#attempt(this.sendChange(change));
+  }
+
+  report(): readonly { readonly topic: string; readonly owner: AgentId; readonly members: number; readonly epoch: number }[] {
+    const { endToEnd, self } = this.#ports;
+    const names = new Set([...this.#owned.keys(), ...this.#joined.keys()]);
+    return [...names].map((topic) => {
+      const group = endToEnd.groupByName(topic);
+      return {
+        topic,
+        owner: this.#joined.get(topic)?.owner ?? self,
+        members: group?.members.length ?? 0,
+        epoch: Number(group?.epoch ?? 0n),
+      };
+    });
+  }
+
+  #joinedTo(topic: string, owner: string | undefined): Joined {
+    const known = this.#joined.get(topic);
+    if (known) return known;
+    if (this.#joined.size >= joinedMax) throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${joinedMax} topics at once, got another one`);
+    const joined: Joined = {
+      owner: this.#owned.has(topic) ? this.#ports.self : ownerOf(topic, owner),
+      policy: this.#owned.get(topic) ?? this.#granted.get(topic),
+      handlers: new Set(),
+      heard: new Map(),
+      published: 0,
+    };
+    this.#joined.set(topic, joined);
+    return joined;
+  }
+
+  /** Makes this agent a member of the topic's group, which it may be from an earlier run. */
+  #member(topic: string, joined: Joined, options: CallOptions): Promise<GroupView> {
+    return this.#serial.run(`member ${topic}`, async () => {
+      const { self, endToEnd, exchanges } = this.#ports;
+      const wantsContent = joined.handlers.size > 0;
+      // Subscribed first, so that nothing between the welcome and the subscription is missed.
+      await this.#link(topic, options).catch((thrown: unknown) => {
+        // Who may only publish is a member of the group without hearing the topic.
+        if (wantsContent || CausewayError.from(thrown).code !== "CAUSEWAY_TOPIC_NOT_ALLOWED") throw thrown;
+      });
+      const known = endToEnd.groupByName(topic);
+      if (known && (joined.owner === self || joined.policy)) return known;
+      if (joined.owner === self) throw refuse("CAUSEWAY_TOPIC_NOT_FOUND", `expected a topic that this agent created, got ${topic}`);
+      const join = create(session.TopicJoinSchema, { topic, subscribe: wantsContent, publish: !wantsContent });
+      const grant = await exchanges().join(joined.owner, join, options);
+      joined.policy = grant.policy;
+      if (grant.welcome.length > 0) {
+        const opened = await endToEnd.open(joined.owner, grant.securityContextId, grant.welcome);
+        if (opened.group.name !== topic || opened.group.owner !== joined.owner) {
+          throw refuse("CAUSEWAY_E2EE_SENDER_MISMATCH", `expected the group of ${topic}, got ${opened.group.name} of ${opened.group.owner}`);
+        }
+      }
+      const group = endToEnd.groupByName(topic);
+      if (grant.policy) this.#granted.set(topic, grant.policy);
+      await this.#store();
+      if (!group) throw refuse("CAUSEWAY_TOPIC_NOT_ALLOWED", `expected to be a member of ${topic} after its owner's grant, got no group`);
+      return group;
+    });
+  }
+
+  async #link(topic: string, options: CallOptions): Promise<void> {
+    const answer = await this.#ports.session.call((request) => ({ case: "subscribe", value: { request, topic } }), {
+      timeoutMs: timeoutOf(options),
+      signal: options.signal,
+      expected: `the gateway to subscribe this agent to ${topic}`,
+    });
+    if (answer.case === "subscriptionResult" && answer.value.error) throw errorOf(answer.value.error, "CAUSEWAY_TOPIC_NOT_FOUND");
+  }
+
+  async #announce(topic: string, policy: agp.TopicPolicy, options: CallOptions): Promise<void> {
+    const answer = await this.#ports.session.call(
+      (request) => ({ case: "topicCommand", value: { request, command: { case: "create", value: { topic, policy } } } }),
+      { timeoutMs: timeoutOf(options), signal: options.signal, expected: `the gateway to create ${topic}` },
+    );
+    if (answer.case !== "topicResult" || !answer.value.error) return;
+    const error = errorOf(answer.value.error, "CAUSEWAY_INTERNAL");
+    // Created before by this agent, which alone can: its gateway remembers.
+    if (error.code === "CAUSEWAY_TOPIC_EXISTS" && defaultOwner(topic) === this.#ports.self) return;
+    throw error;
+  }
+
+  async #unsubscribe(topic: string, joined: Joined, handler: Handler): Promise<void> {
+    if (!joined.handlers.delete(handler) || joined.handlers.size > 0) return;
+    this.#joined.delete(topic);
+    const { self, endToEnd, session: link, messenger } = this.#ports;
+    await link.call((request) => ({ case: "unsubscribe", value: { request, topic } }), {
+      timeoutMs: timeoutOf({}),
+      expected: `the gateway to end the subscription to ${topic}`,
+    });
+    const group = endToEnd.groupByName(topic);
+    if (!group || joined.owner === self) return;
+    this.#granted.delete(topic);
+    await this.#store();
+    await this.sendChange(await endToEnd.leave(group.groupId));
+    const body = { case: "topicLeave", value: create(session.TopicLeaveSchema, { topic }) } as const;
+    await messenger.post(joined.owner, body, { lane: messenger.newLane(), timeoutMs: timeoutOf({}) });
+  }
+
+  #handleHandshake(topic: string, opened: Extract<Opened, { kind: "handshake" }>): void {
+    if (opened.change === "pending") this.#inBackground(this.maintain());
+    if (opened.change !== "removed") return;
+    const joined = this.#joined.get(topic);
+    if (!joined) return;
+    joined.policy = undefined;
+    this.#granted.delete(topic);
+    this.#ports.onEvent({ type: "warning", error: refuse("CAUSEWAY_TOPIC_NOT_ALLOWED", `the owner of ${topic} has removed this agent from it`) });
+  }
+
+  #missed(joined: Joined, from: AgentId, data: session.TopicData): number {
+    const run = toHex(data.run);
+    const sequence = Number(data.sequence);
+    const before = joined.heard.get(from);
+    if (!before && joined.heard.size >= publishersMax) return 0;
+    joined.heard.set(from, { run, sequence });
+    return before?.run === run ? Math.max(0, sequence - before.sequence - 1) : 0;
+  }
+
+  #handOver(topic: string, joined: Joined, publication: Publication): void {
+    for (const handler of joined.handlers) {
+      if (handler.waiting >= waitingMax) {
+        // A slow handler costs itself publications, and nobody else anything.
+        this.#ports.onEvent({ type: "gap", scope: "topic", name: topic, missed: 1, downMs: 0 });
+        continue;
+      }
+      handler.waiting++;
+      this.#inBackground(
+        this.#serial
+          .run(`handler ${topic}`, async () => {
+            if (joined.handlers.has(handler)) await handler.run(publication);
+          })
+          .finally(() => handler.waiting--),
+      );
+    }
+  }
+
+  async #store(): Promise<void> {
+    const info = (owner: string) => ([topic, policy]: [string, agp.TopicPolicy]) => create(agp.TopicInfoSchema, { topic, owner, policy });
+    const topics = [...[...this.#owned].map(info(this.#ports.self)), ...[...this.#granted].map(info(""))];
+    await this.#ports.connector.store.put(ownedKey, toBinary(agp.TopicResultSchema, create(agp.TopicResultSchema, { topics })), { durable: true });
+  }
+
+  #inBackground(work: Promise<unknown>): void {
+    void this.#attempt(work);
+  }
+
+  async #attempt(work: Promise<unknown>): Promise<void> {
+    try {
+      await work;
+    } catch (thrown) {
+      this.#ports.onEvent({ type: "warning", error: CausewayError.from(thrown) });
+    }
+  }
+}
+
+function ownerOf(topic: string, owner: string | undefined): AgentId {
+  return owner === undefined ? defaultOwner(topic) : defaultOwner(`${owner}/x`);
+}
+
+function notAllowed(agent: AgentId, action: string, topic: string): CausewayError {
+  return refuse("CAUSEWAY_TOPIC_NOT_ALLOWED", `expected an agent with the right to ${action} ${topic}, got ${shortName(agent)}`);
+}
+
+const ownedKey = "sdk/topics";
+const ownedMax = 1_000;
+const joinedMax = 1_000;
+/** Publishers of one topic whose gaps are noticed. */
+const publishersMax = 1_024;
+/** Publications that wait for one handler. */
+const waitingMax = 1_024;
