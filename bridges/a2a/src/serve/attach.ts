@@ -33,7 +33,11 @@ export async function attachA2aAgent(
     unary(agent, operations.sendMessage, async (input, request) => {
       const result = await client.transport.sendMessage(input, callOptions(request));
       if (isTask(result)) owners.claim(result.id, request.from);
-      return { payload: isTask(result) ? { $case: "task", value: result } : { $case: "message", value: result } };
+      return {
+        payload: isTask(result)
+          ? { $case: "task" as const, value: result }
+          : { $case: "message" as const, value: result },
+      };
     }),
     streaming(agent, operations.sendMessageStream, (input, request) =>
       owners.watch(client.transport.sendMessageStream(input, callOptions(request)), request.from),

@@ -1,0 +1,102 @@
+/** The two domains of the demo: configurations on free ports, every service its own process, trust exchanged. */
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:net";
+import { dirname, join } from "node:path";
+import { refuse } from "@causeway/core-base";
+import { type DomainConfig, readDomainConfig } from "../config/domain.ts";
+import type { Home } from "../home.ts";
+import { startDomain } from "../processes/domain.ts";
+import { Operator } from "../processes/operator.ts";
+import type { Supervisor } from "../processes/supervisor.ts";
+
+export const domains = ["blue.example", "green.example"] as const;
+
+/** Both domains with their configuration and operator. */
+export interface DemoNetwork extends AsyncDisposable {
+  readonly configs: readonly [DomainConfig, DomainConfig];
+  readonly operators: readonly [Operator, Operator];
+}
+
+/** Starts both domains in a fresh home. What an earlier demo left there is removed; anything else is not touched. */
+export async function startNetwork(
+  home: Home,
+  supervisor: Supervisor,
+  onServing: (name: string, url: string) => void,
+): Promise<DemoNetwork> {
+  const known = home.domains().filter((domain) => !(domains as readonly string[]).includes(domain));
+  if (known.length > 0) {
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      `${home.directory} holds ${known.join(", ")}, which the demo would not touch; name another folder with --home`,
+    );
+  }
+  for (const folder of ["domains", "agents", "keys", "logs"])
+    rmSync(join(home.directory, folder), { recursive: true, force: true });
+  home.ensure();
+  const [blue, green] = await writeConfigs(home);
+  const start = (config: DomainConfig) =>
+    startDomain({ home, config, configFile: home.configFile(config.domain), supervisor, onServing });
+  await Promise.all([start(blue), start(green)]);
+  const operators = [await Operator.open(blue), await Operator.open(green)] as const;
+  await exchangeTrust(operators[0], operators[1]);
+  return {
+    configs: [blue, green],
+    operators,
+    async [Symbol.asyncDispose]() {
+      await Promise.all(operators.map((operator) => operator[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+async function writeConfigs(home: Home): Promise<readonly [DomainConfig, DomainConfig]> {
+  const ports = await freePorts(8);
+  const address = (i: number): string => `127.0.0.1:${ports[i]}`;
+  const write = (domain: string, offset: number, peers: readonly string[]): DomainConfig => {
+    const file = home.configFile(domain);
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(
+      file,
+      `domain: ${domain}
+dataDir: data
+masterKeyFile: ${JSON.stringify(home.masterKeyFile)}
+authority: { listen: "${address(offset)}" }
+registry: { listen: "${address(offset + 1)}", gateway: gw2 }
+gateways:
+  - { name: gw1, level: 1, listen: "${address(offset + 2)}", uplinks: [gw2] }
+  - { name: gw2, level: 2, listen: "${address(offset + 3)}", peers: ${JSON.stringify(peers)} }
+`,
+      { mode: 0o600 },
+    );
+    return readDomainConfig(file);
+  };
+  const green = write("green.example", 4, []);
+  const blue = write("blue.example", 0, [`https://${address(7)}`]);
+  return [blue, green];
+}
+
+/** Each operator hands the other the bundle of the own domain: the only way in which trust comes about. */
+async function exchangeTrust(a: Operator, b: Operator): Promise<void> {
+  const bundleOf = async (operator: Operator) => {
+    const { state } = await operator.authority.getTrust({});
+    const own = state?.bundles.find((bundle) => bundle.domain === operator.config.domain);
+    if (own === undefined) throw refuse("CAUSEWAY_INTERNAL", `${operator.config.domain} has no bundle of its own`);
+    return own;
+  };
+  const [bundleA, bundleB] = await Promise.all([bundleOf(a), bundleOf(b)]);
+  await Promise.all([a.authority.addTrust({ bundle: bundleB }), b.authority.addTrust({ bundle: bundleA })]);
+}
+
+/** Ports that are free now. Held open together until all are known, so that none comes twice. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}

@@ -1,0 +1,49 @@
+/** Agents that run inside a process of the program: enrolled with an operator's token, kept under the home. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Agent, connect } from "@causeway/agent/node";
+import { type Log, parseAgentId, refuse, shortName, silentLog } from "@causeway/core-base";
+import type { DomainConfig } from "../config/domain.ts";
+import type { Home } from "../home.ts";
+import { Operator } from "./operator.ts";
+
+export interface AgentOptions {
+  readonly home: Home;
+  readonly config: DomainConfig;
+  /** `domain/namespace/name`. */
+  readonly name: string;
+  /** Instead of a token that the operator of this machine makes. */
+  readonly token?: string;
+  readonly instance?: string;
+  /** Default true. */
+  readonly advertise?: boolean;
+  readonly log?: Log;
+}
+
+/** Connects an agent through the Level-1 gateways of its domain; enrols it first when it has no identity yet. */
+export async function connectAgent(options: AgentOptions): Promise<Agent> {
+  const { home, config } = options;
+  const id = parseAgentId(options.name);
+  const dataDir = home.agentDirectory(shortName(id));
+  const gateways = config.gateways.toSorted((a, b) => a.level - b.level).map((gateway) => gateway.url);
+  if (gateways.length === 0)
+    throw refuse("CAUSEWAY_CONFIG_INVALID", `${config.domain} has no gateway to attach to; add one under gateways`);
+  const token =
+    options.token ?? (existsSync(join(dataDir, "identity")) ? undefined : await mintToken(config, options.name));
+  return connect({
+    name: id,
+    dataDir,
+    gateway: gateways,
+    masterKeyFile: home.masterKeyFile,
+    log: options.log ?? silentLog,
+    ...(config.registry && { registry: config.registry.url }),
+    ...(token !== undefined && { token }),
+    ...(options.instance !== undefined && { instance: options.instance }),
+    ...(options.advertise !== undefined && { advertise: options.advertise }),
+  });
+}
+
+async function mintToken(config: DomainConfig, name: string): Promise<string> {
+  await using operator = await Operator.open(config);
+  return operator.agentToken(name);
+}

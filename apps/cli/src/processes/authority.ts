@@ -1,0 +1,163 @@
+/** The process of a domain's authority: CA keys in a vault, its own server identity, the first operator. */
+import { join } from "node:path";
+import { createScheduler } from "@causeway/adapter-clock";
+import { type Caller, callerOf, createPort } from "@causeway/adapter-h2";
+import {
+  createIdentity,
+  type Identity,
+  type KeyVault,
+  loadIdentity,
+  nodeCrypto,
+  openKeyVault,
+} from "@causeway/adapter-keys";
+import { openAuthorityStore } from "@causeway/adapter-sqlite";
+import { peerOrApplicant, serverOptions } from "@causeway/adapter-tls";
+import { type AgentId, defaults, type Log, parseAgentId, parseDomain } from "@causeway/core-base";
+import { encodePem, type Role, TrustStore } from "@causeway/core-identity";
+import { aca } from "@causeway/core-wire";
+import { type Authority, authorityRoutes, openAuthority } from "@causeway/service-authority";
+import { createClient } from "@connectrpc/connect";
+import type { DomainConfig } from "../config/domain.ts";
+import type { RunningService } from "./lifecycle.ts";
+import { dialTransport, unixNow } from "./wiring.ts";
+
+/** How often the authority looks whether its own identities are due. */
+const ownRenewalMs = 60_000;
+/** Paths that someone without a certificate may call. */
+const applicantPaths = ["Enrol", "PollEnrolment"].map((method) => `/${aca.AuthorityService.typeName}/${method}`);
+
+/** Where the first operator's identity is kept. */
+export const operatorDirectory = (config: DomainConfig): string => join(config.dataDir, "operator");
+
+export async function startAuthority(config: DomainConfig, log: Log): Promise<RunningService> {
+  const directory = join(config.dataDir, "authority");
+  const vaultAt = (path: string): Promise<KeyVault> =>
+    openKeyVault({ directory: path, masterKeyFile: config.masterKeyFile });
+  const caKeys = await vaultAt(join(directory, "ca"));
+  const store = openAuthorityStore({ path: join(directory, "authority.db") });
+  const trust = new TrustStore(nodeCrypto);
+  const server = new OwnIdentity(
+    await vaultAt(join(directory, "identity")),
+    parseAgentId(`${config.domain}/authority`),
+    "authority",
+    config.authority.url,
+  );
+  const operator = new OwnIdentity(
+    await vaultAt(operatorDirectory(config)),
+    parseAgentId(`${config.domain}/operator/admin`),
+    "operator",
+    config.authority.url,
+  );
+
+  const authority = await openAuthority(
+    {
+      domain: parseDomain(config.domain),
+      url: config.authority.url,
+      leafLifetimeMs: config.authority.certificateLifetimeMs,
+    },
+    {
+      store,
+      keys: { root: () => caKeys.keyOrCreate("root", "p256"), issuing: await caKeys.keyOrCreate("issuing", "p256") },
+      crypto: nodeCrypto,
+      scheduler: createScheduler(),
+      log,
+      fetchForeignCrls: async (domain, url, signal) => {
+        const transport = dialTransport({
+          url,
+          identity: () => server.current.tls(),
+          trust,
+          expect: { roles: ["authority"], domain: parseDomain(domain) },
+        });
+        try {
+          return (await createClient(aca.AuthorityService, transport).getCrl({}, { signal })).crls;
+        } finally {
+          transport.close();
+        }
+      },
+    },
+  );
+  trust.replace(authority.trust());
+  await server.ensure(authority, config.authority.hosts);
+  await operator.ensure(authority, []);
+
+  const tlsIdentity = () => {
+    const { key, chainPem } = server.current.tls();
+    // The root goes along, so that someone who knows only its fingerprint can pin it.
+    return { key, chainPem: chainPem + encodePem("CERTIFICATE", authority.root) };
+  };
+  const port = createPort({
+    tls: () => serverOptions({ identity: tlsIdentity, trust }),
+    host: config.authority.host,
+    port: config.authority.port,
+    authenticate: (socket): Caller => {
+      const who = peerOrApplicant(socket, trust, nodeCrypto, unixNow());
+      return who.kind === "peer" ? who.peer : { applicant: true, spki: who.spki };
+    },
+    applicantPaths,
+    services: authorityRoutes(authority, callerOf),
+    log,
+  });
+  authority.onTrust((state) => {
+    trust.replace(state);
+    port.renewTls();
+    port.disconnect((peer) => trust.isRevoked(peer));
+  });
+  const address = await port.start();
+  authority.start();
+  const renewal = setInterval(() => {
+    Promise.all([server.ensure(authority, config.authority.hosts), operator.ensure(authority, [])]).then(
+      ([renewed]) => renewed && port.renewTls(),
+      (cause: unknown) => log.error("authority.own_renewal_failed", {}, cause),
+    );
+  }, ownRenewalMs);
+  return {
+    url: address.url,
+    async stop() {
+      clearInterval(renewal);
+      await authority.stop();
+      await port.stop({ deadlineMs: 2_000 });
+      store.close();
+    },
+  };
+}
+
+/** An identity that the authority's own machine holds: issued without a request over the network, renewed in place. */
+class OwnIdentity {
+  readonly #vault: KeyVault;
+  readonly #spiffeId: AgentId;
+  readonly #role: Role;
+  readonly #authorityUrl: string;
+  #identity: Identity | undefined;
+
+  constructor(vault: KeyVault, spiffeId: AgentId, role: Role, authorityUrl: string) {
+    this.#vault = vault;
+    this.#spiffeId = spiffeId;
+    this.#role = role;
+    this.#authorityUrl = authorityUrl;
+  }
+
+  get current(): Identity {
+    if (this.#identity === undefined) throw new Error("the identity was not made yet");
+    return this.#identity;
+  }
+
+  /** Issues when there is none or two thirds of its lifetime are over. True when a new one was issued. */
+  async ensure(authority: Authority, hosts: readonly string[]): Promise<boolean> {
+    this.#identity ??= await loadIdentity(this.#vault);
+    if (this.#identity !== undefined && !isDue(this.#identity)) return false;
+    this.#identity = await createIdentity({
+      vault: this.#vault,
+      spiffeId: this.#spiffeId,
+      authorityUrl: this.#authorityUrl,
+      issue: (requests) => authority.issueOwn({ spiffeId: this.#spiffeId, role: this.#role, hosts, requests }),
+    });
+    return true;
+  }
+}
+
+function isDue(identity: Identity): boolean {
+  const now = Date.now();
+  return identity
+    .validity()
+    .some((v) => now >= v.notBeforeUnixMs + (v.notAfterUnixMs - v.notBeforeUnixMs) * defaults.renewAt);
+}

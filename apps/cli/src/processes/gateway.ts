@@ -1,0 +1,95 @@
+/** The process of one gateway. */
+import { join } from "node:path";
+import { createScheduler, systemRandom } from "@causeway/adapter-clock";
+import { type Port, peerOf } from "@causeway/adapter-h2";
+import { nodeCrypto } from "@causeway/adapter-keys";
+import { openGatewayStore } from "@causeway/adapter-sqlite";
+import { type Log, parseAgentId, parseDomain, parseGatewayUri, refuse } from "@causeway/core-base";
+import { createGateway, type DialOptions } from "@causeway/service-gateway";
+import type { DomainConfig } from "../config/domain.ts";
+import { openServiceIdentity } from "./identity.ts";
+import type { RunningService } from "./lifecycle.ts";
+import { dialLink, dialTransport, servePort } from "./wiring.ts";
+
+export async function startGateway(
+  config: DomainConfig,
+  name: string,
+  log: Log,
+  options: { readonly token?: string; readonly signal: AbortSignal },
+): Promise<RunningService> {
+  const own = config.gateways.find((gateway) => gateway.name === name);
+  if (own === undefined) {
+    const known = config.gateways.map((gateway) => gateway.name).join(", ") || "none";
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      `the configuration of ${config.domain} has no gateway ${JSON.stringify(name)} (known: ${known})`,
+    );
+  }
+  const directory = join(config.dataDir, "gateways", name);
+  const keeper = await openServiceIdentity({
+    directory,
+    masterKeyFile: config.masterKeyFile,
+    spiffeId: parseAgentId(`${config.domain}/gateway/${name}`),
+    log,
+    ...options,
+  });
+  const store = openGatewayStore({ path: join(directory, "gateway.db") });
+  const identity = () => keeper.identity.tls();
+  const dial = ({ url, expect }: DialOptions) => ({
+    url,
+    identity,
+    trust: keeper.trust,
+    expect: { roles: [expect.role], ...(expect.gatewayUri && { gatewayUri: expect.gatewayUri }) },
+  });
+  let port: Port | undefined;
+  const gateway = createGateway(
+    {
+      gatewayUri: parseGatewayUri(own.uri),
+      domain: parseDomain(config.domain),
+      level: own.level,
+      endpoint: own.url,
+      peers: [
+        ...own.uplinks.map((url) => ({ url, kind: "uplink" as const })),
+        ...own.peers.map((url) => ({ url, kind: "peer" as const })),
+      ],
+    },
+    {
+      store,
+      scheduler: createScheduler(),
+      random: systemRandom,
+      crypto: nodeCrypto,
+      trust: keeper.trust,
+      identity: {
+        spiffeId: keeper.spiffeId,
+        tlsSigner: () => keeper.identity.signer("tls"),
+        recordSigner: () => keeper.identity.signer("record"),
+      },
+      dial: {
+        link: (options) => dialLink(dial(options), options.signal),
+        sync: (options) => dialTransport(dial(options)),
+      },
+      log,
+      callerOf: peerOf,
+      disconnect: (revoked) => port?.disconnect(revoked) ?? 0,
+      onTrustChange: (run) => keeper.onTrust(run),
+    },
+  );
+  await gateway.start({ signal: options.signal });
+  const served = await servePort({
+    keeper,
+    host: own.host,
+    port: own.port,
+    log,
+    services: (router) => gateway.routes(router),
+    onLink: (link) => gateway.handleLink(link),
+  });
+  port = served.port;
+  return {
+    url: served.address.url,
+    async stop() {
+      await gateway.stop({ deadlineMs: 2_000 });
+      await port?.stop({ deadlineMs: 2_000 });
+      await keeper.stop();
+    },
+  };
+}

@@ -1,0 +1,83 @@
+/** The operator of a domain on this machine: the identity that the authority made at its first start. */
+import { type IdentityKeeper, openIdentityKeeper, openKeyVault } from "@causeway/adapter-keys";
+import { domainOf, parseAgentId, parseDomain, refuse } from "@causeway/core-base";
+import { aca, admin } from "@causeway/core-wire";
+import { type Client, createClient } from "@connectrpc/connect";
+import type { DomainConfig, GatewayConfig } from "../config/domain.ts";
+import { operatorDirectory } from "./authority.ts";
+import { connectAuthority, dialTransport, fetchRoot } from "./wiring.ts";
+
+/** Calls services of a domain in the name of its operator. */
+export class Operator implements AsyncDisposable {
+  readonly config: DomainConfig;
+  readonly #keeper: IdentityKeeper;
+  readonly #transports = new Set<{ close(): void }>();
+
+  private constructor(config: DomainConfig, keeper: IdentityKeeper) {
+    this.config = config;
+    this.#keeper = keeper;
+  }
+
+  /** Throws when the operator's identity is not on this machine. */
+  static async open(config: DomainConfig): Promise<Operator> {
+    const vault = await openKeyVault({ directory: operatorDirectory(config), masterKeyFile: config.masterKeyFile });
+    return new Operator(config, await openIdentityKeeper({ vault, connect: connectAuthority, fetchRoot }));
+  }
+
+  get authority(): Client<typeof aca.AuthorityService> {
+    return this.#keeper.authority;
+  }
+
+  /** The admin service of one gateway. */
+  gateway(gateway: GatewayConfig): Client<typeof admin.GatewayAdminService> {
+    return createClient(admin.GatewayAdminService, this.#dial(gateway.url, "gateway"));
+  }
+
+  /** Who serves at a URL, after a complete handshake. */
+  async probe(
+    url: string,
+    role: "authority" | "gateway" | "registry",
+  ): Promise<{ readonly spiffeId: string; readonly notAfterUnixMs: number }> {
+    const transport = this.#dial(url, role);
+    const peer = await transport.connect(AbortSignal.timeout(5_000));
+    return { spiffeId: peer.spiffeId, notAfterUnixMs: peer.notAfter };
+  }
+
+  /** The configured gateway of this name, or every one. */
+  gateways(name?: string): readonly GatewayConfig[] {
+    const chosen = this.config.gateways.filter((gateway) => name === undefined || gateway.name === name);
+    if (chosen.length > 0) return chosen;
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      `${this.config.domain} has no gateway ${name ?? ""} (known: ${this.config.gateways.map((g) => g.name).join(", ") || "none"})`,
+    );
+  }
+
+  /** A one-time token for an agent of this domain. */
+  async agentToken(name: string): Promise<string> {
+    const spiffeId = parseAgentId(name);
+    if (domainOf(spiffeId) !== this.config.domain) {
+      throw refuse(
+        "CAUSEWAY_IDENTITY_MISMATCH",
+        `expected a name under ${this.config.domain}, got ${name}; use --domain ${domainOf(spiffeId)}`,
+      );
+    }
+    return (await this.authority.createToken({ spiffeId, role: "agent" })).token;
+  }
+
+  #dial(url: string, role: "authority" | "gateway" | "registry") {
+    const transport = dialTransport({
+      url,
+      identity: () => this.#keeper.identity.tls(),
+      trust: this.#keeper.trust,
+      expect: { roles: [role], domain: parseDomain(this.config.domain) },
+    });
+    this.#transports.add(transport);
+    return transport;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const transport of this.#transports) transport.close();
+    await this.#keeper.stop();
+  }
+}

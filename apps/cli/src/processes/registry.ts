@@ -1,0 +1,83 @@
+/** The process of a domain's registry. */
+import { join } from "node:path";
+import { createScheduler, systemRandom } from "@causeway/adapter-clock";
+import { createSentenceEmbedder } from "@causeway/adapter-embedder";
+import { peerOf } from "@causeway/adapter-h2";
+import { nodeCrypto } from "@causeway/adapter-keys";
+import { openRegistryStore } from "@causeway/adapter-sqlite";
+import { type Log, parseAgentId, parseDomain, refuse } from "@causeway/core-base";
+import { Registry, registryRoutes, SyncReader } from "@causeway/service-registry";
+import type { DomainConfig } from "../config/domain.ts";
+import { openServiceIdentity } from "./identity.ts";
+import type { RunningService } from "./lifecycle.ts";
+import { dialTransport, servePort } from "./wiring.ts";
+
+export async function startRegistry(
+  config: DomainConfig,
+  log: Log,
+  options: { readonly token?: string; readonly signal: AbortSignal },
+): Promise<RunningService> {
+  const own = config.registry;
+  if (own === undefined)
+    throw refuse("CAUSEWAY_CONFIG_INVALID", `the configuration of ${config.domain} has no registry`);
+  const directory = join(config.dataDir, "registry");
+  const domain = parseDomain(config.domain);
+  const keeper = await openServiceIdentity({
+    directory,
+    masterKeyFile: config.masterKeyFile,
+    spiffeId: parseAgentId(`${config.domain}/registry`),
+    log,
+    ...options,
+  });
+  const store = openRegistryStore({ path: join(directory, "registry.db") });
+  const scheduler = createScheduler();
+  const registry = new Registry(
+    { domain, queriesPerMinute: own.queriesPerMinute },
+    {
+      store,
+      trust: keeper.trust,
+      crypto: nodeCrypto,
+      scheduler,
+      log,
+      signer: () => keeper.identity.signer("record"),
+      ...(own.semantic && { embedder: createSentenceEmbedder() }),
+    },
+  );
+  const reader = new SyncReader({
+    self: { spiffeId: keeper.spiffeId, domain },
+    trust: keeper.trust,
+    crypto: nodeCrypto,
+    random: systemRandom,
+    scheduler,
+    log,
+    dial: async (url, signal) => {
+      const transport = dialTransport({
+        url,
+        identity: () => keeper.identity.tls(),
+        trust: keeper.trust,
+        expect: { roles: ["gateway"], domain },
+      });
+      return { transport, peer: await transport.connect(signal), close: () => transport.close() };
+    },
+    follow: (agentId, record) => registry.follow(agentId, record),
+  });
+  const { port, address } = await servePort({
+    keeper,
+    host: own.host,
+    port: own.port,
+    log,
+    services: registryRoutes(registry, peerOf),
+  });
+  registry.start();
+  reader.start([own.gateway]);
+  return {
+    url: address.url,
+    async stop() {
+      await reader[Symbol.asyncDispose]();
+      registry.stop();
+      await port.stop({ deadlineMs: 2_000 });
+      await keeper.stop();
+      store.close();
+    },
+  };
+}
