@@ -80,6 +80,10 @@ export class Inbox<Item> {
     const { sequence, floor } = arrival;
     if (sequence < 1 || floor < 1 || floor > sequence) return "invalid position";
     const sender = this.#sender(arrival.sender);
+    const lane = this.#lane(sender, arrival.lane, floor);
+    // Also a repetition moves the floor, and what waited behind a message that was given up goes on.
+    this.#advance(sender, lane, floor);
+    this.#deliver(lane);
     const known = sender.remembered.get(arrival.id);
     if (known) {
       this.#effects.push(
@@ -89,10 +93,6 @@ export class Inbox<Item> {
       );
       return undefined;
     }
-    const lane = this.#lane(sender, arrival.lane, floor);
-    this.#advance(sender, lane, floor);
-    // Also a lane that stands still makes progress here, when the floor has passed what was missing.
-    this.#deliver(lane);
     if (sequence < lane.next) return "given up by the sender";
     if (sequence >= lane.next + this.#limits.laneSpanMax) return "outside the window";
     if (sender.pending >= this.#limits.pendingPerSenderMax || this.#bytes + arrival.bytes > this.#limits.bytesMax) {
