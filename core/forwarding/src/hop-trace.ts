@@ -1,5 +1,10 @@
+/**
+ * What this gateway did with messages, for `explain`: a bounded ring. Messages are noted when their sender asks for it
+ * (header flag, bit 0) or when they are refused; nothing of a payload is kept.
+ */
 import type { GatewayUri, UnixMs } from "@causeway/core-base";
 import type { FrameScan } from "@causeway/core-wire";
+import { reasonTexts } from "./reasons.ts";
 import type { Arrival } from "./route.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -12,26 +17,73 @@ export interface HopEntry {
   readonly gateway: GatewayUri;
   /** Agent ID or gateway URI it came from. */
   readonly from: string;
+  /** As it arrived. */
   readonly hopTtl: number;
   readonly action: Verdict["action"];
-  /** Agent ID or gateway URI it went to; empty for a drop. */
+  /** Agent ID or gateway URI it went to; empty for a drop and for a topic. */
   readonly to: string;
+  /** In words. */
   readonly reason: string;
 }
 
-/** Bounded ring of hop entries. */
+/** Bounded ring of hop entries; the oldest goes first. */
 export class HopTrace {
-  constructor(_options: { readonly gateway: GatewayUri; readonly entriesMax?: number }) {}
-  /** Keeps an entry if the message asks for it (flag bit 0) or was dropped. Call before the TTL is decremented. */
-  note(_scan: FrameScan, _arrival: Arrival, _verdict: Verdict, _now: UnixMs): HopEntry | undefined {
-    throw new Error("not yet");
+  readonly #gateway: GatewayUri;
+  readonly #max: number;
+  readonly #ring: HopEntry[] = [];
+  #next = 0;
+
+  /** `entriesMax`: default 4,096. */
+  constructor(options: { readonly gateway: GatewayUri; readonly entriesMax?: number }) {
+    this.#gateway = options.gateway;
+    this.#max = options.entriesMax ?? 4_096;
   }
-  /** Entries of one message, oldest first. */
-  find(_messageId: string): readonly HopEntry[] {
-    throw new Error("not yet");
+
+  /** Keeps and returns an entry if the message asks for it or is dropped. Call before the TTL is decremented. */
+  note(scan: FrameScan, arrival: Arrival, verdict: Verdict, now: UnixMs): HopEntry | undefined {
+    if (verdict.action !== "drop" && !scan.isTraced) return undefined;
+    const entry: HopEntry = {
+      messageId: scan.messageId(),
+      source: scan.source(),
+      target: scan.target(),
+      at: now,
+      gateway: this.#gateway,
+      from: arrival.kind === "agent" ? arrival.agentId : arrival.kind === "peer" ? arrival.peer : this.#gateway,
+      hopTtl: scan.hopTtl,
+      action: verdict.action,
+      to: nextOf(verdict),
+      reason: verdict.action === "drop" ? verdict.text : reasonTexts[verdict.reason],
+    };
+    this.#ring[this.#next] = entry;
+    this.#next = (this.#next + 1) % this.#max;
+    return entry;
   }
-  /** Newest entries, newest first. */
-  recent(_limit: number): readonly HopEntry[] {
-    throw new Error("not yet");
+
+  /** Entries of one message (hexadecimal id), oldest first. */
+  find(messageId: string): readonly HopEntry[] {
+    return this.recent(this.#max)
+      .filter((entry) => entry.messageId === messageId)
+      .reverse();
+  }
+
+  /** The newest entries, newest first. */
+  recent(limit: number): readonly HopEntry[] {
+    const { length } = this.#ring;
+    const count = Math.min(limit, length);
+    return Array.from({ length: count }, (_, i) => this.#ring[(this.#next - 1 - i + 2 * this.#max) % this.#max]).filter(
+      (e) => e !== undefined,
+    );
+  }
+}
+
+function nextOf(verdict: Verdict): string {
+  switch (verdict.action) {
+    case "deliver":
+    case "hold":
+      return verdict.agentId;
+    case "relay":
+      return verdict.peer;
+    default:
+      return "";
   }
 }

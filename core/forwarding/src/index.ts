@@ -1,6 +1,7 @@
 export * from "./forward.ts";
 export * from "./hop-trace.ts";
 export * from "./policy.ts";
+export * from "./reasons.ts";
 export * from "./route.ts";
-export * from "./table.ts";
+export { ForwardingTable, type ForwardingTableOptions, type TableSnapshot, tableOf } from "./table.ts";
 export * from "./verdict.ts";

@@ -137,7 +137,7 @@ describe("a routing header out of bounds is refused [AAP-69]", () => {
     "target with an upper-case domain": { ...base, target: "spiffe://B.example/y" },
     "instance in the middle": { ...base, target: "spiffe://b.example/@1/y" },
     "no target kind": { ...base, targetKind: 0 },
-    "unknown target kind": { ...base, targetKind: 9 },
+    "unknown target kind": { ...base, targetKind: 9 as 1 },
     "a prefix with an empty segment": { ...base, targetKind: 2, target: "spiffe://b.example//" },
     "a topic with scheme": { ...base, targetKind: 3, target: "spiffe://b.example/t" },
     "a topic with wildcard": { ...base, targetKind: 3, target: "b.example/t/*" },

@@ -1,0 +1,64 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { asciiBytes, NameMap } from "./name-map.ts";
+
+const segment = fc.constantFrom("a", "b", "ab", "c", "x1");
+const name = fc.array(segment, { minLength: 1, maxLength: 5 }).map((s) => s.join("/"));
+const longest = (keys: Iterable<string>, of: string): string | undefined =>
+  [...keys].filter((k) => of === k || of.startsWith(`${k}/`)).sort((a, b) => b.length - a.length)[0];
+
+test("equals a Map over random sets and deletes", () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.boolean(), name), { maxLength: 200 }), fc.integer(), (steps, seed) => {
+      const map = new NameMap<number>(seed);
+      const model = new Map<string, number>();
+      steps.forEach(([isSet, key], i) => {
+        if (isSet) {
+          map.set(key, i);
+          model.set(key, i);
+        } else {
+          expect(map.delete(key)).toBe(model.delete(key));
+        }
+      });
+      expect(new Map(map.entries())).toEqual(model);
+      expect([...map.values()].sort()).toEqual([...model.values()].sort());
+      expect(map.size).toBe(model.size);
+      for (const [, key] of steps) expect(map.getName(key)).toBe(model.get(key));
+    }),
+  );
+});
+
+test("the longest whole-segment prefix wins: a/b does not cover a/bc [AAP-76]", () => {
+  const map = new NameMap<string>();
+  map.set("a", "a");
+  map.set("a/b", "a/b");
+  const find = (text: string): string | undefined => map.longestPrefix(asciiBytes(text), 0, text.length);
+  expect([find("a/b/c"), find("a/bc"), find("a/b"), find("ab"), find("b")]).toEqual([
+    "a/b",
+    "a",
+    "a/b",
+    undefined,
+    undefined,
+  ]);
+  fc.assert(
+    fc.property(fc.array(name, { maxLength: 30 }), name, (keys, wanted) => {
+      const table = new NameMap<string>();
+      for (const key of keys) table.set(key, key);
+      const padded = asciiBytes(`--${wanted}--`);
+      expect(table.longestPrefix(padded, 2, 2 + wanted.length)).toBe(longest(keys, wanted));
+    }),
+  );
+});
+
+test("a hit compares the whole name: no key is found by its hash alone [AAP-75]", () => {
+  const map = new NameMap<number>();
+  for (let i = 0; i < 100_000; i++) map.set(`spiffe://blue.example/team/agent-${i}`, i);
+  const probe = asciiBytes("spiffe://blue.example/team/agent-0000000");
+  for (let i = 0; i < 100_000; i++) {
+    const text = `spiffe://blue.example/team/agent-${i}`;
+    for (let c = 27; c < text.length; c++) probe[c] = text.charCodeAt(c);
+    if (map.get(probe, 0, text.length) !== i) expect.unreachable(text);
+    probe[text.length - 1] = 0x2d;
+    if (map.get(probe, 0, text.length) !== undefined) expect.unreachable(`${text} with its last digit replaced`);
+  }
+});
