@@ -38,7 +38,9 @@ export {
 export { mlsExporter } from "ts-mls/keySchedule.js";
 export type { LeafNode } from "ts-mls/leafNode.js";
 export { verifyLeafNodeSignatureKeyPackage } from "ts-mls/leafNode.js";
+export { defaultKeyPackageEqualityConfig } from "ts-mls/keyPackageEqualityConfig.js";
 export { decodeMlsMessage, encodeMlsMessage, type MLSMessage } from "ts-mls/message.js";
+export { unprotectPrivateMessage } from "ts-mls/messageProtection.js";
 export type { PrivateMessage } from "ts-mls/privateMessage.js";
 export { processPrivateMessage } from "ts-mls/processMessages.js";
 export type { Proposal } from "ts-mls/proposal.js";
@@ -52,5 +54,5 @@ export {
   type SecretTreeNode,
   secretTreeNodeEncoder,
 } from "ts-mls/secretTree.js";
-export { zeroOutUint8Array } from "ts-mls/util/byteArray.js";
+export { leafToNodeIndex, toLeafIndex } from "ts-mls/treemath.js";
 export type { Welcome } from "ts-mls/welcome.js";

@@ -38,7 +38,12 @@ export type CommitAnswer =
   /** Another commit won the epoch; `winner` is that commit when the service sent it along. */
   | { readonly accepted: false; readonly winner?: Uint8Array };
 
-/** The delivery service of RFC 9750: key packages and the order of commits. It sees neither names nor members. */
+/**
+ * The delivery service of RFC 9750: key packages and the order of commits. It sees neither names nor members.
+ *
+ * Answers have to be able to arrive while `open` waits: a commit under way holds up the messages of its group, so a
+ * receive loop that awaits every `open` before it looks at the next frame must not be the one that reads the answers.
+ */
 export interface DeliveryPort {
   /** One unused key package of the agent. Rejects with `CAUSEWAY_E2EE_NO_KEY_PACKAGE` when there is none. */
   fetchKeyPackage(agent: AgentId, suite: MlsSuite): Promise<FetchedKeyPackage>;
