@@ -5,12 +5,12 @@
 import { create } from "@bufbuild/protobuf";
 import {
   type AgentId,
+  asUnixMs,
   CausewayError,
   type GatewayStore,
   refuse,
   type Scheduler,
   type UnixMs,
-  asUnixMs,
 } from "@causeway/core-base";
 import { agp, toErrorDetail } from "@causeway/core-wire";
 import type { GatewayLimits } from "./ports.ts";

@@ -1,22 +1,46 @@
-/** The gateway service: the driver around the pure machines of attachment, forwarding, topics and sync. */
-import { refuse } from "@causeway/core-base";
+/**
+ * The gateway service: the driver around the pure machines of attachment, forwarding, topics and sync. Links and
+ * sessions come in through ports; each input goes to one machine, whose effects are performed before the next input.
+ */
+import { defaultFeatures } from "@causeway/core-attachment";
+import { type AgentId, agentOf, CausewayError, later, type Now, refuse, type SpiffeId } from "@causeway/core-base";
+import { ForwardingPolicy, ForwardingTable, HopTrace } from "@causeway/core-forwarding";
+import type { VerifiedPeer } from "@causeway/core-identity";
+import { createRecordVerifier, trustedSignatures } from "@causeway/core-records";
+import { aap, admin, type agp, amsp, encodeFrame } from "@causeway/core-wire";
 import type { ConnectRouter } from "@connectrpc/connect";
-import type { GatewayConfig, GatewayDeps, Link } from "./ports.ts";
+import { Admin } from "./admin.ts";
+import { Adverts } from "./adverts.ts";
+import { AttachmentDriver, revoked } from "./attachment-driver.ts";
+import { BoundedLog } from "./bounded-log.ts";
+import { DeliveryService } from "./delivery-service.ts";
+import { Discovery } from "./discovery.ts";
+import { FrameDispatcher } from "./frame-dispatcher.ts";
+import { gatewayLimits } from "./limits.ts";
+import { type LinkEntry, Links } from "./links.ts";
+import { PeerLinks } from "./peer-links.ts";
+import type { GatewayConfig, GatewayDeps, GatewayLimits, Link } from "./ports.ts";
+import { Relay } from "./relay.ts";
+import { RouteInstaller } from "./route-installer.ts";
+import { SyncDriver } from "./sync-driver.ts";
+import { syncStatus } from "./sync-status.ts";
+import { Tally } from "./tally.ts";
+import { TopicsDriver } from "./topics-driver.ts";
 
 /** What a gateway says of itself. */
 export interface GatewayStatus {
   readonly attachments: number;
   readonly peers: number;
   readonly records: number;
-  readonly draining: boolean;
+  readonly isDraining: boolean;
   readonly counters: Readonly<Record<string, number>>;
 }
 
 /** One gateway. */
-export interface Gateway {
-  /** Loads the store, then dials the configured peers in the background. Resolves when links may be handed in. */
+export interface Gateway extends AsyncDisposable {
+  /** Loads the store, then dials the configured neighbours in the background. Resolves when links may be handed in. */
   start(options?: { readonly signal?: AbortSignal }): Promise<void>;
-  /** Tells agents and peers to move, closes every link and session. The store stays open. */
+  /** Tells agents and peers to move, waits for them until the deadline, closes the rest. The store stays open. */
   stop(options?: { readonly deadlineMs?: number }): Promise<void>;
   /** Registers SyncService, DiscoveryService and GatewayAdminService. */
   routes(router: ConnectRouter): void;
@@ -25,7 +49,314 @@ export interface Gateway {
   status(): GatewayStatus;
 }
 
-/** Makes a gateway. Does no IO until `start`. */
-export function createGateway(_config: GatewayConfig, _deps: GatewayDeps): Gateway {
-  throw refuse("CAUSEWAY_UNSUPPORTED", "the gateway is not built yet");
+/** Makes a gateway. Does no IO until `start`, but reads the store. */
+export function createGateway(config: GatewayConfig, deps: GatewayDeps): Gateway {
+  return new GatewayService(config, deps);
+}
+
+/** Time between two rounds of housekeeping. */
+const sweepMs = 5_000;
+const pruneMs = 3_600_000;
+const stopMsDefault = 2_000;
+
+class GatewayService implements Gateway {
+  readonly #config: GatewayConfig;
+  readonly #deps: GatewayDeps;
+  readonly #limits: GatewayLimits;
+  readonly #tally = new Tally();
+  readonly #security: BoundedLog;
+  readonly #links: Links;
+  readonly #attachments: AttachmentDriver;
+  readonly #topics: TopicsDriver;
+  readonly #sync: SyncDriver;
+  readonly #adverts: Adverts;
+  readonly #relay: Relay;
+  readonly #peers: PeerLinks;
+  readonly #delivery: DeliveryService;
+  readonly #discovery: Discovery;
+  readonly #admin: Admin;
+  readonly #frames: FrameDispatcher;
+  #state: "new" | "running" | "draining" | "stopped" = "new";
+  #startedAt: Now;
+  #stopped: Promise<void> | undefined;
+  #cancelSweep: (() => void) | undefined;
+  #endTrust: (() => void) | undefined;
+  #prunedAt: Now["instant"];
+
+  constructor(config: GatewayConfig, deps: GatewayDeps) {
+    const limits = { ...gatewayLimits, ...config.limits };
+    this.#config = config;
+    this.#deps = deps;
+    this.#limits = limits;
+    this.#startedAt = deps.scheduler.now();
+    this.#prunedAt = this.#startedAt.instant;
+    const tally = this.#tally;
+    const links = new Links(limits);
+    const security = new BoundedLog(deps.log, deps.scheduler);
+    const features = defaultFeatures;
+    const table = new ForwardingTable({ self: config.gatewayUri, domain: config.domain });
+    const trace = new HopTrace({ gateway: config.gatewayUri, entriesMax: limits.hopRecordsMax });
+    const verifier = createRecordVerifier(trustedSignatures(deps.trust, deps.crypto));
+    const routes = new RouteInstaller(table);
+    const parts = { config, deps, limits, features, links, table, trace, tally, security, verifier };
+    this.#links = links;
+    this.#security = security;
+    this.#delivery = new DeliveryService(deps.store, deps.scheduler, limits);
+    this.#topics = new TopicsDriver(parts);
+    this.#sync = new SyncDriver({
+      ...parts,
+      onInstall: (route) => routes.install(route),
+      onRemove: (agentId, origin) => routes.remove(agentId, origin),
+    });
+    this.#adverts = new Adverts({ ...parts, sync: this.#sync });
+    this.#relay = new Relay({
+      ...parts,
+      policy: new ForwardingPolicy(config.policy ?? [], config.domain),
+      topics: this.#topics.machine,
+      allowedDomains: (agentId) => routes.allowedDomains(agentId),
+      serveControl: (owner, source, body) => this.#serveControl(owner, source, body),
+    });
+    this.#attachments = new AttachmentDriver({
+      ...parts,
+      onPresence: (agentId, attachments) => this.#handlePresence(agentId, attachments.length > 0),
+      onReachable: (agentId, now) => this.#relay.release(agentId, now),
+      onDetached: (attachment) => {
+        const entry = links.get(attachment.link);
+        if (entry !== undefined) this.#topics.handleLinkDown(entry);
+      },
+    });
+    this.#peers = new PeerLinks({
+      ...parts,
+      topics: this.#topics,
+      adopt: (link, role) => this.#adopt(link, role),
+    });
+    this.#frames = new FrameDispatcher({
+      ...parts,
+      attachments: this.#attachments,
+      topics: this.#topics,
+      peers: this.#peers,
+      relay: this.#relay,
+      adverts: this.#adverts,
+      delivery: this.#delivery,
+    });
+    this.#discovery = new Discovery(config, deps, features, () => this.#load());
+    this.#admin = new Admin({
+      ...parts,
+      attachments: this.#attachments,
+      topics: this.#topics,
+      sync: this.#sync,
+      startedUnixMs: () => this.#startedAt.unix,
+      counters: () => tally.snapshot(),
+      isDraining: () => this.#state === "draining",
+      drain: (deadlineMs) => void this.stop({ deadlineMs }),
+    });
+  }
+
+  async start(options?: { readonly signal?: AbortSignal }): Promise<void> {
+    options?.signal?.throwIfAborted();
+    if (this.#state !== "new") throw refuse("CAUSEWAY_MISUSE", "expected a gateway that was not started before");
+    this.#state = "running";
+    this.#startedAt = this.#deps.scheduler.now();
+    this.#topics.start();
+    this.#sync.start();
+    this.#adverts.start(this.#startedAt);
+    this.#endTrust = this.#deps.onTrustChange(() => this.#enforceTrust());
+    this.#peers.start();
+    this.#scheduleSweep();
+    this.#deps.log.info("gateway.started", {
+      gatewayUri: this.#config.gatewayUri,
+      level: this.#config.level,
+      records: this.#sync.machine.recordCount(),
+    });
+  }
+
+  stop(options?: { readonly deadlineMs?: number }): Promise<void> {
+    this.#stopped ??= this.#drainAndClose(options?.deadlineMs ?? stopMsDefault);
+    return this.#stopped;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  handleLink(link: Link): void {
+    const { role } = link.peer;
+    if (this.#state !== "running") {
+      link.close(refuse("CAUSEWAY_GATEWAY_DRAINING", "this gateway is not in service; connect elsewhere"));
+    } else if (role === "agent") {
+      this.#attachments.handleLinkUp(this.#adopt(link, { kind: "agent-handshake" }));
+    } else if (role === "gateway") {
+      this.#peers.expectIntroduction(this.#adopt(link, { kind: "peer-accepting" }));
+    } else {
+      this.#security.warn("gateway.link_refused", { spiffeId: link.peer.spiffeId, role });
+      link.close(
+        refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected an agent or a gateway, got the ${role} ${link.peer.spiffeId}`),
+      );
+    }
+  }
+
+  routes(router: ConnectRouter): void {
+    const { callerOf } = this.#deps;
+    const operator = (context: Parameters<typeof callerOf>[0]): Admin => {
+      this.#admin.authorize(callerOf(context));
+      return this.#admin;
+    };
+    router.service(amsp.SyncService, {
+      session: (requests, context) => this.#sync.serve(requests, callerOf(context), context.signal),
+      status: (_request, context) => this.#syncStatus(callerOf(context)),
+    });
+    router.service(aap.DiscoveryService, {
+      discover: (request, context) => this.#discovery.discover(callerOf(context), request),
+    });
+    router.service(admin.GatewayAdminService, {
+      status: (_request, context) => operator(context).status(),
+      listAttachments: (_request, context) => operator(context).listAttachments(),
+      listRoutes: (request, context) => operator(context).listRoutes(request),
+      listPeers: (_request, context) => operator(context).listPeers(),
+      listTopics: (_request, context) => operator(context).listTopics(),
+      explain: (request, context) => operator(context).explain(request),
+      detach: (request, context) => operator(context).detach(request),
+      drain: (request, context) => operator(context).drain(request),
+    });
+  }
+
+  status(): GatewayStatus {
+    return {
+      attachments: this.#attachments.attachments().length,
+      peers: this.#links.peers().length,
+      records: this.#sync.machine.recordCount(),
+      isDraining: this.#state === "draining",
+      counters: this.#tally.snapshot(),
+    };
+  }
+
+  /** Takes a link into service, accepted or dialled. */
+  #adopt(link: Link, role: LinkEntry["role"]): LinkEntry {
+    const entry = this.#links.add(link, role, this.#deps.scheduler.now().instant);
+    link.onClose((error) => this.#handleDown(entry, error));
+    link.onWritable(() => this.#relay.handleWritable(entry.id));
+    link.onFrames((frames) => this.#frames.handle(entry, frames));
+    return entry;
+  }
+
+  #handleDown(entry: LinkEntry, error: CausewayError | undefined): void {
+    const { role } = entry;
+    if (role.kind === "closed") return;
+    const isAgent = role.kind === "agent" || role.kind === "agent-handshake";
+    if (isAgent) {
+      this.#topics.handleLinkDown(entry);
+      this.#attachments.handleLinkDown(entry);
+    }
+    this.#relay.forgetLink(entry.id);
+    this.#links.remove(entry);
+    if (!isAgent) this.#peers.handleDown(entry, role, error);
+  }
+
+  #handlePresence(agentId: AgentId, isAttached: boolean): void {
+    // Going out of service ends every attachment; the agents are registered all the same and attach elsewhere.
+    if (this.#state !== "running") return;
+    this.#adverts.handlePresence(agentId, this.#attachments.of(agentId));
+    if (isAttached) return;
+    const now = this.#deps.scheduler.now();
+    this.#relay.giveUp(
+      agentId,
+      { code: "CAUSEWAY_FORWARDING_NO_ROUTE", message: `${agentId} has ended its attachment` },
+      now,
+    );
+  }
+
+  #serveControl(owner: AgentId, source: SpiffeId, body: agp.Control["body"]): agp.Control["body"] | undefined {
+    if (body.case === "topicCommand") {
+      return { case: "topicResult", value: this.#topics.command(agentOf(source), body.value) };
+    }
+    return this.#delivery.answer(owner, source, body);
+  }
+
+  #syncStatus(caller: VerifiedPeer): amsp.StatusResponse {
+    if (caller.role !== "gateway" && caller.role !== "registry") this.#admin.authorize(caller);
+    return syncStatus(this.#sync, this.#deps.scheduler.now());
+  }
+
+  #load(): number | "draining" {
+    if (this.#state !== "running") return "draining";
+    return Math.min(100, Math.round((100 * this.#attachments.attachments().length) / this.#limits.attachmentsMax));
+  }
+
+  /** A changed trust store may have revoked somebody: they are out at once. */
+  #enforceTrust(): void {
+    const { trust, store, disconnect } = this.#deps;
+    const isRevoked = (peer: VerifiedPeer): boolean => trust.isRevoked(peer);
+    const error = new CausewayError(revoked);
+    const agents = new Set(
+      this.#attachments.attachments().flatMap((each) => (isRevoked(each.peer) ? [each.agentId] : [])),
+    );
+    const detached = this.#attachments.detach(isRevoked, error);
+    for (const agentId of agents) if (this.#attachments.of(agentId).length === 0) store.dropKeyPackages(agentId);
+    for (const entry of this.#links.all()) {
+      if (!isRevoked(entry.peer)) continue;
+      if (entry.role.kind === "peer") this.#sync.disconnect(entry.role.arrival.peer, revoked);
+      entry.link.close(error);
+    }
+    const closed = disconnect(isRevoked, error);
+    if (detached + closed > 0) this.#deps.log.warn("identity.revoked_disconnected", { detached, closed });
+  }
+
+  #scheduleSweep(): void {
+    const { scheduler } = this.#deps;
+    this.#cancelSweep = scheduler.at(later(scheduler.now().instant, sweepMs), () => {
+      this.#sweep();
+      if (this.#state === "running") this.#scheduleSweep();
+    });
+  }
+
+  #sweep(): void {
+    const now = this.#deps.scheduler.now();
+    this.#relay.expireHeld(now);
+    this.#adverts.sweep(now);
+    const isExpired = (peer: VerifiedPeer): boolean => peer.notAfter <= now.unix;
+    if (this.#links.all().some((entry) => isExpired(entry.peer))) {
+      const error = refuse(
+        "CAUSEWAY_IDENTITY_CERTIFICATE_EXPIRED",
+        "the certificate of this connection has expired; connect with a renewed one",
+      );
+      this.#attachments.detach(isExpired, error);
+      for (const entry of this.#links.all()) if (isExpired(entry.peer)) entry.link.close(error);
+    }
+    if (now.instant - this.#prunedAt >= pruneMs) {
+      this.#prunedAt = now.instant;
+      this.#delivery.prune(now.unix);
+    }
+  }
+
+  async #drainAndClose(deadlineMs: number): Promise<void> {
+    const wasRunning = this.#state === "running";
+    this.#state = "draining";
+    this.#cancelSweep?.();
+    this.#endTrust?.();
+    if (wasRunning) await this.#drain(deadlineMs);
+    this.#state = "stopped";
+    this.#peers.stop();
+    this.#sync.stop();
+    const error = refuse("CAUSEWAY_GATEWAY_DRAINING", "this gateway has gone out of service; connect elsewhere");
+    for (const entry of this.#links.all()) entry.link.close(error);
+    this.#attachments.stop();
+    this.#topics.stop();
+    this.#deps.log.info("gateway.stopped", { gatewayUri: this.#config.gatewayUri });
+  }
+
+  /** Agents are told to move and have until the deadline. */
+  async #drain(deadlineMs: number): Promise<void> {
+    const { scheduler } = this.#deps;
+    const now = scheduler.now();
+    const reason = "the gateway goes out of service";
+    const deadline = (now.unix + deadlineMs) as Now["unix"];
+    this.#attachments.startDraining(deadline, reason);
+    const frame = encodeFrame({ case: "drain", value: { deadlineUnixMs: BigInt(Math.round(deadline)), reason } });
+    for (const entry of this.#links.peers()) entry.link.send(frame);
+    const end = later(now.instant, deadlineMs);
+    while (this.#attachments.attachments().length > 0 && scheduler.now().instant < end) {
+      const next = Math.min(end, later(scheduler.now().instant, 50)) as Now["instant"];
+      await new Promise<void>((resolve) => scheduler.at(next, resolve));
+    }
+  }
 }

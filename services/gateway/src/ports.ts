@@ -9,6 +9,7 @@ import type {
   Scheduler,
   SpiffeId,
 } from "@causeway/core-base";
+import type { PolicyRule } from "@causeway/core-forwarding";
 import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
 import type { HandlerContext, Transport } from "@connectrpc/connect";
 
@@ -120,6 +121,8 @@ export interface GatewayConfig {
   /** https://host:port under which agents and peers reach this gateway; stands in offers. */
   readonly endpoint: string;
   readonly peers: readonly PeerConfig[];
+  /** Forwarding policy: the first rule that matches decides. Default: everything is permitted. */
+  readonly policy?: readonly PolicyRule[];
   readonly limits?: Partial<GatewayLimits>;
 }
 
@@ -135,13 +138,21 @@ export interface GatewayLimits {
   /** Messages that wait for a stale agent, and their bytes. Beyond it: OVERLOADED. */
   readonly heldMessagesMax: number;
   readonly heldBytesMax: number;
+  /** Bytes that wait for all agents together. */
+  readonly heldTotalBytesMax: number;
+  /** Longest time that a message waits for an agent that is away. */
+  readonly heldMsMax: number;
   /** Bytes queued to one link before messages to it are refused with OVERLOADED. */
   readonly linkBufferedBytesMax: number;
   /** Messages and bytes that one agent may send each second, with a burst of `rateBurstSeconds` seconds. */
   readonly agentMessagesPerSecond: number;
   readonly agentBytesPerSecond: number;
   readonly rateBurstSeconds: number;
-  /** Rate-limited messages in a row after which a flooding link is closed. */
+  /** How many times an agent's rates a peer gateway may use. */
+  readonly peerRateFactor: number;
+  /** Longest pause of a sender because of one slow receiver. */
+  readonly pauseMsMax: number;
+  /** Rate-limited messages in a row after which a flooding link is closed with CAUSEWAY_LIMIT_RATE. */
   readonly floodCloseAfter: number;
   readonly keyPackagesMax: number;
   readonly commitsPerGroupMax: number;

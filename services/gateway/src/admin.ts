@@ -1,0 +1,219 @@
+/** What operators of the own domain read and do (GatewayAdminService). */
+import { create } from "@bufbuild/protobuf";
+import type { Attachment } from "@causeway/core-attachment";
+import { asUnixMs, type GatewayUri, isPrefixOf, later, type Now, parseSpiffeId, refuse } from "@causeway/core-base";
+import type { ForwardingTable, HopEntry, HopTrace } from "@causeway/core-forwarding";
+import type { VerifiedPeer } from "@causeway/core-identity";
+import type { RouteCandidate } from "@causeway/core-sync";
+import { admin } from "@causeway/core-wire";
+import type { AttachmentDriver } from "./attachment-driver.ts";
+import type { Links } from "./links.ts";
+import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
+import type { SyncDriver } from "./sync-driver.ts";
+import type { TopicsDriver } from "./topics-driver.ts";
+
+/** What the service shows. */
+export interface AdminParts {
+  readonly config: GatewayConfig;
+  readonly deps: GatewayDeps;
+  readonly limits: GatewayLimits;
+  readonly links: Links;
+  readonly table: ForwardingTable;
+  readonly trace: HopTrace;
+  readonly attachments: AttachmentDriver;
+  readonly topics: TopicsDriver;
+  readonly sync: SyncDriver;
+  readonly startedUnixMs: () => number;
+  readonly counters: () => Readonly<Record<string, number>>;
+  readonly isDraining: () => boolean;
+  readonly drain: (deadlineMs: number) => void;
+}
+
+const routesPerAnswerMax = 10_000;
+const drainMsDefault = 30_000;
+
+/** Answers operators. */
+export class Admin {
+  readonly #parts: AdminParts;
+
+  constructor(parts: AdminParts) {
+    this.#parts = parts;
+  }
+
+  /** Throws unless the caller is an operator of this gateway's domain. */
+  authorize(caller: VerifiedPeer): void {
+    const { domain } = this.#parts.config;
+    if (caller.role === "operator" && caller.domain === domain) return;
+    throw refuse(
+      "CAUSEWAY_IDENTITY_ROLE_WRONG",
+      `expected an operator of ${domain}, got the ${caller.role} ${caller.spiffeId}`,
+    );
+  }
+
+  status(): admin.StatusResponse {
+    const { config, deps, sync, attachments, links } = this.#parts;
+    return create(admin.StatusResponseSchema, {
+      gatewayId: deps.identity.spiffeId,
+      gatewayUri: config.gatewayUri,
+      level: config.level,
+      startedUnixMs: BigInt(this.#parts.startedUnixMs()),
+      attachments: attachments.attachments().length,
+      peers: links.peers().length,
+      records: BigInt(sync.machine.recordCount()),
+      counters: Object.fromEntries(
+        Object.entries(this.#parts.counters()).map(([name, value]) => [name, BigInt(value)]),
+      ),
+      draining: this.#parts.isDraining(),
+    });
+  }
+
+  listAttachments(): admin.ListAttachmentsResponse {
+    const attachments = this.#parts.attachments.attachments().map((each) => this.#attachment(each));
+    return create(admin.ListAttachmentsResponseSchema, { attachments });
+  }
+
+  listRoutes(request: admin.ListRoutesRequest): admin.ListRoutesResponse {
+    const limit = Math.min(request.limit || routesPerAnswerMax, routesPerAnswerMax);
+    const prefix = request.prefix === "" ? "" : `spiffe://${request.prefix.replace(/^spiffe:\/\//, "")}`;
+    const routes: admin.Route[] = [];
+    for (const route of this.#parts.sync.machine.allRoutes()) {
+      if (routes.length >= limit) break;
+      if (prefix === "" || isPrefixOf(prefix, route.agentId)) routes.push(toRoute(route));
+    }
+    return create(admin.ListRoutesResponseSchema, { routes });
+  }
+
+  listPeers(): admin.ListPeersResponse {
+    const { links, sync, deps } = this.#parts;
+    const now = deps.scheduler.now();
+    const sessions = new Map(sync.machine.peers().map((each) => [each.name as string, each]));
+    const names = new Set([...sessions.keys(), ...links.peers().map((each) => each.name)]);
+    const peers = [...names].sort().map((name) => {
+      const session = sessions.get(name);
+      const link = links.peer(name as GatewayUri);
+      return create(admin.PeerSchema, {
+        gatewayUri: name,
+        gatewayId: link?.peer.spiffeId ?? "",
+        level:
+          link?.role.kind === "peer"
+            ? link.role.level
+            : session?.role === "level1"
+              ? 1
+              : session?.role === "level2"
+                ? 2
+                : 0,
+        syncState: session?.state ?? "IDLE",
+        linkState: link === undefined ? "down" : "up",
+        sinceUnixMs: session === undefined ? 0n : BigInt(Math.round(now.unix - (now.instant - session.since))),
+        recordsReceived: BigInt(session?.received ?? 0),
+        recordsSent: BigInt(session?.sent ?? 0),
+        loopsDiscarded: BigInt(session?.loopsDiscarded ?? 0),
+        certificateSha256: link?.peer.fingerprint ?? "",
+      });
+    });
+    return create(admin.ListPeersResponseSchema, { peers });
+  }
+
+  listTopics(): admin.ListTopicsResponse {
+    const { topics } = this.#parts;
+    const subscriptions = topics.subscriptions();
+    const owners = new Map(topics.machine.topics().map((each) => [each.topic as string, each.owner]));
+    const names = [...new Set([...owners.keys(), ...subscriptions.keys()])].sort();
+    return create(admin.ListTopicsResponseSchema, {
+      topics: names.map((topic) =>
+        create(admin.TopicSchema, {
+          topic,
+          owner: owners.get(topic) ?? "",
+          subscribers: [...(subscriptions.get(topic) ?? [])],
+        }),
+      ),
+    });
+  }
+
+  explain(request: admin.ExplainRequest): admin.ExplainResponse {
+    if (request.target !== "") {
+      const { text } = this.#parts.table.explain(request.target);
+      return create(admin.ExplainResponseSchema, { summary: text });
+    }
+    const id = [...request.messageId].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const hops = this.#parts.trace.find(id);
+    return create(admin.ExplainResponseSchema, { hops: hops.map(toHop), summary: summaryOf(id, hops) });
+  }
+
+  detach(request: admin.DetachRequest): admin.DetachResponse {
+    const agentId = parseSpiffeId(request.agentId);
+    const reason = request.reason === "" ? "an operator ended the attachment" : request.reason;
+    const error = refuse("CAUSEWAY_ATTACHMENT_DETACHED", reason);
+    const instances = new Set(
+      this.#parts.attachments
+        .attachments()
+        .filter((each) => each.agentId === agentId && (request.instance === "" || each.instance === request.instance))
+        .map((each) => each.peer),
+    );
+    const detached = this.#parts.attachments.detach((peer, id) => id === agentId && instances.has(peer), error);
+    return create(admin.DetachResponseSchema, { detached });
+  }
+
+  drain(request: admin.DrainRequest): admin.DrainResponse {
+    this.#parts.drain(request.deadlineMs === 0n ? drainMsDefault : Number(request.deadlineMs));
+    return create(admin.DrainResponseSchema);
+  }
+
+  #attachment(each: Attachment): admin.Attachment {
+    const { links, limits, deps, sync } = this.#parts;
+    const now: Now = deps.scheduler.now();
+    const entry = links.get(each.link);
+    const lastsMs = each.model === "soft" ? limits.leaseMs : limits.staleAfterMs + limits.removeAfterStaleMs;
+    const expires = later(each.lastSeen, lastsMs);
+    return create(admin.AttachmentSchema, {
+      agentId: each.agentId,
+      instance: each.instance,
+      state: each.state.toUpperCase(),
+      model: each.model,
+      features: [...each.features],
+      sinceUnixMs: BigInt(each.since),
+      expiresUnixMs: BigInt(Math.round(asUnixMs(now.unix + (expires - now.instant)))),
+      lastHeardUnixMs: BigInt(Math.round(now.unix - (now.instant - each.lastSeen))),
+      messagesIn: BigInt(entry?.messagesIn ?? 0),
+      messagesOut: BigInt(entry?.messagesOut ?? 0),
+      advertised: sync.ownRoute(each.agentId) !== undefined,
+    });
+  }
+}
+
+function toRoute(route: RouteCandidate): admin.Route {
+  return create(admin.RouteSchema, {
+    target: route.agentId,
+    kind: route.via === "local" ? "local" : "peer",
+    nextHop: route.via === "local" ? "" : route.via,
+    path: [...route.path],
+    origin: route.origin,
+    status: route.status,
+    applicable: route.applicable,
+    reason: route.reason,
+    epoch: route.version.epoch,
+    sequence: route.version.sequence,
+  });
+}
+
+function toHop(entry: HopEntry): admin.Hop {
+  return create(admin.HopSchema, {
+    atUnixMs: BigInt(Math.round(entry.at)),
+    gatewayUri: entry.gateway,
+    verdict: entry.action,
+    reason: entry.reason,
+    from: entry.from,
+    to: entry.to,
+    target: entry.target,
+    hopTtl: entry.hopTtl,
+  });
+}
+
+function summaryOf(id: string, hops: readonly HopEntry[]): string {
+  const last = hops.at(-1);
+  if (last === undefined) {
+    return `this gateway has no hop record of message ${id}: it was not here, did not ask for a trace, or is too long ago`;
+  }
+  const where = last.to === "" ? "" : ` to ${last.to}`;
+  return `message ${id} from ${last.source} to ${last.target}: ${last.action}${where}, because ${last.reason}`;
+}

@@ -1,0 +1,187 @@
+/**
+ * Records of this gateway's own agents: accepted from their owners with the registry's receipt, originated in AMSP, and
+ * kept in step with presence (C-12, ANA-97 to ANA-105).
+ */
+import { create } from "@bufbuild/protobuf";
+import type { Attachment } from "@causeway/core-attachment";
+import { type AgentId, CausewayError, domainOf, type Instant, later, type Now, refuse } from "@causeway/core-base";
+import { compareRevisions, equalBytes, type RecordVerifier, type Status } from "@causeway/core-records";
+import { aap, toErrorDetail } from "@causeway/core-wire";
+import type { BoundedLog } from "./bounded-log.ts";
+import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
+import type { SyncDriver } from "./sync-driver.ts";
+
+/** What adverts work with. */
+export interface AdvertParts {
+  readonly config: GatewayConfig;
+  readonly deps: GatewayDeps;
+  readonly limits: GatewayLimits;
+  readonly verifier: RecordVerifier;
+  readonly sync: SyncDriver;
+  readonly security: BoundedLog;
+}
+
+/** An agent that was registered when this gateway stopped and has not come back yet. */
+interface Awaited {
+  readonly offlineAt: Instant;
+  readonly removedAt: Instant;
+  isOffline: boolean;
+}
+
+/** Announces, updates and withdraws. */
+export class Adverts {
+  readonly #parts: AdvertParts;
+  readonly #awaited = new Map<AgentId, Awaited>();
+
+  constructor(parts: AdvertParts) {
+    this.#parts = parts;
+  }
+
+  /** After a restart: agents of the stored records have the time of a lost link to come back (AAP-82). */
+  start(now: Now): void {
+    const { staleAfterMs, removeAfterStaleMs } = this.#parts.limits;
+    for (const route of this.#parts.sync.machine.allRoutes()) {
+      if (route.via !== "local") continue;
+      const offlineAt = later(now.instant, staleAfterMs);
+      this.#awaited.set(route.agentId, {
+        offlineAt,
+        removedAt: later(offlineAt, removeAfterStaleMs),
+        isOffline: false,
+      });
+    }
+  }
+
+  /** Agents of stored records that did not come back in time go offline, then out of the tables. */
+  sweep(now: Now): void {
+    for (const [agentId, awaited] of this.#awaited) {
+      if (awaited.removedAt <= now.instant) {
+        this.#awaited.delete(agentId);
+        this.#withdraw(agentId);
+      } else if (awaited.offlineAt <= now.instant && !awaited.isOffline) {
+        awaited.isOffline = true;
+        this.#publish(agentId, "offline", undefined);
+      }
+    }
+  }
+
+  /** Serves an Advertise frame. The answer goes out after the record is on the disk (AMSP-60). */
+  handle(
+    attachment: Attachment,
+    attachments: readonly Attachment[],
+    request: aap.Advertise,
+    now: Now,
+  ): aap.AdvertiseResult {
+    try {
+      if (request.withdraw) this.#parts.sync.withdraw(attachment.agentId);
+      else this.#announce(attachment, attachments, request, now);
+      const version = this.#parts.sync.ownRoute(attachment.agentId)?.version;
+      return create(aap.AdvertiseResultSchema, {
+        request: request.request,
+        epoch: version?.epoch ?? 0n,
+        sequence: version?.sequence ?? 0n,
+      });
+    } catch (thrown) {
+      const error = CausewayError.from(thrown);
+      this.#parts.security.warn("records.advertisement_refused", {
+        agentId: attachment.agentId,
+        code: error.code,
+        reason: error.message,
+      });
+      return create(aap.AdvertiseResultSchema, { request: request.request, error: toErrorDetail(error) });
+    }
+  }
+
+  /** The agent's attachments are these now: its record follows. */
+  handlePresence(agentId: AgentId, attachments: readonly Attachment[]): void {
+    const own = this.#parts.sync.ownRoute(agentId);
+    if (own === undefined) return;
+    if (attachments.length > 0) this.#awaited.delete(agentId);
+    // Attached without the flag, an agent takes its consent back (ANA-97).
+    const advertised = attachments.filter((each) => each.advertise);
+    if (advertised.length === 0) {
+      if (!this.#awaited.has(agentId)) this.#withdraw(agentId);
+      return;
+    }
+    const status = statusOf(advertised);
+    const sequence = latest(advertised);
+    if (own.status === status && own.attachmentSequence === sequence) return;
+    this.#publish(agentId, status, sequence);
+  }
+
+  #announce(attachment: Attachment, attachments: readonly Attachment[], request: aap.Advertise, now: Now): void {
+    const { verifier, sync, config } = this.#parts;
+    if (request.record === undefined)
+      throw refuse("CAUSEWAY_RECORD_MALFORMED", "expected a record to advertise, got none");
+    const verified = verifier.verifyRecord(request.record, now.unix);
+    if (verified.record.agentId !== attachment.agentId) {
+      throw refuse(
+        "CAUSEWAY_RECORD_NOT_OWNER",
+        `expected the record of ${attachment.agentId}, got that of ${verified.record.agentId}`,
+      );
+    }
+    if (domainOf(attachment.agentId) !== config.domain) {
+      throw refuse(
+        "CAUSEWAY_SYNC_ORIGIN_NOT_ALLOWED",
+        `this gateway announces agents of ${config.domain} only; attach at a gateway of ${domainOf(attachment.agentId)}`,
+      );
+    }
+    const registered = verifier.verifyReceipt(verified, request.receipt, now.unix);
+    const held = sync.ownRoute(attachment.agentId);
+    const order = compareRevisions(held && this.#revisionOf(held), {
+      revision: verified.record.revision,
+      digest: verified.digest,
+    });
+    if (order === "older" || order === "conflict") {
+      throw refuse(
+        "CAUSEWAY_RECORD_OLDER",
+        `expected revision ${held?.record.revision ?? 0n} of the record or a newer one, got ${verified.record.revision}`,
+      );
+    }
+    const live = attachments.length > 0 ? attachments : [attachment];
+    const status = statusOf(live);
+    const sequence = latest(live);
+    // An agent advertises again after each attachment; what is unchanged causes no traffic (ANA-116).
+    const isKnown =
+      held !== undefined &&
+      order === "same" &&
+      held.status === status &&
+      held.attachmentSequence === sequence &&
+      equalBytes(held.signed.body, verified.signed.body);
+    if (!isKnown) sync.announce(registered, status, sequence);
+  }
+
+  #revisionOf(route: NonNullable<ReturnType<SyncDriver["ownRoute"]>>): {
+    readonly revision: bigint;
+    readonly digest: Uint8Array;
+  } {
+    return { revision: route.record.revision, digest: this.#parts.deps.crypto.sha256(route.signed.body) };
+  }
+
+  #publish(agentId: AgentId, status: Status, attachmentSequence: bigint | undefined): void {
+    this.#guard(agentId, () => this.#parts.sync.setStatus(agentId, status, attachmentSequence));
+  }
+
+  #withdraw(agentId: AgentId): void {
+    this.#guard(agentId, () => this.#parts.sync.withdraw(agentId));
+  }
+
+  /** Presence has nobody to answer to: a store that fails is logged, and the machine starts over from the disk. */
+  #guard(agentId: AgentId, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#parts.deps.log.error("records.presence_not_stored", { agentId }, error);
+    }
+  }
+}
+
+/** The best of an agent's attachments counts: one that answers makes it online. */
+function statusOf(attachments: readonly Attachment[]): Status {
+  const live = attachments.filter((each) => each.state !== "stale" && each.condition !== "offline");
+  if (live.length === 0) return "offline";
+  return live.some((each) => each.condition === "running") ? "online" : "degraded";
+}
+
+function latest(attachments: readonly Attachment[]): bigint {
+  return attachments.reduce((most, each) => (each.attachmentSequence > most ? each.attachmentSequence : most), 0n);
+}

@@ -1,0 +1,221 @@
+/** Drives the attachment machine: links and frames in; table, presence and frames out. */
+
+import { type Attachment, GatewayAttachments, type GatewayEffect } from "@causeway/core-attachment";
+import { type AgentId, CausewayError, type ErrorFacts, type Now, type UnixMs } from "@causeway/core-base";
+import type { ForwardingTable } from "@causeway/core-forwarding";
+import type { VerifiedPeer } from "@causeway/core-identity";
+import { aap, FrameKind, type FrameScan, type LinkId } from "@causeway/core-wire";
+import type { BoundedLog } from "./bounded-log.ts";
+import { decodeBody } from "./decode-body.ts";
+import type { LinkEntry, Links } from "./links.ts";
+import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
+import type { Tally } from "./tally.ts";
+import { WakeUp } from "./wake-up.ts";
+
+/** What the driver works with. */
+export interface AttachmentParts {
+  readonly config: GatewayConfig;
+  readonly deps: GatewayDeps;
+  readonly limits: GatewayLimits;
+  readonly features: readonly string[];
+  readonly links: Links;
+  readonly table: ForwardingTable;
+  readonly tally: Tally;
+  readonly security: BoundedLog;
+  /** Attachments of an agent have changed; those that it has now. */
+  readonly onPresence: (agentId: AgentId, attachments: readonly Attachment[], now: Now) => void;
+  /** Messages for the agent can be delivered from now on. */
+  readonly onReachable: (agentId: AgentId, now: Now) => void;
+  readonly onDetached: (attachment: Attachment, now: Now) => void;
+}
+
+/** All attachments of this gateway. */
+export class AttachmentDriver {
+  readonly #parts: AttachmentParts;
+  readonly #machine: GatewayAttachments;
+  readonly #wake: WakeUp;
+  /** Live attachments by agent, as the machine's effects tell them. */
+  readonly #byAgent = new Map<AgentId, Map<LinkId, Attachment>>();
+
+  constructor(parts: AttachmentParts) {
+    const { config, deps, limits } = parts;
+    this.#parts = parts;
+    this.#machine = new GatewayAttachments({
+      gatewayId: deps.identity.spiffeId,
+      gatewayUri: config.gatewayUri,
+      features: parts.features,
+      signer: () => deps.identity.tlsSigner(),
+      crypto: deps.crypto,
+      random: deps.random,
+      heartbeatMs: limits.heartbeatMs,
+      staleAfterMs: limits.staleAfterMs,
+      removeAfterStaleMs: limits.removeAfterStaleMs,
+      leaseMs: limits.leaseMs,
+      handshakeMs: limits.handshakeMs,
+      attachmentsMax: limits.attachmentsMax,
+    });
+    this.#wake = new WakeUp(deps.scheduler, () => this.#input((now) => this.#machine.handleTimeout(now)));
+  }
+
+  handleLinkUp(entry: LinkEntry): void {
+    this.#input((now) => this.#machine.handleLinkUp(now, entry.id, entry.peer, entry.link.channelBinding));
+  }
+
+  handleLinkDown(entry: LinkEntry): void {
+    this.#input((now) => this.#machine.handleLinkDown(now, entry.id));
+  }
+
+  /** Takes an attach, heartbeat or end frame; false when the frame is of another kind. */
+  handleFrame(entry: LinkEntry, scan: FrameScan): boolean {
+    const link = entry.id;
+    switch (scan.kind) {
+      case FrameKind.attachHello: {
+        // The transcript is over these bytes, and the buffer is the transport's.
+        const hello = scan.body().slice();
+        this.#input((now) => this.#machine.handleHello(now, link, hello));
+        return true;
+      }
+      case FrameKind.attachProof: {
+        const proof = decodeBody(aap.AttachProofSchema, scan);
+        this.#input((now) => this.#machine.handleProof(now, link, proof));
+        return true;
+      }
+      case FrameKind.heartbeat: {
+        const heartbeat = decodeBody(aap.HeartbeatSchema, scan);
+        this.#input((now) => this.#machine.handleHeartbeat(now, link, heartbeat));
+        return true;
+      }
+      case FrameKind.sessionEnd: {
+        const end = decodeBody(aap.SessionEndSchema, scan);
+        this.#input((now) => this.#machine.handleSessionEnd(now, link, end));
+        return true;
+      }
+      default:
+        return false;
+    }
+  }
+
+  /** Authenticated traffic of an agent keeps a soft attachment alive (AAP-90). */
+  handleTraffic(entry: LinkEntry, now: Now): void {
+    this.#machine.handleTraffic(now, entry.id);
+    this.#perform(now);
+  }
+
+  /** Ends what `matches`; returns how many. */
+  detach(matches: (peer: VerifiedPeer, agentId: AgentId | undefined) => boolean, error: CausewayError): number {
+    let count = 0;
+    this.#input((now) => {
+      count = this.#machine.detach(now, matches, error);
+    });
+    return count;
+  }
+
+  startDraining(deadline: UnixMs, reason: string): void {
+    this.#input((now) => this.#machine.startDraining(now, deadline, reason));
+  }
+
+  attachmentOf(link: LinkId): Attachment | undefined {
+    return this.#machine.attachmentOf(link);
+  }
+
+  attachments(): readonly Attachment[] {
+    return this.#machine.attachments();
+  }
+
+  /** Attachments of one agent. */
+  of(agentId: AgentId): readonly Attachment[] {
+    return [...(this.#byAgent.get(agentId)?.values() ?? [])];
+  }
+
+  stop(): void {
+    this.#wake.cancel();
+  }
+
+  #input(work: (now: Now) => void): void {
+    const now = this.#parts.deps.scheduler.now();
+    work(now);
+    this.#perform(now);
+  }
+
+  #perform(now: Now): void {
+    const changed = new Set<AgentId>();
+    for (let effects = this.#machine.drain(); effects.length > 0; effects = this.#machine.drain()) {
+      for (const effect of effects) {
+        const agentId = this.#performOne(effect, now);
+        if (agentId !== undefined) changed.add(agentId);
+      }
+    }
+    // After all effects: a takeover is a removal and an installation, and neither offline nor withdrawn in between.
+    for (const agentId of changed) this.#parts.onPresence(agentId, this.of(agentId), now);
+    this.#wake.arm(this.#machine.deadline());
+  }
+
+  /** Performs one effect; the agent whose presence may have changed. */
+  #performOne(effect: GatewayEffect, now: Now): AgentId | undefined {
+    const { links, tally } = this.#parts;
+    switch (effect.kind) {
+      case "send":
+        links.get(effect.link)?.link.send(effect.frame);
+        return undefined;
+      case "install":
+        this.#install(effect.attachment);
+        tally.add("attached");
+        this.#parts.onReachable(effect.attachment.agentId, now);
+        return effect.attachment.agentId;
+      case "update":
+        this.#install(effect.attachment);
+        if (effect.attachment.state !== "stale") this.#parts.onReachable(effect.attachment.agentId, now);
+        return effect.attachment.agentId;
+      case "remove":
+        this.#remove(effect.attachment, now);
+        return effect.attachment.agentId;
+      case "close": {
+        const error = effect.error && new CausewayError(effect.error);
+        links.get(effect.link)?.link.close(error);
+        return undefined;
+      }
+      case "event":
+        this.#note(effect.type, effect.subject, effect.cause);
+        return undefined;
+    }
+  }
+
+  #install(attachment: Attachment): void {
+    const { agentId, instance, link, attachmentSequence } = attachment;
+    const all = this.#byAgent.get(agentId) ?? new Map<LinkId, Attachment>();
+    all.set(link, attachment);
+    this.#byAgent.set(agentId, all);
+    this.#parts.table.apply({
+      kind: "attach",
+      attachment: { agentId, instance, link, attachmentSequence, stale: attachment.state === "stale" },
+    });
+    const entry = this.#parts.links.get(link);
+    if (entry !== undefined && entry.role.kind !== "agent") {
+      entry.role = { kind: "agent", arrival: { kind: "agent", link, agentId, instance } };
+    }
+  }
+
+  #remove(attachment: Attachment, now: Now): void {
+    const { agentId, instance, link } = attachment;
+    const all = this.#byAgent.get(agentId);
+    all?.delete(link);
+    if (all?.size === 0) this.#byAgent.delete(agentId);
+    this.#parts.table.apply({ kind: "detach", agentId, instance, link });
+    const entry = this.#parts.links.get(link);
+    if (entry !== undefined) entry.role = { kind: "agent-handshake" };
+    this.#parts.onDetached(attachment, now);
+  }
+
+  #note(type: string, subject: string, cause: string): void {
+    this.#parts.tally.add(type.replace(".", "_"));
+    const event = type.replace("attachment.", "attachment.agent_");
+    if (type === "attachment.refused") this.#parts.security.warn(event, { subject, cause });
+    else this.#parts.deps.log.info(event, { subject, cause });
+  }
+}
+
+/** The refusal of an agent or peer whose certificate was revoked. */
+export const revoked: ErrorFacts = {
+  code: "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
+  message: "the certificate of this connection is revoked; enrol again",
+};

@@ -1,0 +1,115 @@
+/** Every open AGP link of this gateway, by number. */
+import type { GatewayUri, Instant } from "@causeway/core-base";
+import type { Arrival } from "@causeway/core-forwarding";
+import type { VerifiedPeer } from "@causeway/core-identity";
+import { asLinkId, type LinkId } from "@causeway/core-wire";
+import type { GatewayLimits, Link, PeerConfig } from "./ports.ts";
+import { TokenBucket } from "./token-bucket.ts";
+
+/** What a link is, which says what may come over it. */
+export type LinkRole =
+  /** An agent in its handshake. */
+  | { readonly kind: "agent-handshake" }
+  | { readonly kind: "agent"; readonly arrival: Extract<Arrival, { kind: "agent" }> }
+  /** A gateway dialled us; its PeerOpen is awaited. */
+  | { readonly kind: "peer-accepting" }
+  /** We dialled a gateway; its PeerAccept is awaited. */
+  | { readonly kind: "peer-opening"; readonly config: PeerConfig }
+  | {
+      readonly kind: "peer";
+      readonly arrival: Extract<Arrival, { kind: "peer" }>;
+      readonly level: 1 | 2;
+      readonly config: PeerConfig | undefined;
+    }
+  | { readonly kind: "closed" };
+
+/** Why reading from a link is stopped. It goes on when no reason is left. */
+type PauseReason = string;
+
+/** One link and what is counted of it. */
+export class LinkEntry {
+  readonly id: LinkId;
+  readonly link: Link;
+  readonly messageRate: TokenBucket;
+  readonly byteRate: TokenBucket;
+  role: LinkRole;
+  messagesIn = 0;
+  messagesOut = 0;
+  /** Messages refused by a rate limit since the last one that was not. */
+  limitedInRow = 0;
+  readonly #pauses = new Set<PauseReason>();
+
+  constructor(id: LinkId, link: Link, role: LinkRole, limits: GatewayLimits, now: Instant) {
+    this.id = id;
+    this.link = link;
+    this.role = role;
+    const factor = link.peer.role === "gateway" ? limits.peerRateFactor : 1;
+    const messages = limits.agentMessagesPerSecond * factor;
+    const bytes = limits.agentBytesPerSecond * factor;
+    this.messageRate = new TokenBucket(messages, messages * limits.rateBurstSeconds, now);
+    this.byteRate = new TokenBucket(bytes, bytes * limits.rateBurstSeconds, now);
+  }
+
+  get peer(): VerifiedPeer {
+    return this.link.peer;
+  }
+
+  /** Agent ID or gateway URI, for logs. */
+  get name(): string {
+    return this.role.kind === "peer" ? this.role.arrival.peer : this.peer.spiffeId;
+  }
+
+  pause(reason: PauseReason): void {
+    if (this.#pauses.size === 0) this.link.pause();
+    this.#pauses.add(reason);
+  }
+
+  resume(reason: PauseReason): void {
+    if (this.#pauses.delete(reason) && this.#pauses.size === 0 && this.role.kind !== "closed") this.link.resume();
+  }
+}
+
+/** The table of links. */
+export class Links {
+  readonly #limits: GatewayLimits;
+  readonly #entries = new Map<LinkId, LinkEntry>();
+  readonly #peers = new Map<GatewayUri, LinkEntry>();
+  #last = 0;
+
+  constructor(limits: GatewayLimits) {
+    this.#limits = limits;
+  }
+
+  add(link: Link, role: LinkRole, now: Instant): LinkEntry {
+    const entry = new LinkEntry(asLinkId(++this.#last), link, role, this.#limits, now);
+    this.#entries.set(entry.id, entry);
+    return entry;
+  }
+
+  get(id: LinkId): LinkEntry | undefined {
+    return this.#entries.get(id);
+  }
+
+  remove(entry: LinkEntry): void {
+    entry.role = { kind: "closed" };
+    this.#entries.delete(entry.id);
+  }
+
+  all(): readonly LinkEntry[] {
+    return [...this.#entries.values()];
+  }
+
+  /** The data link to a neighbour. */
+  peer(uri: GatewayUri): LinkEntry | undefined {
+    return this.#peers.get(uri);
+  }
+
+  peers(): readonly LinkEntry[] {
+    return [...this.#peers.values()];
+  }
+
+  setPeer(uri: GatewayUri, entry: LinkEntry | undefined): void {
+    if (entry === undefined) this.#peers.delete(uri);
+    else this.#peers.set(uri, entry);
+  }
+}

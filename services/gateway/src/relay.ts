@@ -1,0 +1,447 @@
+/**
+ * The data path: one scanned message or control frame in, the same bytes out to whoever the forwarding table names, or
+ * a negative answer with code and reason to the source. Payloads are checked for MLS public framing and never read
+ * (AAP-97); the hop TTL is the only byte that changes.
+ */
+
+import {
+  type AgentId,
+  CausewayError,
+  domainOf,
+  type ErrorFacts,
+  type GatewayUri,
+  type Now,
+  type SpiffeId,
+} from "@causeway/core-base";
+import {
+  type Arrival,
+  type ForwardingPolicy,
+  type ForwardingTable,
+  forward,
+  type HopTrace,
+  type Verdict,
+} from "@causeway/core-forwarding";
+import type { TopicArrival, Topics } from "@causeway/core-topics";
+import {
+  agp,
+  decrementTtl,
+  encodeFrame,
+  FrameKind,
+  FrameScan,
+  type HeaderInit,
+  type LinkId,
+  MlsScan,
+  newMessageId,
+  scanFrame,
+  scanMls,
+  TargetKind,
+  toErrorDetail,
+} from "@causeway/core-wire";
+import type { BoundedLog } from "./bounded-log.ts";
+import { decodeBody } from "./decode-body.ts";
+import { HoldQueue } from "./hold-queue.ts";
+import type { LinkEntry, Links } from "./links.ts";
+import type { GatewayDeps, GatewayLimits } from "./ports.ts";
+import type { Tally } from "./tally.ts";
+
+/** Answers control requests that the serving gateway of the target consumes. */
+export type ControlService = (
+  owner: AgentId,
+  source: SpiffeId,
+  body: agp.Control["body"],
+  now: Now,
+) => agp.Control["body"] | undefined;
+
+/** What the data path works with. */
+export interface RelayParts {
+  readonly deps: GatewayDeps;
+  readonly limits: GatewayLimits;
+  readonly links: Links;
+  readonly table: ForwardingTable;
+  readonly policy: ForwardingPolicy;
+  readonly trace: HopTrace;
+  readonly topics: Topics;
+  readonly tally: Tally;
+  readonly security: BoundedLog;
+  readonly serveControl: ControlService;
+  /** Domains that may contact an agent of this gateway; undefined for every trusted one (AMSP-19). */
+  readonly allowedDomains: (agentId: AgentId) => ReadonlySet<string> | undefined;
+}
+
+/** Moves messages. */
+export class Relay {
+  readonly #parts: RelayParts;
+  readonly #held: HoldQueue;
+  readonly #mls = new MlsScan();
+  readonly #ownScan = new FrameScan();
+  /** Senders that wait for a receiver's queue, by receiver. */
+  readonly #waiting = new Map<LinkId, Set<LinkEntry>>();
+
+  constructor(parts: RelayParts) {
+    this.#parts = parts;
+    this.#held = new HoldQueue(parts.limits);
+  }
+
+  /** Forwards one message or control frame of an attached agent or an accepted peer. */
+  handle(entry: LinkEntry, arrival: Exclude<Arrival, { kind: "own" }>, scan: FrameScan, now: Now): void {
+    entry.messagesIn++;
+    this.#parts.tally.add("messages_in");
+    if (this.#isLimited(entry, scan, now)) return;
+    if (scan.kind === FrameKind.message) {
+      const notMls = scanMls(scan.buf, scan.payloadStart, scan.payloadEnd, this.#mls);
+      if (notMls !== undefined) {
+        this.#parts.security.warn("forwarding.plaintext_refused", { from: entry.name, messageId: scan.messageId() });
+        this.#refuse(scan, entry, notMls, now);
+        return;
+      }
+    }
+    this.#forward(scan, arrival, entry, now);
+  }
+
+  /** Sends a frame of this gateway itself: a report or an answer. `back` is the link to use when no route is known. */
+  sendOwn(frame: Uint8Array, back: LinkEntry | undefined, now: Now): void {
+    const scan = this.#ownScan;
+    const fault = scanFrame(frame, 0, frame.length, scan);
+    if (fault !== undefined) throw new CausewayError(fault);
+    const { table, policy, links, tally } = this.#parts;
+    const verdict = forward(scan, table, policy, { kind: "own" }, now.unix);
+    const out =
+      verdict.action === "deliver"
+        ? links.get(verdict.link)
+        : verdict.action === "relay"
+          ? links.peer(verdict.peer)
+          : undefined;
+    if (out === undefined && back === undefined) {
+      tally.add("own_undeliverable");
+      return;
+    }
+    this.#put(out ?? (back as LinkEntry), scan);
+  }
+
+  /** The agent is there again: what waited for it goes on. */
+  release(agentId: AgentId, now: Now): void {
+    for (const held of this.#held.take(agentId)) {
+      const entry = held.link === undefined ? undefined : this.#parts.links.get(held.link);
+      const scan = new FrameScan();
+      if (scanFrame(held.frame, 0, held.frame.length, scan) !== undefined) continue;
+      this.#forward(scan, { kind: "own" }, entry, now);
+    }
+  }
+
+  /** The agent is gone for good: what waited for it is answered. */
+  giveUp(agentId: AgentId, error: ErrorFacts, now: Now): void {
+    for (const held of this.#held.take(agentId)) this.#refuseHeld(held.frame, held.link, error, now);
+  }
+
+  /** Answers what has waited too long. */
+  expireHeld(now: Now): void {
+    const oldest = now.unix - this.#parts.limits.heldMsMax;
+    for (const agentId of this.#held.agents()) {
+      for (const held of this.#held.take(agentId)) {
+        const scan = new FrameScan();
+        if (scanFrame(held.frame, 0, held.frame.length, scan) !== undefined) continue;
+        const isExpired = scan.expiresUnixMs > 0 && scan.expiresUnixMs <= now.unix;
+        if (held.at > oldest && !isExpired) {
+          this.#held.hold(agentId, held);
+          continue;
+        }
+        const error: ErrorFacts = isExpired
+          ? { code: "CAUSEWAY_FORWARDING_EXPIRED", message: `the message expired while ${agentId} was away` }
+          : {
+              code: "CAUSEWAY_FORWARDING_NOT_ATTACHED",
+              message: `${agentId} did not return in ${this.#parts.limits.heldMsMax} ms`,
+            };
+        this.#refuseHeld(held.frame, held.link, error, now);
+      }
+    }
+  }
+
+  /** A link is gone: nobody waits for it any more. */
+  forgetLink(id: LinkId): void {
+    this.#letGo(id);
+  }
+
+  /** A link's queue has room again. */
+  handleWritable(id: LinkId): void {
+    this.#letGo(id);
+  }
+
+  #forward(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
+    const { table, policy, links, trace, tally } = this.#parts;
+    const verdict = forward(scan, table, policy, arrival, now.unix);
+    trace.note(scan, arrival, verdict, now.unix);
+    if (scan.kind === FrameKind.control && this.#serve(scan, verdict, entry, now)) return;
+    switch (verdict.action) {
+      case "deliver":
+        this.#deliver(scan, verdict.agentId, links.get(verdict.link), entry, now);
+        return;
+      case "relay": {
+        const out = links.peer(verdict.peer);
+        if (out === undefined) {
+          this.#refuse(scan, entry, peerLost(verdict.peer), now);
+          return;
+        }
+        decrementTtl(scan);
+        tally.add("relayed");
+        this.#send(out, scan, entry, now);
+        return;
+      }
+      case "hold":
+        this.#hold(scan, verdict, arrival, entry, now);
+        return;
+      case "topic":
+        this.#fanOut(scan, arrival, entry, now);
+        return;
+      case "drop":
+        this.#drop(scan, verdict, entry, now);
+    }
+  }
+
+  #deliver(
+    scan: FrameScan,
+    agentId: AgentId,
+    out: LinkEntry | undefined,
+    entry: LinkEntry | undefined,
+    now: Now,
+  ): void {
+    const allowed = this.#parts.allowedDomains(agentId);
+    if (allowed !== undefined && !allowed.has(domainOf(scan.source() as SpiffeId))) {
+      this.#refuse(scan, entry, notAllowed(agentId), now);
+      return;
+    }
+    if (out === undefined) {
+      this.#refuse(scan, entry, { code: "CAUSEWAY_FORWARDING_NOT_ATTACHED", message: `${agentId} has just left` }, now);
+      return;
+    }
+    this.#parts.tally.add("delivered");
+    this.#send(out, scan, entry, now);
+  }
+
+  /** Queues the frame unless the receiver is too far behind; then its source hears of it. */
+  #send(out: LinkEntry, scan: FrameScan, entry: LinkEntry | undefined, now: Now): void {
+    if (out.link.bufferedBytes > this.#parts.limits.linkBufferedBytesMax) {
+      this.#refuse(scan, entry, overloaded(out), now);
+      return;
+    }
+    const hasRoom = this.#put(out, scan);
+    // A peer link carries many senders, so that only an agent is held back for a slow receiver.
+    if (!hasRoom && entry?.role.kind === "agent" && entry !== out) this.#holdBack(entry, out, now);
+  }
+
+  #put(out: LinkEntry, scan: FrameScan): boolean {
+    out.messagesOut++;
+    return out.link.send(scan.buf, scan.start, scan.end);
+  }
+
+  #hold(
+    scan: FrameScan,
+    verdict: Extract<Verdict, { action: "hold" }>,
+    arrival: Arrival,
+    entry: LinkEntry | undefined,
+    now: Now,
+  ): void {
+    const full = this.#held.hold(verdict.agentId, {
+      frame: scan.bytes().slice(),
+      arrival,
+      link: entry?.id,
+      at: now.unix,
+    });
+    if (full === undefined) this.#parts.tally.add("held");
+    else this.#refuse(scan, entry, full, now);
+  }
+
+  #fanOut(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
+    const { topics, links, tally, limits } = this.#parts;
+    if (scan.kind !== FrameKind.message || arrival.kind === "own") {
+      this.#refuse(scan, entry, controlToTopic, now);
+      return;
+    }
+    const from: TopicArrival =
+      arrival.kind === "agent"
+        ? { kind: "agent", link: arrival.link, agentId: arrival.agentId }
+        : { kind: "peer", peer: arrival.peer };
+    const copies = topics.fanOut(now, scan, from);
+    if (copies.refusal !== undefined) {
+      this.#refuse(scan, entry, copies.refusal, now);
+      return;
+    }
+    if (copies.peers.length > 0) decrementTtl(scan);
+    tally.add(`topic_${copies.reason.replaceAll("-", "_")}`);
+    const outs = [...copies.links.map((id) => links.get(id)), ...copies.peers.map((uri) => links.peer(uri))];
+    for (const out of outs) {
+      if (out === undefined) continue;
+      // One slow subscriber costs nobody else anything: it misses what does not fit into its queue.
+      if (out.link.bufferedBytes > limits.linkBufferedBytesMax) tally.add("topic_copies_dropped");
+      else this.#put(out, scan);
+    }
+  }
+
+  #drop(scan: FrameScan, verdict: Extract<Verdict, { action: "drop" }>, entry: LinkEntry | undefined, now: Now): void {
+    const isForged = verdict.reason === "source-not-attached" || verdict.reason === "source-of-own-domain-from-outside";
+    if (isForged) {
+      this.#parts.security.warn("forwarding.source_forged", {
+        from: entry?.name,
+        source: scan.source(),
+        target: scan.target(),
+        messageId: scan.messageId(),
+      });
+    }
+    const details = verdict.rule === undefined ? undefined : { rule: verdict.rule };
+    this.#refuse(
+      scan,
+      entry,
+      { code: verdict.code, message: verdict.text, ...(details && { details }) },
+      now,
+      isForged,
+    );
+  }
+
+  /** A request that this gateway consumes for the target; true when it was. */
+  #serve(scan: FrameScan, verdict: Verdict, entry: LinkEntry | undefined, now: Now): boolean {
+    if (!requestBodies.has(scan.controlBody) || (verdict.action !== "deliver" && verdict.action !== "hold"))
+      return false;
+    const control = decodeBody(agp.ControlSchema, scan);
+    const source = scan.source() as SpiffeId;
+    const body = this.#parts.serveControl(verdict.agentId, source, control.body, now);
+    if (body?.case === undefined) return false;
+    this.#parts.tally.add("control_served");
+    const frame = encodeFrame({
+      case: "control",
+      value: { header: this.#headerTo(source, now), requestId: control.requestId, body },
+    });
+    if (entry?.role.kind === "agent") entry.link.send(frame);
+    else this.sendOwn(frame, entry, now);
+    return true;
+  }
+
+  /** Tells the source why its message goes no further. Answers and reports are never answered themselves. */
+  #refuse(scan: FrameScan, entry: LinkEntry | undefined, error: ErrorFacts, now: Now, toLink = false): void {
+    this.#parts.tally.add(`refused_${error.code.replace("CAUSEWAY_", "").toLowerCase()}`);
+    if (scan.kind === FrameKind.control && !requestBodies.has(scan.controlBody)) return;
+    const isControl = scan.kind === FrameKind.control;
+    // A forged source must not cause mail to its owner: the link that forged it hears of it.
+    const source = toLink && entry?.role.kind === "agent" ? entry.peer.spiffeId : (scan.source() as SpiffeId);
+    const frame = encodeFrame({
+      case: "control",
+      value: {
+        header: this.#headerTo(source, now),
+        requestId: isControl ? scan.buf.slice(scan.requestIdStart, scan.requestIdEnd) : new Uint8Array(),
+        body: {
+          case: "deliveryReport",
+          value: {
+            messageId: scan.buf.slice(scan.messageIdStart, scan.messageIdEnd),
+            error: toErrorDetail(error),
+            reporter: this.#parts.deps.identity.spiffeId,
+            target: scan.target(),
+          },
+        },
+      },
+    });
+    if (entry?.role.kind === "agent") entry.link.send(frame);
+    else if (!toLink) this.sendOwn(frame, entry, now);
+  }
+
+  #refuseHeld(frame: Uint8Array, link: LinkId | undefined, error: ErrorFacts, now: Now): void {
+    const scan = new FrameScan();
+    if (scanFrame(frame, 0, frame.length, scan) !== undefined) return;
+    this.#refuse(scan, link === undefined ? undefined : this.#parts.links.get(link), error, now);
+  }
+
+  #headerTo(target: SpiffeId, now: Now): HeaderInit {
+    return {
+      version: 1,
+      targetKind: TargetKind.agent,
+      target,
+      source: this.#parts.deps.identity.spiffeId,
+      messageId: newMessageId(this.#parts.deps.random, now.unix),
+      hopTtl: 16,
+      trafficClass: agp.TrafficClass.CONTROL,
+    };
+  }
+
+  /** Over its rate a sender is answered, then not read from until it is back under it; one that goes on is closed. */
+  #isLimited(entry: LinkEntry, scan: FrameScan, now: Now): boolean {
+    const bytes = scan.end - scan.start;
+    const messagesLeft = entry.messageRate.take(1, now.instant);
+    if (messagesLeft && entry.byteRate.take(bytes, now.instant)) {
+      entry.limitedInRow = 0;
+      return false;
+    }
+    const { limits, deps, security } = this.#parts;
+    const waitMs = messagesLeft ? entry.byteRate.waitMs(bytes) : entry.messageRate.waitMs(1);
+    const limit = messagesLeft ? "agentBytesPerSecond" : "agentMessagesPerSecond";
+    if (entry.limitedInRow++ === 0) security.warn("limits.rate_exceeded", { from: entry.name, limit });
+    if (entry.limitedInRow > limits.floodCloseAfter) {
+      this.#closeFlooder(entry, limit);
+      return true;
+    }
+    this.#refuse(scan, entry, rateExceeded(entry, limit, waitMs), now, entry.role.kind === "agent");
+    entry.pause("rate");
+    deps.scheduler.at((now.instant + waitMs) as Now["instant"], () => entry.resume("rate"));
+    return true;
+  }
+
+  #closeFlooder(entry: LinkEntry, limit: string): void {
+    if (entry.role.kind === "closed") return;
+    this.#parts.security.warn("limits.flooder_closed", { from: entry.name, limit });
+    entry.link.close(new CausewayError(rateExceeded(entry, limit, this.#parts.limits.pauseMsMax)));
+  }
+
+  #holdBack(sender: LinkEntry, receiver: LinkEntry, now: Now): void {
+    const waiting = this.#waiting.get(receiver.id) ?? new Set();
+    if (waiting.has(sender)) return;
+    waiting.add(sender);
+    this.#waiting.set(receiver.id, waiting);
+    sender.pause(`receiver ${receiver.id}`);
+    // The pause has an end, so that a stalled receiver does not silence its sender towards everybody else.
+    const { scheduler } = this.#parts.deps;
+    scheduler.at((now.instant + this.#parts.limits.pauseMsMax) as Now["instant"], () => {
+      if (waiting.delete(sender)) sender.resume(`receiver ${receiver.id}`);
+    });
+  }
+
+  #letGo(receiver: LinkId): void {
+    const waiting = this.#waiting.get(receiver);
+    if (waiting === undefined) return;
+    this.#waiting.delete(receiver);
+    for (const sender of waiting) sender.resume(`receiver ${receiver}`);
+    waiting.clear();
+  }
+}
+
+/** Bodies of Control that ask for something, by field number. */
+const requestBodies: ReadonlySet<number> = new Set([
+  agp.ControlSchema.field.keyPackageFetch.number,
+  agp.ControlSchema.field.commitSubmit.number,
+  agp.ControlSchema.field.handshakeFetch.number,
+  agp.ControlSchema.field.topicCommand.number,
+]);
+
+const peerLost = (peer: GatewayUri): ErrorFacts => ({
+  code: "CAUSEWAY_FORWARDING_PEER_LOST",
+  message: `the link to ${peer}, which leads to the target, is down; retry later`,
+});
+
+const overloaded = (out: LinkEntry): ErrorFacts => ({
+  code: "CAUSEWAY_FORWARDING_OVERLOADED",
+  message: `the queue to ${out.name} is full; slow down and retry`,
+  details: { limit: "linkBufferedBytesMax" },
+  retryAfterMs: 1_000,
+});
+
+const notAllowed = (agentId: AgentId): ErrorFacts => ({
+  code: "CAUSEWAY_FORWARDING_NOT_ALLOWED",
+  message: `${agentId} does not take messages from this domain`,
+});
+
+const rateExceeded = (entry: LinkEntry, limit: string, retryAfterMs: number): ErrorFacts => ({
+  code: "CAUSEWAY_LIMIT_RATE",
+  message: `${entry.name} is over ${limit}; nothing was delivered. Slow down`,
+  retryAfterMs,
+  details: { limit },
+});
+
+const controlToTopic: ErrorFacts = {
+  code: "CAUSEWAY_UNSUPPORTED",
+  message: "control frames have an agent as target, got a topic",
+};

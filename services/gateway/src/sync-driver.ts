@@ -1,0 +1,352 @@
+/**
+ * Drives the AMSP machine: gRPC streams in both directions, the store, and the routes that follow from the record base.
+ * What an update changed is on the disk before anything that depends on it is sent (AMSP-60).
+ */
+import {
+  type AgentId,
+  CausewayError,
+  type ErrorFacts,
+  type GatewayUri,
+  later,
+  type Now,
+  type Random,
+  refuse,
+} from "@causeway/core-base";
+import type { VerifiedPeer } from "@causeway/core-identity";
+import type { RecordVerifier, RegisteredRecord, Status } from "@causeway/core-records";
+import { signOrigin } from "@causeway/core-records";
+import {
+  type PeerName,
+  type RouteCandidate,
+  type SessionId,
+  type SyncChange,
+  type SyncEffect,
+  type SyncEvent,
+  SyncMachine,
+} from "@causeway/core-sync";
+import { amsp } from "@causeway/core-wire";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import type { BoundedLog } from "./bounded-log.ts";
+import { MessageQueue } from "./message-queue.ts";
+import type { GatewayConfig, GatewayDeps, PeerConfig } from "./ports.ts";
+import type { Tally } from "./tally.ts";
+import { WakeUp } from "./wake-up.ts";
+
+/** What the driver works with. */
+export interface SyncParts {
+  readonly config: GatewayConfig;
+  readonly deps: GatewayDeps;
+  readonly verifier: RecordVerifier;
+  readonly tally: Tally;
+  readonly security: BoundedLog;
+  readonly onInstall: (route: RouteCandidate) => void;
+  readonly onRemove: (agentId: AgentId, origin: GatewayUri) => void;
+}
+
+/** One open session. */
+interface Session {
+  readonly outbound: MessageQueue<amsp.Message>;
+  readonly abort: AbortController;
+  /** Set when the machine closed it; the peer gets it as status. */
+  error: ErrorFacts | undefined;
+}
+
+/** Wait before the machine is made anew after the store failed. */
+const rebuildMs = 5_000;
+
+/** The record base of this gateway and its peering sessions. */
+export class SyncDriver {
+  readonly #parts: SyncParts;
+  readonly #sessions = new Map<SessionId, Session>();
+  readonly #targets = new Map<string, PeerConfig>();
+  readonly #wake: WakeUp;
+  readonly #stopping = new AbortController();
+  #machine: SyncMachine;
+  #lastSession = 0;
+
+  constructor(parts: SyncParts) {
+    this.#parts = parts;
+    this.#machine = this.#createMachine();
+    this.#wake = new WakeUp(parts.deps.scheduler, () => this.#input((now) => this.#machine.handleTimeout(now)));
+  }
+
+  /** Installs what the store held and dials the configured neighbours. */
+  start(): void {
+    for (const peer of this.#parts.config.peers) this.#targets.set(peer.url, peer);
+    this.#input((now) => this.#addTargets(now));
+  }
+
+  /** Says goodbye to every peer and ends every session. */
+  stop(): void {
+    this.#input((now) => this.#machine.leave(now));
+    this.#wake.cancel();
+    this.#stopping.abort();
+    for (const session of this.#sessions.values()) session.outbound.end();
+  }
+
+  /** The server side of one session. */
+  async *serve(
+    requests: AsyncIterable<amsp.Message>,
+    peer: VerifiedPeer,
+    signal: AbortSignal,
+  ): AsyncGenerator<amsp.Message> {
+    if (peer.role !== "gateway" && peer.role !== "registry") {
+      throw refuse(
+        "CAUSEWAY_IDENTITY_ROLE_WRONG",
+        `expected a gateway or a registry, got the ${peer.role} ${peer.spiffeId}`,
+      );
+    }
+    const id = this.#open(peer, undefined);
+    const session = this.#sessions.get(id);
+    signal.addEventListener("abort", () => this.#closed(id, "the connection is gone"));
+    void this.#read(id, requests);
+    if (session === undefined) return;
+    try {
+      yield* session.outbound;
+    } finally {
+      this.#closed(id, "the stream has ended");
+    }
+    if (session.error !== undefined) throw new CausewayError(session.error);
+  }
+
+  /** Originates a record of an attached agent. Stored when this returns. */
+  announce(registered: RegisteredRecord, status: Status, attachmentSequence: bigint): void {
+    this.#command((now) => this.#machine.announce(now, { registered, status, attachmentSequence }));
+  }
+
+  setStatus(agentId: AgentId, status: Status, attachmentSequence: bigint | undefined): void {
+    this.#command((now) => this.#machine.setStatus(now, agentId, status, attachmentSequence));
+  }
+
+  withdraw(agentId: AgentId): void {
+    this.#command((now) => this.#machine.withdraw(now, agentId));
+  }
+
+  /** Ends the peering for good (revocation). */
+  disconnect(peer: PeerName, error: ErrorFacts): void {
+    this.#input((now) => this.#machine.disconnect(now, peer, error));
+  }
+
+  get machine(): Pick<SyncMachine, "peers" | "routes" | "allRoutes" | "vector" | "recordCount"> {
+    return this.#machine;
+  }
+
+  /** The record that this gateway originates for an agent. */
+  ownRoute(agentId: AgentId): RouteCandidate | undefined {
+    return this.#machine.routes(agentId).find((route) => route.via === "local");
+  }
+
+  #createMachine(): SyncMachine {
+    const { config, deps, verifier } = this.#parts;
+    const store = deps.store;
+    return new SyncMachine({
+      self: { name: config.gatewayUri, domain: config.domain, role: config.level === 1 ? "level1" : "level2" },
+      verifier,
+      sha256: (data) => deps.crypto.sha256(data),
+      random: deps.random satisfies Random,
+      sign: (statement) => signOrigin(deps.identity.recordSigner(), statement),
+      own: store.ownVersion(),
+      records: store.records(),
+      vectors: store.vectors(),
+    });
+  }
+
+  #addTargets(now: Now): void {
+    for (const { url, gatewayUri } of this.#targets.values()) {
+      this.#machine.addTarget(now, { target: url, ...(gatewayUri !== undefined && { expect: gatewayUri }) });
+    }
+  }
+
+  /** A command of our own side: throws when its outcome could not be stored. */
+  #command(work: (now: Now) => void): void {
+    const failed = this.#input(work);
+    if (failed !== undefined) throw failed;
+  }
+
+  /** Gives the machine one input and performs what follows; the error when the store failed. */
+  #input(work: (now: Now) => void): CausewayError | undefined {
+    const now = this.#parts.deps.scheduler.now();
+    work(now);
+    for (let effects = this.#machine.drain(); effects.length > 0; effects = this.#machine.drain()) {
+      const failed = this.#persist(effects, now);
+      if (failed !== undefined) return failed;
+      for (const effect of effects) this.#perform(effect);
+    }
+    this.#wake.arm(this.#machine.deadline());
+    return undefined;
+  }
+
+  /** Stores every change of one drain at once. Nothing of a drain that cannot be stored is sent. */
+  #persist(effects: readonly SyncEffect[], now: Now): CausewayError | undefined {
+    const changes = effects.flatMap((effect) => (effect.type === "persist" ? [effect.change] : []));
+    if (changes.length === 0) return undefined;
+    try {
+      this.#parts.deps.store.atomically(() => {
+        for (const change of changes) this.#store(change);
+      });
+      return undefined;
+    } catch (thrown) {
+      const error = CausewayError.from(thrown);
+      this.#startOver(now, error);
+      return error;
+    }
+  }
+
+  #store(change: SyncChange): void {
+    const { store } = this.#parts.deps;
+    switch (change.kind) {
+      case "record":
+        store.putRecord(change.record);
+        return;
+      case "forget":
+        store.deleteRecord(change.agentId, change.origin);
+        return;
+      case "vector":
+        store.putVector(change.vector);
+        return;
+      case "version":
+        store.putOwnVersion(change.own);
+        return;
+    }
+  }
+
+  /** The machine knows more than the disk: it goes, and a new one starts from what is stored. */
+  #startOver(now: Now, error: CausewayError): void {
+    const { deps, onRemove } = this.#parts;
+    deps.log.error("sync.store_failed", { code: error.code }, error);
+    for (const id of [...this.#sessions.keys()]) this.#end(id, { code: error.code, message: error.message });
+    for (const route of this.#machine.allRoutes()) onRemove(route.agentId, route.origin);
+    this.#machine = this.#createMachine();
+    deps.scheduler.at(later(now.instant, rebuildMs), () => {
+      if (!this.#stopping.signal.aborted) this.#input((at) => this.#addTargets(at));
+    });
+  }
+
+  #perform(effect: SyncEffect): void {
+    switch (effect.type) {
+      case "send":
+        this.#sessions.get(effect.session)?.outbound.push(effect.message);
+        return;
+      case "close":
+        this.#end(effect.session, effect.error);
+        return;
+      case "dial":
+        void this.#dial(effect.target);
+        return;
+      case "install":
+        this.#parts.onInstall(effect.route);
+        return;
+      case "remove":
+        this.#parts.onRemove(effect.agentId, effect.origin);
+        return;
+      case "event":
+        this.#note(effect.event);
+        return;
+      case "persist":
+      case "answer":
+        return;
+    }
+  }
+
+  async #dial(target: string): Promise<void> {
+    const { deps } = this.#parts;
+    const config = this.#targets.get(target);
+    if (config === undefined || this.#stopping.signal.aborted) return;
+    const expect = {
+      role: "gateway",
+      ...(config.gatewayUri !== undefined && { gatewayUri: config.gatewayUri }),
+    } as const;
+    const transport = deps.dial.sync({ url: config.url, expect, signal: this.#stopping.signal });
+    try {
+      const peer = await transport.connect(this.#stopping.signal);
+      const id = this.#open(peer, target);
+      const session = this.#sessions.get(id);
+      if (session === undefined) return;
+      const client = createClient(amsp.SyncService, transport);
+      await this.#read(id, client.session(session.outbound, { signal: session.abort.signal }));
+    } catch (error) {
+      const reason = CausewayError.from(error);
+      if (!this.#stopping.signal.aborted) {
+        deps.log.debug("sync.dial_failed", { target, code: reason.code, reason: reason.message });
+        this.#input((now) => this.#machine.handleDialFailed(now, target, `${reason.code}: ${reason.message}`));
+      }
+    } finally {
+      transport.close();
+    }
+  }
+
+  #open(peer: VerifiedPeer, target: string | undefined): SessionId {
+    const session = ++this.#lastSession;
+    this.#sessions.set(session, { outbound: new MessageQueue(), abort: new AbortController(), error: undefined });
+    this.#input((now) => this.#machine.handleOpened(now, { session, peer, ...(target !== undefined && { target }) }));
+    return session;
+  }
+
+  async #read(id: SessionId, messages: AsyncIterable<amsp.Message>): Promise<void> {
+    let reason = "the peer ended the stream";
+    try {
+      for await (const message of messages) {
+        if (!this.#sessions.has(id)) break;
+        this.#input((now) => this.#machine.handleMessage(now, id, message));
+      }
+    } catch (error) {
+      reason = error instanceof Error ? error.message : "the stream failed";
+      if (isMalformed(error) && this.#sessions.has(id)) this.#input((now) => this.#machine.handleMalformed(now, id));
+    }
+    this.#closed(id, reason);
+  }
+
+  /** The transport of a session is gone. */
+  #closed(id: SessionId, reason: string): void {
+    const session = this.#sessions.get(id);
+    if (session === undefined) return;
+    this.#sessions.delete(id);
+    session.outbound.end();
+    session.abort.abort();
+    this.#input((now) => this.#machine.handleClosed(now, id, reason));
+  }
+
+  /** The machine closes a session; what is queued still goes out. */
+  #end(id: SessionId, error: ErrorFacts | undefined): void {
+    const session = this.#sessions.get(id);
+    if (session === undefined) return;
+    this.#sessions.delete(id);
+    session.error = error;
+    session.outbound.end();
+  }
+
+  #note(event: SyncEvent): void {
+    const { tally, security, deps } = this.#parts;
+    tally.add(event.name.replace(".", "_"));
+    switch (event.name) {
+      case "sync.peer_changed":
+        deps.log.info(event.name, { peer: event.peer, from: event.from, to: event.to, reason: event.reason });
+        return;
+      case "sync.peer_refused":
+      case "sync.update_refused":
+      case "sync.subscription_refused":
+        security.warn(event.name, { peer: event.peer, code: event.error.code, reason: event.error.message });
+        return;
+      case "sync.loop_discarded":
+        deps.log.debug(event.name, { peer: event.peer, agentId: event.agentId });
+        return;
+      case "sync.notified":
+        deps.log.warn(event.name, { peer: event.peer, code: event.code, reason: event.message });
+        return;
+      case "sync.view_mismatch":
+        deps.log.warn(event.name, { peer: event.peer });
+        return;
+      case "sync.epoch_raised":
+        deps.log.warn(event.name, { epoch: event.epoch, reason: event.reason });
+        return;
+      case "sync.status_damped":
+        deps.log.info(event.name, { agentId: event.agentId, origin: event.origin });
+        return;
+    }
+  }
+}
+
+/** A transport that could not decode what came says so with these codes; a lost connection has others. */
+function isMalformed(error: unknown): boolean {
+  return error instanceof ConnectError && (error.code === Code.InvalidArgument || error.code === Code.Internal);
+}
