@@ -14,6 +14,7 @@ import type {
   CardProfile,
   Discovery,
   DiscoverOptions,
+  Match,
   MessageHandler,
   PublicationHandler,
   Registration,
@@ -25,7 +26,7 @@ import { within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
 import { Content, type Data } from "./content.ts";
 import { DeliveryService } from "./delivery-service.ts";
-import { discover } from "./discovery.ts";
+import { discover, lookup } from "./discovery.ts";
 import type { EndToEnd } from "./end-to-end.ts";
 import { Exchanges, timeoutOf } from "./exchanges.ts";
 import { GatewaySession } from "./gateway-session.ts";
@@ -249,6 +250,11 @@ class NetworkAgent implements Agent {
   async discover(text: string, options: DiscoverOptions = {}): Promise<Discovery> {
     this.#check();
     return discover(this.#connector, text, options);
+  }
+
+  async lookup(agent: string, options: CallOptions = {}): Promise<Match | undefined> {
+    this.#check();
+    return lookup(this.#connector, parseAgentId(agent), options);
   }
 
   async createTopic(topic: string, rights: TopicRights = {}, options: CallOptions = {}): Promise<string> {

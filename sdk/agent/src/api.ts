@@ -236,6 +236,8 @@ export interface Agent extends AsyncDisposable {
   send(target: string, data: Data, options?: CallOptions): Promise<void>;
   /** Finds agents in plain words. */
   discover(text: string, options?: DiscoverOptions): Promise<Discovery>;
+  /** The record of one agent, or undefined when none is visible from here. */
+  lookup(agent: string, options?: CallOptions): Promise<Match | undefined>;
   /** Creates a topic under the own name (`deals` becomes `<own name>/deals`). Returns its full name. */
   createTopic(topic: string, rights?: TopicRights, options?: CallOptions): Promise<string>;
   /** Publishes to every present subscriber. Resolves when the gateway has taken it over. */

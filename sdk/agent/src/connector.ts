@@ -39,6 +39,7 @@ export interface RegistryPort {
   register(request: ars.RegisterRequest, signal: AbortSignal): Promise<ars.RegisterResponse>;
   deregister(request: ars.DeregisterRequest, signal: AbortSignal): Promise<void>;
   discover(request: ars.DiscoverRequest, signal: AbortSignal): Promise<ars.DiscoverResponse>;
+  getRecord(request: ars.GetRecordRequest, signal: AbortSignal): Promise<ars.GetRecordResponse>;
 }
 
 /** The agent's identity. Keys stay behind it, except the MLS leaf key that the MLS library of this process needs. */

@@ -3,16 +3,13 @@ import { create } from "@bufbuild/protobuf";
 import { type AgentId, CausewayError, type GatewayUri, parseGatewayUri, refuse } from "@causeway/core-base";
 import { createRecordVerifier, trustedSignatures } from "@causeway/core-records";
 import { ars, record } from "@causeway/core-wire";
-import type { AgentStatusName, Discovery, DiscoverOptions, Match } from "./api.ts";
+import type { AgentStatusName, CallOptions, Discovery, DiscoverOptions, Match } from "./api.ts";
 import { cancelled, within } from "./clock.ts";
-import type { Connector } from "./connector.ts";
+import type { Connector, RegistryPort } from "./connector.ts";
 import { timeoutOf } from "./exchanges.ts";
 
 /** Asks the registry. A match whose record does not verify is left out, and a note says so. */
 export async function discover(connector: Connector, text: string, options: DiscoverOptions): Promise<Discovery> {
-  const { registry, scheduler, identity } = connector;
-  if (!registry) throw refuse("CAUSEWAY_MISUSE", "expected the URL of a registry in the options of connect, got none");
-  if (options.signal?.aborted) throw cancelled(options.signal);
   const request = create(ars.DiscoverRequestSchema, {
     text,
     skills: [...(options.skills ?? [])],
@@ -23,11 +20,44 @@ export async function discover(connector: Connector, text: string, options: Disc
     statuses: (options.statuses ?? []).map((name) => statusCodes[name]),
     limit: options.limit ?? 10,
   });
-  const abort = new AbortController();
-  const signal = options.signal ? AbortSignal.any([abort.signal, options.signal]) : abort.signal;
-  let response: ars.DiscoverResponse;
+  const response = await asked(connector, options, (registry, signal) => registry.discover(request, signal));
+  const matches: Match[] = [];
+  const notes = [...response.notes];
+  for (const found of response.matches) {
+    try {
+      matches.push(verified(connector, found));
+    } catch (thrown) {
+      const error = CausewayError.from(thrown);
+      notes.push(`${found.agentId} was left out: ${error.message} (${error.code})`);
+    }
+  }
+  return { matches, notes, considered: Number(response.considered) };
+}
+
+/** The record of one agent; undefined when the registry knows none that this agent may see. */
+export async function lookup(connector: Connector, agentId: AgentId, options: CallOptions): Promise<Match | undefined> {
+  const request = create(ars.GetRecordRequestSchema, { agentId });
   try {
-    response = await within(registry.discover(request, signal), {
+    const { match } = await asked(connector, options, (registry, signal) => registry.getRecord(request, signal));
+    return match && verified(connector, match);
+  } catch (thrown) {
+    const error = CausewayError.from(thrown);
+    if (error.code === "CAUSEWAY_RECORD_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+async function asked<T>(
+  connector: Connector,
+  options: CallOptions,
+  call: (registry: RegistryPort, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { registry, scheduler } = connector;
+  if (!registry) throw refuse("CAUSEWAY_MISUSE", "expected the URL of a registry in the options of connect, got none");
+  if (options.signal?.aborted) throw cancelled(options.signal);
+  const abort = new AbortController();
+  try {
+    return await within(call(registry, options.signal ? AbortSignal.any([abort.signal, options.signal]) : abort.signal), {
       scheduler,
       timeoutMs: timeoutOf(options),
       signal: options.signal,
@@ -36,23 +66,17 @@ export async function discover(connector: Connector, text: string, options: Disc
   } finally {
     abort.abort();
   }
+}
+
+/** A match whose record was signed by the agent that it names. */
+function verified({ identity, scheduler }: Connector, found: ars.Match): Match {
+  if (!found.record) throw refuse("CAUSEWAY_RECORD_MALFORMED", "expected a record with the match, got none");
   const verifier = createRecordVerifier(trustedSignatures(identity.trust, identity.crypto));
-  const matches: Match[] = [];
-  const notes = [...response.notes];
-  for (const found of response.matches) {
-    try {
-      if (!found.record) throw refuse("CAUSEWAY_RECORD_MALFORMED", "expected a record with the match, got none");
-      const verified = verifier.verifyRecord(found.record, scheduler.now().unix);
-      if (verified.record.agentId !== found.agentId) {
-        throw refuse("CAUSEWAY_RECORD_NOT_OWNER", `expected the record of ${found.agentId}, got that of ${verified.record.agentId}`);
-      }
-      matches.push(matchOf(found, verified.record.agentId, verified.record.agentCard));
-    } catch (thrown) {
-      const error = CausewayError.from(thrown);
-      notes.push(`${found.agentId} was left out: ${error.message} (${error.code})`);
-    }
+  const { record: agentRecord } = verifier.verifyRecord(found.record, scheduler.now().unix);
+  if (agentRecord.agentId !== found.agentId) {
+    throw refuse("CAUSEWAY_RECORD_NOT_OWNER", `expected the record of ${found.agentId}, got that of ${agentRecord.agentId}`);
   }
-  return { matches, notes, considered: Number(response.considered) };
+  return matchOf(found, agentRecord.agentId, agentRecord.agentCard);
 }
 
 function matchOf(found: ars.Match, agentId: AgentId, cardBytes: Uint8Array): Match {

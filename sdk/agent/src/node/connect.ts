@@ -1,0 +1,116 @@
+/** `connect`: from a name and a join token to an attached agent. */
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type IdentityKeeper, openIdentityKeeper, openKeyVault } from "@causeway/adapter-keys";
+import { CausewayError, type Log, parseAgentId, refuse, shortName, silentLog } from "@causeway/core-base";
+import { openAgent } from "../agent.ts";
+import type { Agent } from "../api.ts";
+import { nodeConnector } from "./node-connector.ts";
+import { connectAuthority, fetchRoot } from "./transports.ts";
+
+/** How to take an agent onto the network. */
+export interface ConnectOptions {
+  /** Name of the agent: `domain/namespace/name` or the full SPIFFE ID. */
+  readonly name: string;
+  /** Directory of keys and state of this agent, made with mode 0700. One process at a time uses it. */
+  readonly dataDir: string;
+  /** Join token of the domain's authority. Needed until the identity is in `dataDir`. */
+  readonly token?: string;
+  /** URLs of gateways, `https://host:port`, in order of preference. Default: the ones of the last run. */
+  readonly gateway?: string | readonly string[];
+  /** URL of the registry, for `register`, `discover` and `lookup`. Default: the one of the last run. */
+  readonly registry?: string;
+  /** File with the key that wraps `dataDir`, mode 0600. Default: beside it, `<dataDir>.key`. */
+  readonly masterKeyFile?: string;
+  /** Names this attachment among several of the same agent. Default `main`. */
+  readonly instance?: string;
+  /** False keeps the agent unknown outside of its gateway. Default true. */
+  readonly advertise?: boolean;
+  /** Default: nothing is logged. */
+  readonly log?: Log;
+  /** Ends the attempt to connect; an agent that is connected is ended by `close`. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds for the first attachment. Default 30,000. */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Enrols the agent when `dataDir` has no identity yet, attaches it to a gateway and keeps it attached. Resolves when it
+ * is attached and others can reach it. Fails with the `CAUSEWAY_IDENTITY_*` code of a refused enrolment, with the reason
+ * why no gateway took it, or with `CAUSEWAY_CANCELLED`.
+ */
+export async function connect(options: ConnectOptions): Promise<Agent> {
+  const agentId = parseAgentId(options.name);
+  const { dataDir, signal } = options;
+  const log = options.log ?? silentLog;
+  const masterKeyFile = options.masterKeyFile ?? `${dataDir.replace(/\/+$/, "")}.key`;
+  const places = await placesOf(options);
+  const vault = await openKeyVault({ directory: join(dataDir, "identity"), masterKeyFile });
+  const abort = new AbortController();
+  const onAbort = (): void => abort.abort();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  let keeper: IdentityKeeper | undefined;
+  try {
+    if (signal?.aborted) throw refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation", { cause: signal.reason });
+    keeper = await openIdentityKeeper({
+      vault,
+      connect: connectAuthority,
+      fetchRoot,
+      log,
+      signal: abort.signal,
+      ...(options.token !== undefined && { enrolment: { token: options.token, spiffeId: agentId } }),
+    });
+    if (keeper.spiffeId !== agentId) {
+      throw refuse(
+        "CAUSEWAY_IDENTITY_MISMATCH",
+        `expected the identity of ${shortName(agentId)} in ${dataDir}, got that of ${shortName(keeper.spiffeId)}; give each agent a directory of its own`,
+      );
+    }
+    const connector = nodeConnector({ keeper, vault, dataDir, masterKeyFile, log, ...places });
+    return await openAgent(connector, {
+      ...(options.instance !== undefined && { instance: options.instance }),
+      ...(options.advertise !== undefined && { advertise: options.advertise }),
+      ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
+      ...(signal && { signal }),
+    });
+  } catch (thrown) {
+    await keeper?.stop();
+    throw CausewayError.from(thrown);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+interface Places {
+  readonly gateways: readonly string[];
+  readonly registry: string | undefined;
+}
+
+/** Where the domain is: from the options, else from the last run. What the options say is kept for the next one. */
+async function placesOf({ dataDir, gateway, registry }: ConnectOptions): Promise<Places> {
+  const file = join(dataDir, "places.json");
+  const last = await readPlaces(file);
+  const given = gateway === undefined ? undefined : typeof gateway === "string" ? [gateway] : [...gateway];
+  const places: Places = { gateways: given ?? last?.gateways ?? [], registry: registry ?? last?.registry };
+  if (places.gateways.length === 0) {
+    throw refuse("CAUSEWAY_CONFIG_INVALID", "expected the URL of a gateway, such as https://127.0.0.1:7401, got none");
+  }
+  for (const url of [...places.gateways, ...(places.registry === undefined ? [] : [places.registry])]) {
+    if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
+      throw refuse("CAUSEWAY_CONFIG_INVALID", `expected a URL like https://host:port, got ${JSON.stringify(url.slice(0, 100))}`);
+    }
+  }
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  await writeFile(`${file}.new`, JSON.stringify(places), { mode: 0o600 });
+  await rename(`${file}.new`, file);
+  return places;
+}
+
+async function readPlaces(file: string): Promise<Places | undefined> {
+  try {
+    return JSON.parse(await readFile(file, "utf8")) as Places;
+  } catch {
+    // Missing or damaged: the options have to say it then.
+    return undefined;
+  }
+}
