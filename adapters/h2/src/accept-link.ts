@@ -1,8 +1,8 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { type CausewayError, refuse } from "@causeway/core-base";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import type { LinkSide } from "./stream-link.ts";
 import { readableStatus } from "./grpc-message.ts";
+import type { LinkSide } from "./stream-link.ts";
 import { toConnectError } from "./wire-errors.ts";
 
 /** The path of the one method that is not served by Connect. */
@@ -26,13 +26,22 @@ export function acceptLink(stream: ServerHttp2Stream, headers: IncomingHttpHeade
   }
   const encoding = headers["grpc-encoding"];
   if (encoding !== undefined && encoding !== "identity") {
-    refuseStream(stream, refuse("CAUSEWAY_UNSUPPORTED", `expected grpc-encoding identity on a link, got ${JSON.stringify(encoding)}; send without compression`));
+    refuseStream(
+      stream,
+      refuse(
+        "CAUSEWAY_UNSUPPORTED",
+        `expected grpc-encoding identity on a link, got ${JSON.stringify(encoding)}; send without compression`,
+      ),
+    );
     return undefined;
   }
   const timeout = headers["grpc-timeout"];
   const timeoutMs = timeout === undefined ? undefined : parseTimeout(String(timeout));
   if (timeout !== undefined && timeoutMs === undefined) {
-    refuseStream(stream, refuse("CAUSEWAY_FRAME_MALFORMED", `expected grpc-timeout like 10S, got ${JSON.stringify(timeout)}`));
+    refuseStream(
+      stream,
+      refuse("CAUSEWAY_FRAME_MALFORMED", `expected grpc-timeout like 10S, got ${JSON.stringify(timeout)}`),
+    );
     return undefined;
   }
   let status: OutgoingHttpHeaders = { "grpc-status": "0" };
@@ -96,4 +105,11 @@ const responseHeaders: OutgoingHttpHeaders = {
   "grpc-accept-encoding": "identity",
 };
 
-const timeoutUnitsMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 0.001, n: 0.000_001 };
+const timeoutUnitsMs: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1_000,
+  m: 1,
+  u: 0.001,
+  n: 0.000_001,
+};

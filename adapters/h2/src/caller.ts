@@ -21,7 +21,10 @@ export const callerKey: ContextKey<Caller | undefined> = createContextKey<Caller
 export function callerOf(context: Pick<HandlerContext, "values">): Caller {
   const caller = context.values.get(callerKey);
   if (caller === undefined) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MISSING", "expected an authenticated connection, got none; present a certificate");
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_MISSING",
+      "expected an authenticated connection, got none; present a certificate",
+    );
   }
   return caller;
 }
@@ -30,7 +33,10 @@ export function callerOf(context: Pick<HandlerContext, "values">): Caller {
 export function peerOf(context: Pick<HandlerContext, "values">): VerifiedPeer {
   const caller = callerOf(context);
   if (isApplicant(caller)) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED", "expected a certificate of the domain's authority, got a self-signed one; enrol first");
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED",
+      "expected a certificate of the domain's authority, got a self-signed one; enrol first",
+    );
   }
   return caller;
 }

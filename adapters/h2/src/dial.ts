@@ -27,6 +27,8 @@ export interface Connection {
   readonly session: ClientHttp2Session;
   /** Why the connection ended, or is about to; undefined while it is usable or after an orderly end. */
   failure(): CausewayError | undefined;
+  /** Calls `run` when `failure` knows why a stream ended: at once, or when a connection that is going down is gone. */
+  settled(run: () => void): void;
   close(): void;
   destroy(): void;
 }
@@ -38,7 +40,8 @@ export async function dial(options: DialOptions, signal?: AbortSignal): Promise<
   const socket = await handshake(options, url, limits, signal);
   let peer: VerifiedPeer;
   try {
-    if (socket.alpnProtocol !== "h2") throw refuse("CAUSEWAY_UNREACHABLE", `expected ${url.host} to speak HTTP/2, it does not; check the address`);
+    if (socket.alpnProtocol !== "h2")
+      throw refuse("CAUSEWAY_UNREACHABLE", `expected ${url.host} to speak HTTP/2, it does not; check the address`);
     peer = options.authenticate(socket);
   } catch (thrown) {
     socket.destroy();
@@ -52,13 +55,22 @@ export async function dial(options: DialOptions, signal?: AbortSignal): Promise<
     maxHeaderListPairs: limits.headerFieldsMax,
     maxOutstandingPings: limits.outstandingPingsMax,
     maxSettings: limits.settingsEntriesMax,
-    settings: { enablePush: false, initialWindowSize: limits.streamWindowBytes, maxHeaderListSize: limits.headerListBytesMax },
+    settings: {
+      enablePush: false,
+      initialWindowSize: limits.streamWindowBytes,
+      maxHeaderListSize: limits.headerListBytesMax,
+    },
   });
-  return watch({ session, socket, peer, channelBinding, where: url.host, limits });
+  return watch({ session, socket, peer, channelBinding, where: url.host, explain: options.explain, limits });
 }
 
 /** The TLS handshake, bounded in time. */
-function handshake(options: DialOptions, url: URL, limits: H2Limits, signal: AbortSignal | undefined): Promise<TLSSocket> {
+function handshake(
+  options: DialOptions,
+  url: URL,
+  limits: H2Limits,
+  signal: AbortSignal | undefined,
+): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const cancelled = () => refuse("CAUSEWAY_CANCELLED", `the connection to ${url.host} was cancelled`);
     if (signal?.aborted === true) {
@@ -66,7 +78,13 @@ function handshake(options: DialOptions, url: URL, limits: H2Limits, signal: Abo
       return;
     }
     const host = url.hostname.replace(/^\[|\]$/g, "");
-    const socket = connectTls({ ...options.tls(), host, port: Number(url.port || 443), minVersion: "TLSv1.3", ALPNProtocols: ["h2"] });
+    const socket = connectTls({
+      ...options.tls(),
+      host,
+      port: Number(url.port || 443),
+      minVersion: "TLSv1.3",
+      ALPNProtocols: ["h2"],
+    });
     const fail = (error: unknown) => {
       settle();
       // The socket may fail once more while it is destroyed.
@@ -74,11 +92,18 @@ function handshake(options: DialOptions, url: URL, limits: H2Limits, signal: Abo
       socket.destroy();
       reject(error);
     };
-    const onError = (error: unknown) => fail(connectionError(options.explain?.(error) ?? error, url.host));
-    const onClose = () => fail(refuse("CAUSEWAY_UNREACHABLE", `expected a TLS handshake with ${url.host}, it closed the connection`));
+    const onError = (error: unknown) => fail(connectionError(error, url.host, options.explain));
+    const onClose = () =>
+      fail(refuse("CAUSEWAY_UNREACHABLE", `expected a TLS handshake with ${url.host}, it closed the connection`));
     const onAbort = () => fail(cancelled());
     const timer = setTimeout(
-      () => fail(refuse("CAUSEWAY_UNREACHABLE", `expected a TLS connection to ${url.host} within ${limits.dialMs} ms, got none; check address and network`)),
+      () =>
+        fail(
+          refuse(
+            "CAUSEWAY_UNREACHABLE",
+            `expected a TLS connection to ${url.host} within ${limits.dialMs} ms, got none; check address and network`,
+          ),
+        ),
       limits.dialMs,
     );
     const settle = () => {
@@ -104,6 +129,7 @@ function watch(parts: {
   readonly peer: VerifiedPeer;
   readonly channelBinding: Uint8Array;
   readonly where: string;
+  readonly explain: DialOptions["explain"];
   readonly limits: H2Limits;
 }): Connection {
   const { session, socket, where, limits } = parts;
@@ -115,9 +141,19 @@ function watch(parts: {
   session.on("error", (error) => {
     failure ??= connectionError(error, where);
   });
+  // A TLS alert that comes after the handshake (a refused certificate, in TLS 1.3) may show here alone, and leaves the
+  // session and the socket without a "close" of their own.
+  socket.on("error", (error) => {
+    failure ??= connectionError(error, where, parts.explain);
+    session.destroy();
+    socket.destroy();
+  });
   let bytesSeen = socket.bytesRead;
   const lost = () => {
-    failure ??= refuse("CAUSEWAY_UNREACHABLE", `expected ${where} to answer a PING within ${limits.pingTimeoutMs} ms, it did not`);
+    failure ??= refuse(
+      "CAUSEWAY_UNREACHABLE",
+      `expected ${where} to answer a PING within ${limits.pingTimeoutMs} ms, it did not`,
+    );
     session.destroy();
   };
   const pinging = setInterval(() => {
@@ -125,6 +161,7 @@ function watch(parts: {
       bytesSeen = socket.bytesRead;
       return;
     }
+    if (session.destroyed) return;
     const timer = setTimeout(lost, limits.pingTimeoutMs).unref();
     const isSent = session.ping((error) => {
       clearTimeout(timer);
@@ -132,12 +169,24 @@ function watch(parts: {
     });
     if (!isSent) clearTimeout(timer);
   }, limits.pingEveryMs).unref();
-  session.on("close", () => clearInterval(pinging));
+  let isGone = false;
+  const gone: (() => void)[] = [];
+  const onGone = () => {
+    isGone = true;
+    clearInterval(pinging);
+    for (const run of gone.splice(0)) run();
+  };
+  session.on("close", onGone);
+  socket.on("close", onGone);
   return {
     peer: parts.peer,
     channelBinding: parts.channelBinding,
     session,
     failure: () => failure,
+    settled(run) {
+      if (session.destroyed && !isGone) gone.push(run);
+      else run();
+    },
     close: () => session.close(),
     destroy: () => session.destroy(),
   };
@@ -146,7 +195,10 @@ function watch(parts: {
 function parseUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== "https:") {
-    throw refuse("CAUSEWAY_CONFIG_INVALID", `expected a URL like https://127.0.0.1:4500, got ${JSON.stringify(text.slice(0, 100))}`);
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      `expected a URL like https://127.0.0.1:4500, got ${JSON.stringify(text.slice(0, 100))}`,
+    );
   }
   return url;
 }

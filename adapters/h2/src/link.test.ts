@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { CausewayError, refuse } from "@causeway/core-base";
 import { expect, test } from "vitest";
 import { type Link, openLink } from "./index.ts";
-import { dialOptions, startPort, TestDomain } from "./testing/world.ts";
+import { startPort, TestDomain } from "./testing/world.ts";
 
 const domain = new TestDomain();
 
@@ -26,7 +26,7 @@ function take(link: Link, count: number): Promise<Buffer[]> {
 
 test("keeps order and content of frames from 0 to 300 KB", async () => {
   await using world = await startPort(domain, { onLink: echo });
-  const link = await openLink(dialOptions(domain, world.address));
+  const link = await openLink(domain.dial(world.address));
   const sizes = [0, 1, 4, 5, 100, 1_023, 16_379, 16_384, 16_385, 65_536, 100_000, 262_139, 262_144, 300_000, 0, 7];
   const sent = [...sizes, ...sizes, ...sizes].map((size) => randomBytes(size));
   const answered = take(link, sent.length);
@@ -41,12 +41,12 @@ test("keeps order and content of frames from 0 to 300 KB", async () => {
 test("gives both ends the same channel binding and the peer's certified name", async () => {
   const accepted = Promise.withResolvers<Link>();
   await using world = await startPort(domain, { onLink: accepted.resolve });
-  const link = await openLink(dialOptions(domain, world.address, "travel/booker"));
+  const link = await openLink(domain.dial(world.address, "travel/booker"));
   const other = await accepted.promise;
   expect(other.peer.spiffeId).toBe("spiffe://blue.example/travel/booker");
   expect(link.peer.spiffeId).toBe("spiffe://blue.example/gateway/gw1");
   expect(Buffer.from(other.channelBinding)).toEqual(Buffer.from(link.channelBinding));
-  const second = await openLink(dialOptions(domain, world.address, "travel/booker"));
+  const second = await openLink(domain.dial(world.address, "travel/booker"));
   expect(Buffer.from(second.channelBinding)).not.toEqual(Buffer.from(link.channelBinding));
   link.close();
   second.close();
@@ -56,15 +56,21 @@ test("delivers what was queued before a close, then the status", async () => {
   await using world = await startPort(domain, {
     onLink: (link) => {
       for (let i = 0; i < 1_000; i++) link.send(Buffer.from(`frame ${i}`));
-      link.close(refuse("CAUSEWAY_ATTACHMENT_REPLACED", "a newer attachment took over", { details: { instance: "one" } }));
+      link.close(
+        refuse("CAUSEWAY_ATTACHMENT_REPLACED", "a newer attachment took over", { details: { instance: "one" } }),
+      );
       expect(link.send(Buffer.from("late"))).toBe(false);
     },
   });
-  const link = await openLink(dialOptions(domain, world.address));
+  const link = await openLink(domain.dial(world.address));
   const frames = take(link, 1_000);
   const end = await closed(link);
   expect((await frames).map(String)).toEqual(Array.from({ length: 1_000 }, (_, i) => `frame ${i}`));
-  expect(end).toMatchObject({ code: "CAUSEWAY_ATTACHMENT_REPLACED", message: "a newer attachment took over", details: { instance: "one" } });
+  expect(end).toMatchObject({
+    code: "CAUSEWAY_ATTACHMENT_REPLACED",
+    message: "a newer attachment took over",
+    details: { instance: "one" },
+  });
 });
 
 test("a half-close of the client ends the link in order at both ends", async () => {
@@ -75,7 +81,7 @@ test("a half-close of the client ends the link in order at both ends", async () 
       accepted.resolve(link);
     },
   });
-  const link = await openLink(dialOptions(domain, world.address));
+  const link = await openLink(domain.dial(world.address));
   const answer = take(link, 1);
   link.send(Buffer.from("last words"));
   link.close();
@@ -95,14 +101,14 @@ test("a receiver that throws loses its link and nothing else", async () => {
         throw new TypeError("a defect with a secret in it");
       }),
   });
-  const link = await openLink(dialOptions(domain, world.address));
+  const link = await openLink(domain.dial(world.address));
   link.onFrames(() => undefined);
   link.send(Buffer.from("x"));
   const end = await closed(link);
   expect(end).toMatchObject({ code: "CAUSEWAY_INTERNAL" });
   expect(end?.message).not.toContain("secret");
   expect(defects).toEqual(["h2.link_receiver_failed"]);
-  const next = await openLink(dialOptions(domain, world.address));
+  const next = await openLink(domain.dial(world.address));
   next.close();
 });
 
@@ -119,8 +125,8 @@ test("a receiver that stops reading holds its sender back with bounded memory an
     limits: { streamWindowBytes: 262_144, sessionWindowBytes: 1_048_576 },
   });
   const limits = { queueHighWaterBytes: 1_048_576, queueBytesMax: 4_194_304 };
-  const slow = await openLink({ ...dialOptions(domain, world.address, "travel/slow"), limits });
-  const quick = await openLink({ ...dialOptions(domain, world.address, "travel/quick"), limits });
+  const slow = await openLink({ ...domain.dial(world.address, "travel/slow"), limits });
+  const quick = await openLink({ ...domain.dial(world.address, "travel/quick"), limits });
   await both.promise;
   slow.onFrames(() => undefined);
 
@@ -154,8 +160,11 @@ test("a receiver that stops reading holds its sender back with bounded memory an
 
 test("a queue at its bound closes the link with CAUSEWAY_FORWARDING_OVERLOADED", async () => {
   const sender = Promise.withResolvers<Link>();
-  await using world = await startPort(domain, { onLink: sender.resolve, limits: { queueHighWaterBytes: 10_000, queueBytesMax: 100_000, closeMs: 100 } });
-  const link = await openLink({ ...dialOptions(domain, world.address), limits: { streamWindowBytes: 65_535 } });
+  await using world = await startPort(domain, {
+    onLink: sender.resolve,
+    limits: { queueHighWaterBytes: 10_000, queueBytesMax: 100_000, closeMs: 100 },
+  });
+  const link = await openLink({ ...domain.dial(world.address), limits: { streamWindowBytes: 65_535 } });
   const other = await sender.promise;
   const frame = Buffer.alloc(1_000);
   let refusals = 0;
@@ -191,4 +200,5 @@ test("500 streams share one connection, and a paused one does not stop the other
   session.destroy();
 });
 
-const buffer0 = (frames: readonly { buffer: Uint8Array; start: number }[]): number | undefined => frames[0]?.buffer[frames[0].start];
+const buffer0 = (frames: readonly { buffer: Uint8Array; start: number }[]): number | undefined =>
+  frames[0]?.buffer[frames[0].start];

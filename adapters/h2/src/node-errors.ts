@@ -1,48 +1,41 @@
 import { type CausewayError, isCausewayError, refuse } from "@causeway/core-base";
 
-/** Names a failure to reach `where`, or to keep the connection to it. The only place that knows Node's error codes. */
-export function connectionError(thrown: unknown, where: string): CausewayError {
+/**
+ * Names a failure to reach `where`, or to keep the connection to it. The only place that knows Node's system errors;
+ * `explain` names those of TLS.
+ */
+export function connectionError(thrown: unknown, where: string, explain?: (thrown: unknown) => unknown): CausewayError {
   if (isCausewayError(thrown)) return thrown;
-  const cause = thrown instanceof Error && isCausewayError(thrown.cause) ? thrown.cause : undefined;
-  if (cause !== undefined) return cause;
-  const code = systemCode(thrown);
-  const alert = alertOf(code);
-  if (alert !== undefined) return refuse(alert.code, `${where} refused our certificate: ${alert.text}`, { cause: thrown });
-  const text = texts.get(code ?? "") ?? (thrown instanceof Error ? thrown.message : "the connection ended");
-  return refuse("CAUSEWAY_UNREACHABLE", `expected a connection to ${where}: ${text}`, { cause: thrown });
+  if (thrown instanceof Error && isCausewayError(thrown.cause)) return thrown.cause;
+  const text = texts.get(systemCode(thrown) ?? "");
+  const explained = text === undefined ? explain?.(thrown) : undefined;
+  if (isCausewayError(explained)) return explained;
+  const reason = text ?? (thrown instanceof Error ? thrown.message : "the connection ended");
+  return refuse("CAUSEWAY_UNREACHABLE", `expected a connection to ${where}: ${reason}`, { cause: thrown });
 }
 
 /** Names a failure to listen. */
 export function listenError(thrown: unknown, host: string, port: number): CausewayError {
   const code = systemCode(thrown);
   if (code === "EADDRINUSE") {
-    return refuse("CAUSEWAY_PORT_IN_USE", `expected port ${port} on ${host} to be free, but another process listens on it; choose another port or stop that process`, {
-      cause: thrown,
-      details: { host, port: String(port) },
-    });
+    return refuse(
+      "CAUSEWAY_PORT_IN_USE",
+      `expected port ${port} on ${host} to be free, but another process listens on it; choose another port or stop that process`,
+      {
+        cause: thrown,
+        details: { host, port: String(port) },
+      },
+    );
   }
   const text = texts.get(code ?? "") ?? (thrown instanceof Error ? thrown.message : String(thrown));
   return refuse("CAUSEWAY_CONFIG_INVALID", `expected to listen on ${host}:${port}: ${text}`, { cause: thrown });
 }
 
 function systemCode(thrown: unknown): string | undefined {
-  return typeof thrown === "object" && thrown !== null && "code" in thrown && typeof thrown.code === "string" ? thrown.code : undefined;
+  return typeof thrown === "object" && thrown !== null && "code" in thrown && typeof thrown.code === "string"
+    ? thrown.code
+    : undefined;
 }
-
-/** What a TLS alert of the server says about our certificate. */
-function alertOf(code: string | undefined) {
-  if (code === undefined || !code.startsWith("ERR_SSL_")) return undefined;
-  for (const [part, meaning] of alerts) if (code.includes(part)) return meaning;
-  return undefined;
-}
-
-const alerts = [
-  ["ALERT_CERTIFICATE_REQUIRED", { code: "CAUSEWAY_IDENTITY_CERTIFICATE_MISSING", text: "it demands one" }],
-  ["ALERT_CERTIFICATE_EXPIRED", { code: "CAUSEWAY_IDENTITY_CERTIFICATE_EXPIRED", text: "it is expired; renew it or check the clock" }],
-  ["ALERT_CERTIFICATE_REVOKED", { code: "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED", text: "it is revoked; enrol again" }],
-  ["ALERT_UNKNOWN_CA", { code: "CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED", text: "it does not trust its issuer" }],
-  ["ALERT_BAD_CERTIFICATE", { code: "CAUSEWAY_IDENTITY_CERTIFICATE_MALFORMED", text: "it breaks the profile" }],
-] as const;
 
 const texts: ReadonlyMap<string, string> = new Map([
   ["ECONNREFUSED", "nothing listens there; check address and port, and that the service runs"],

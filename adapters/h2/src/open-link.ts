@@ -1,4 +1,4 @@
-import { constants, type ClientHttp2Stream, type IncomingHttpHeaders } from "node:http2";
+import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "node:http2";
 import { type CausewayError, refuse } from "@causeway/core-base";
 import { findTrailerError } from "@connectrpc/connect/protocol-grpc";
 import { linkPath } from "./accept-link.ts";
@@ -34,20 +34,28 @@ export async function openLink(options: DialOptions & { readonly signal?: AbortS
 }
 
 /** Asks for the Link; resolves when the server has taken it. */
-function request(connection: Connection, options: DialOptions & { readonly signal?: AbortSignal }): Promise<{ stream: ClientHttp2Stream; side: LinkSide }> {
+function request(
+  connection: Connection,
+  options: DialOptions & { readonly signal?: AbortSignal },
+): Promise<{ stream: ClientHttp2Stream; side: LinkSide }> {
   const where = new URL(options.url).host;
   return new Promise((resolve, reject) => {
     const stream = connection.session.request(requestHeaders, { endStream: false });
     let status: IncomingHttpHeaders | undefined;
-    let failure: unknown;
-    const onAbort = () => {
-      failure ??= refuse("CAUSEWAY_CANCELLED", `the link to ${where} was cancelled`);
+    /** Our own reason to give up; more telling than what the broken stream says. */
+    let reason: CausewayError | undefined;
+    let broken: unknown;
+    const giveUp = (error: CausewayError) => {
+      reason ??= error;
       stream.close(constants.NGHTTP2_CANCEL);
     };
-    const timer = setTimeout(() => {
-      failure ??= refuse("CAUSEWAY_UNREACHABLE", `expected ${where} to open the link within ${limitsWith(options.limits).dialMs} ms, it did not`);
-      stream.close(constants.NGHTTP2_CANCEL);
-    }, limitsWith(options.limits).dialMs);
+    const onAbort = () => giveUp(refuse("CAUSEWAY_CANCELLED", `the link to ${where} was cancelled`));
+    const { dialMs } = limitsWith(options.limits);
+    const timer = setTimeout(
+      () =>
+        giveUp(refuse("CAUSEWAY_UNREACHABLE", `expected ${where} to open the link within ${dialMs} ms, it did not`)),
+      dialMs,
+    );
     const settle = () => {
       clearTimeout(timer);
       options.signal?.removeEventListener("abort", onAbort);
@@ -55,12 +63,12 @@ function request(connection: Connection, options: DialOptions & { readonly signa
     };
     const onClose = () => {
       settle();
-      reject(connectionError(failure ?? connection.failure() ?? refuse("CAUSEWAY_UNREACHABLE", `expected ${where} to open the link, it closed the connection`), where));
+      connection.settled(() => reject(reason ?? connection.failure() ?? connectionError(broken, where)));
     };
     if (options.signal?.aborted === true) onAbort();
     options.signal?.addEventListener("abort", onAbort, { once: true });
     stream.on("error", (error) => {
-      failure ??= error;
+      broken ??= error;
     });
     stream.on("close", onClose);
     stream.on("trailers", (headers) => {
@@ -69,8 +77,7 @@ function request(connection: Connection, options: DialOptions & { readonly signa
     stream.once("response", (headers) => {
       const refusal = refusalIn(headers, where);
       if (refusal !== undefined) {
-        failure = refusal;
-        stream.close(constants.NGHTTP2_CANCEL);
+        giveUp(refusal);
         return;
       }
       settle();
@@ -80,14 +87,24 @@ function request(connection: Connection, options: DialOptions & { readonly signa
 }
 
 /** Why the response headers refuse the link: not gRPC, or nothing but a status. */
-function refusalIn(headers: IncomingHttpHeaders & { readonly ":status"?: number | undefined }, where: string): CausewayError | undefined {
+function refusalIn(
+  headers: IncomingHttpHeaders & { readonly ":status"?: number | undefined },
+  where: string,
+): CausewayError | undefined {
   const error = headers["grpc-status"] === undefined ? undefined : findTrailerError(toHeaders(headers));
   if (error !== undefined) return fromConnectError(error);
   if (headers[":status"] === 200 && String(headers["content-type"]).startsWith("application/grpc")) return undefined;
-  return refuse("CAUSEWAY_UNREACHABLE", `expected ${where} to be a gateway, it answered with HTTP status ${headers[":status"]}; check the address`);
+  return refuse(
+    "CAUSEWAY_UNREACHABLE",
+    `expected ${where} to be a gateway, it answered with HTTP status ${headers[":status"]}; check the address`,
+  );
 }
 
-function clientSide(stream: ClientHttp2Stream, connection: Connection, status: () => IncomingHttpHeaders | undefined): LinkSide {
+function clientSide(
+  stream: ClientHttp2Stream,
+  connection: Connection,
+  status: () => IncomingHttpHeaders | undefined,
+): LinkSide {
   return {
     finish(error) {
       if (error !== undefined) stream.close(constants.NGHTTP2_CANCEL);
@@ -96,7 +113,11 @@ function clientSide(stream: ClientHttp2Stream, connection: Connection, status: (
     received() {
       const trailers = status();
       const error = trailers === undefined ? undefined : findTrailerError(toHeaders(trailers));
-      return error === undefined ? (trailers === undefined ? connection.failure() : undefined) : fromConnectError(error);
+      return error === undefined
+        ? trailers === undefined
+          ? connection.failure()
+          : undefined
+        : fromConnectError(error);
     },
     endedWell: () => status()?.["grpc-status"] === "0",
   };

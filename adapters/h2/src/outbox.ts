@@ -25,7 +25,12 @@ export class Outbox implements Flushable {
   #discarded = false;
 
   /** `onProgress` is called after each write that the connection has taken. */
-  constructor(options: { readonly sink: Sink; readonly turn: Turn; readonly slabs: SlabPool; readonly onProgress: () => void }) {
+  constructor(options: {
+    readonly sink: Sink;
+    readonly turn: Turn;
+    readonly slabs: SlabPool;
+    readonly onProgress: () => void;
+  }) {
     this.#sink = options.sink;
     this.#turn = options.turn;
     this.#slabs = options.slabs;
@@ -94,7 +99,8 @@ export class Outbox implements Flushable {
     }
     const region = this.#slabs.take(length);
     let at = 0;
-    for (let i = first; i < last; i++) at = encodeFrame(region.bytes, at, this.#at(i), this.#startOf(i), this.#endOf(i));
+    for (let i = first; i < last; i++)
+      at = encodeFrame(region.bytes, at, this.#at(i), this.#startOf(i), this.#endOf(i));
     this.#write(region.bytes, region.release);
     return last;
   }

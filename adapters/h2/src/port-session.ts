@@ -96,7 +96,9 @@ export class PortSession {
     const { onLink, limits, onDefect, onLinkRefused } = this.#services;
     const refusal = this.#linkRefusal();
     if (refusal !== undefined || onLink === undefined || isApplicant(this.caller)) {
-      const error = refusal ?? refuse("CAUSEWAY_UNSUPPORTED", "expected a gateway, but this service has no links; attach to a gateway");
+      const error =
+        refusal ??
+        refuse("CAUSEWAY_UNSUPPORTED", "expected a gateway, but this service has no links; attach to a gateway");
       onLinkRefused(error);
       refuseStream(stream, error);
       return;
@@ -120,12 +122,18 @@ export class PortSession {
 
   #linkRefusal(): CausewayError | undefined {
     if (!isApplicant(this.caller)) return undefined;
-    return refuse("CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED", "expected a certificate of the domain's authority on a link, got a self-signed one; enrol first");
+    return refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED",
+      "expected a certificate of the domain's authority on a link, got a self-signed one; enrol first",
+    );
   }
 
   #limitTime(link: StreamLink, timeoutMs: number | undefined): void {
     if (timeoutMs === undefined || timeoutMs > timerMsMax) return;
-    const timer = setTimeout(() => link.close(refuse("CAUSEWAY_TIMEOUT", "the deadline that the client set for the link has passed")), timeoutMs);
+    const timer = setTimeout(
+      () => link.close(refuse("CAUSEWAY_TIMEOUT", "the deadline that the client set for the link has passed")),
+      timeoutMs,
+    );
     timer.unref();
     link.onClose(() => clearTimeout(timer));
   }

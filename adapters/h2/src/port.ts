@@ -71,6 +71,8 @@ class H2Port implements Port {
   readonly #shutdown = new AbortController();
   readonly #sessions = new Set<PortSession>();
   readonly #sessionsOfPeer = new Map<string, number>();
+  /** Refused connections whose client may still be reading why. */
+  readonly #refusals = new Set<TLSSocket>();
   readonly #accepted;
   readonly #refused;
   #server: Server | undefined;
@@ -105,11 +107,14 @@ class H2Port implements Port {
   }
 
   async start(): Promise<PortAddress> {
-    if (this.#server !== undefined) throw refuse("CAUSEWAY_MISUSE", "expected one start of a port, got a second one; make a new port");
+    if (this.#server !== undefined)
+      throw refuse("CAUSEWAY_MISUSE", "expected one start of a port, got a second one; make a new port");
     const { host = "127.0.0.1", port } = this.#options;
     const server = createServer(withFloor(this.#options.tls(), this.#limits), (socket) => this.#onConnection(socket));
     server.maxConnections = this.#limits.sessionsMax;
-    server.on("drop", () => this.#log.warn("h2.connection_dropped", { limit: "sessionsMax", value: this.#limits.sessionsMax }));
+    server.on("drop", () =>
+      this.#log.warn("h2.connection_dropped", { limit: "sessionsMax", value: this.#limits.sessionsMax }),
+    );
     server.on("tlsClientError", (error, socket) => {
       this.#refused.add();
       this.#log.warn("h2.handshake_failed", { remote: socket.remoteAddress, reason: error.message });
@@ -139,7 +144,8 @@ class H2Port implements Port {
   }
 
   disconnect(matches: (peer: VerifiedPeer) => boolean, reason?: CausewayError): number {
-    const error = reason ?? refuse("CAUSEWAY_ATTACHMENT_DETACHED", "the connection was ended by an operator or a revocation");
+    const error =
+      reason ?? refuse("CAUSEWAY_ATTACHMENT_DETACHED", "the connection was ended by an operator or a revocation");
     let count = 0;
     for (const session of this.#sessions) {
       if (isApplicant(session.caller) || !matches(session.caller)) continue;
@@ -157,7 +163,9 @@ class H2Port implements Port {
   async #stop(deadlineMs: number): Promise<void> {
     clearInterval(this.#watch);
     const server = this.#server;
-    const closed = server?.listening === true ? new Promise<void>((resolve) => server.close(() => resolve())) : Promise.resolve();
+    const closed =
+      server?.listening === true ? new Promise<void>((resolve) => server.close(() => resolve())) : Promise.resolve();
+    for (const socket of this.#refusals) socket.destroy();
     this.#shutdown.abort(drainingError());
     const drained = Promise.all([...this.#sessions].map((session) => session.drain()));
     let timer: NodeJS.Timeout | undefined;
@@ -166,7 +174,9 @@ class H2Port implements Port {
     });
     await Promise.race([drained, deadline]);
     clearTimeout(timer);
-    const error = CausewayError.from(refuse("CAUSEWAY_GATEWAY_DRAINING", "the service went out of service; connect again or elsewhere"));
+    const error = CausewayError.from(
+      refuse("CAUSEWAY_GATEWAY_DRAINING", "the service went out of service; connect again or elsewhere"),
+    );
     for (const session of this.#sessions) session.end(error);
     await drained;
     for (const session of this.#sessions) session.destroy();
@@ -190,7 +200,9 @@ class H2Port implements Port {
     this.#countPeer(caller, 1);
     this.#accepted.add();
     this.#log.debug("h2.session_opened", { peer: nameOf(caller), remote: socket.remoteAddress });
-    session.on("error", (error) => this.#log.warn("h2.session_failed", { peer: nameOf(caller), reason: error.message }));
+    session.on("error", (error) =>
+      this.#log.warn("h2.session_failed", { peer: nameOf(caller), reason: error.message }),
+    );
     session.on("close", () => {
       this.#sessions.delete(held);
       this.#countPeer(caller, -1);
@@ -201,19 +213,30 @@ class H2Port implements Port {
   /** Who it is, or a refusal. */
   #judge(socket: TLSSocket): Caller {
     if (socket.alpnProtocol !== "h2") {
-      throw refuse("CAUSEWAY_UNSUPPORTED", `expected HTTP/2 (ALPN h2), got ${socket.alpnProtocol || "none"}; use a client that speaks HTTP/2`);
+      throw refuse(
+        "CAUSEWAY_UNSUPPORTED",
+        `expected HTTP/2 (ALPN h2), got ${socket.alpnProtocol || "none"}; use a client that speaks HTTP/2`,
+      );
     }
-    if (this.#stopping !== undefined) throw refuse("CAUSEWAY_GATEWAY_DRAINING", "the service is going out of service; connect elsewhere");
+    if (this.#stopping !== undefined)
+      throw refuse("CAUSEWAY_GATEWAY_DRAINING", "the service is going out of service; connect elsewhere");
     const caller = this.#options.authenticate(socket);
     if (isApplicant(caller)) {
       if ((this.#options.applicantPaths?.length ?? 0) > 0) return caller;
-      throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED", "expected a certificate of the domain's authority, got a self-signed one; enrol first");
+      throw refuse(
+        "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED",
+        "expected a certificate of the domain's authority, got a self-signed one; enrol first",
+      );
     }
     const { sessionsPerPeerMax } = this.#limits;
     if ((this.#sessionsOfPeer.get(caller.spiffeId) ?? 0) >= sessionsPerPeerMax) {
-      throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${sessionsPerPeerMax} connections of ${caller.spiffeId}; close one`, {
-        details: { limit: "sessionsPerPeerMax", value: String(sessionsPerPeerMax) },
-      });
+      throw refuse(
+        "CAUSEWAY_LIMIT_COUNT",
+        `expected at most ${sessionsPerPeerMax} connections of ${caller.spiffeId}; close one`,
+        {
+          details: { limit: "sessionsPerPeerMax", value: String(sessionsPerPeerMax) },
+        },
+      );
     }
     return caller;
   }
@@ -235,20 +258,37 @@ class H2Port implements Port {
       socket.destroy();
       return;
     }
-    const session: ServerHttp2Session = performServerHandshake(socket, { ...sessionOptions(this.#limits), settings: { maxConcurrentStreams: 0 } });
+    const session: ServerHttp2Session = performServerHandshake(socket, {
+      ...sessionOptions(this.#limits),
+      settings: { maxConcurrentStreams: 0 },
+    });
     session.on("error", () => undefined);
-    session.on("stream", (stream) => stream.close(constants.NGHTTP2_REFUSED_STREAM));
+    session.on("stream", (stream) => {
+      stream.on("error", () => undefined);
+      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    });
     session.goaway(constants.NGHTTP2_INADEQUATE_SECURITY, 0, encodeRefusal(error));
-    // The client closes when it has read the GOAWAY; cutting first would reset the connection before it can.
+    // Cutting at once would reset the connection before the client can read. That the client closes is not seen any
+    // more: after a GOAWAY without streams nghttp2 stops reading.
+    this.#refusals.add(socket);
     const timer = setTimeout(() => socket.destroy(), refusalGraceMs);
     timer.unref();
-    session.on("close", () => clearTimeout(timer));
+    socket.on("close", () => {
+      clearTimeout(timer);
+      this.#refusals.delete(socket);
+    });
   }
 }
 
 /** What no option may weaken: TLS 1.3, HTTP/2 and a client certificate (AGP-17, AGP-53). */
 function withFloor(tls: TlsOptions, limits: H2Limits): TlsOptions {
-  return { ...tls, minVersion: "TLSv1.3", ALPNProtocols: ["h2"], requestCert: true, handshakeTimeout: limits.handshakeMs };
+  return {
+    ...tls,
+    minVersion: "TLSv1.3",
+    ALPNProtocols: ["h2"],
+    requestCert: true,
+    handshakeTimeout: limits.handshakeMs,
+  };
 }
 
 function sessionOptions(limits: H2Limits): ServerSessionOptions {

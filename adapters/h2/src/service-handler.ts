@@ -1,7 +1,17 @@
-import { Http2ServerRequest, Http2ServerResponse, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import {
+  Http2ServerRequest,
+  Http2ServerResponse,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { CausewayError, type Log, refuse } from "@causeway/core-base";
 import { Code, ConnectError, type ConnectRouter, createConnectRouter, createContextValues } from "@connectrpc/connect";
-import { compressionGzip, universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import {
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
 import { answerOnly, refuseStream } from "./accept-link.ts";
 import { type Caller, callerKey, callerOf, isApplicant } from "./caller.ts";
 import { readableStatus } from "./grpc-message.ts";
@@ -10,7 +20,12 @@ import type { H2Limits } from "./limits.ts";
 import { renderErrors, toConnectError } from "./wire-errors.ts";
 
 /** Serves one request on a stream. */
-export type ServiceHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[], caller: Caller) => void;
+export type ServiceHandler = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
+  caller: Caller,
+) => void;
 
 /**
  * Serves Connect's services, as gRPC and as JSON over HTTP, on streams that the port hands over. Not
@@ -35,7 +50,10 @@ export function createServiceHandler(options: {
       const path = `/${context.service.typeName}/${context.method.name}`;
       if (!isApplicant(callerOf(context)) || options.applicantPaths.has(path)) return;
       throw toConnectError(
-        refuse("CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED", `expected a certificate of the domain's authority for ${path}, got a self-signed one; enrol first`),
+        refuse(
+          "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED",
+          `expected a certificate of the domain's authority for ${path}, got a self-signed one; enrol first`,
+        ),
       );
     },
   });
@@ -52,12 +70,20 @@ export function createServiceHandler(options: {
     }
     const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);
     const response = new ReadableResponse(stream);
-    const universal = universalRequestFromNodeRequest(request, response, undefined, createContextValues().set(callerKey, caller));
+    const universal = universalRequestFromNodeRequest(
+      request,
+      response,
+      undefined,
+      createContextValues().set(callerKey, caller),
+    );
     handler(universal)
       .then((answer) => universalResponseToNodeResponse(answer, response))
       .catch((thrown: unknown) => {
         // The client went away, or the connection broke while it was answered: there is nobody to tell.
-        options.log.debug("h2.answer_dropped", { procedure: handler.requestPath, code: ConnectError.from(thrown, Code.Aborted).message });
+        options.log.debug("h2.answer_dropped", {
+          procedure: handler.requestPath,
+          code: ConnectError.from(thrown, Code.Aborted).message,
+        });
         if (!stream.destroyed) stream.close();
       });
   };
@@ -72,11 +98,17 @@ class ReadableResponse extends Http2ServerResponse {
 
 /** gRPC clients expect their own status for an unknown method, others a 404. */
 function answerUnknown(stream: ServerHttp2Stream, contentType: string | undefined): void {
-  if (contentType?.startsWith("application/grpc") === true) refuseStream(stream, refuse("CAUSEWAY_UNSUPPORTED", "expected a method of this service, got an unknown one"));
+  if (contentType?.startsWith("application/grpc") === true)
+    refuseStream(stream, refuse("CAUSEWAY_UNSUPPORTED", "expected a method of this service, got an unknown one"));
   else answerOnly(stream, { ":status": 404 });
 }
 
 /** The reason that streaming handlers see when the port stops. */
 export function drainingError(): ConnectError {
-  return toConnectError(new CausewayError({ code: "CAUSEWAY_GATEWAY_DRAINING", message: "the service is going out of service; connect again or elsewhere" }));
+  return toConnectError(
+    new CausewayError({
+      code: "CAUSEWAY_GATEWAY_DRAINING",
+      message: "the service is going out of service; connect again or elsewhere",
+    }),
+  );
 }

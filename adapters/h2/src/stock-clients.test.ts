@@ -7,9 +7,9 @@ import { Code, ConnectError, type ConnectRouter, createClient } from "@connectrp
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import * as grpc from "@grpc/grpc-js";
 import { expect, test } from "vitest";
-import { createTransport, fromConnectError, type Link, peerOf, type PortAddress } from "./index.ts";
+import { createTransport, fromConnectError, type Link, type PortAddress, peerOf } from "./index.ts";
 import { connectSession, openRawLink } from "./testing/raw-client.ts";
-import { dialOptions, startPort, TestDomain } from "./testing/world.ts";
+import { startPort, TestDomain } from "./testing/world.ts";
 
 const domain = new TestDomain();
 
@@ -18,7 +18,10 @@ function echo(link: Link): void {
   link.onFrames((frames) => {
     for (const { buffer, start, end } of frames) {
       const frame = fromBinary(agp.FrameSchema, buffer.subarray(start, end));
-      if (frame.body.case === "drain") link.close(refuse("CAUSEWAY_ATTACHMENT_REQUIRED", "expected an attach frame first", { details: { frame: "drain" } }));
+      if (frame.body.case === "drain")
+        link.close(
+          refuse("CAUSEWAY_ATTACHMENT_REQUIRED", "expected an attach frame first", { details: { frame: "drain" } }),
+        );
       else link.send(buffer, start, end);
     }
   });
@@ -28,7 +31,11 @@ function echo(link: Link): void {
 function authority(router: ConnectRouter): void {
   router.service(aca.AuthorityService, {
     pollEnrolment(request, context) {
-      if (request.applicationId === "") throw refuse("CAUSEWAY_NAME_INVALID", "expected an application id, got none", { details: { field: "application_id" }, retryAfterMs: 5 });
+      if (request.applicationId === "")
+        throw refuse("CAUSEWAY_NAME_INVALID", "expected an application id, got none", {
+          details: { field: "application_id" },
+          retryAfterMs: 5,
+        });
       if (request.applicationId === "defect") throw new TypeError("a secret of the process");
       return { state: "requested", reason: `${request.applicationId} by ${peerOf(context).spiffeId}` };
     },
@@ -43,7 +50,9 @@ function authority(router: ConnectRouter): void {
 const world = () => startPort(domain, { onLink: echo, services: authority });
 
 const messageFrame = (payload: Uint8Array): agp.Frame =>
-  create(agp.FrameSchema, { body: { case: "message", value: { header: { target: "spiffe://blue.example/a/b" }, payload } } });
+  create(agp.FrameSchema, {
+    body: { case: "message", value: { header: { target: "spiffe://blue.example/a/b" }, payload } },
+  });
 
 const drainFrame = create(agp.FrameSchema, { body: { case: "drain", value: {} } });
 
@@ -78,8 +87,13 @@ function grpcJs(address: PortAddress) {
   const client = new Client(`${address.host}:${address.port}`, credentials);
   const unary = (name: "poll" | "health" | "unknown", request: Uint8Array): Promise<Buffer> =>
     new Promise((resolve, reject) => {
-      const call = client[name]?.bind(client) as (bytes: Buffer, done: (error: Error | null, bytes?: Buffer) => void) => void;
-      call(Buffer.from(request), (error, bytes) => (error === null && bytes !== undefined ? resolve(bytes) : reject(error)));
+      const call = client[name]?.bind(client) as (
+        bytes: Buffer,
+        done: (error: Error | null, bytes?: Buffer) => void,
+      ) => void;
+      call(Buffer.from(request), (error, bytes) =>
+        error === null && bytes !== undefined ? resolve(bytes) : reject(error),
+      );
     });
   const link = (): grpc.ClientDuplexStream<Buffer, Buffer> => client["link"]?.call(client) as never;
   return { client, unary, link };
@@ -92,7 +106,8 @@ test("the Connect gRPC client speaks Link: order, content, half-close, status [A
   async function* requests() {
     for (const payload of payloads) yield messageFrame(payload);
   }
-  for await (const frame of client.link(requests())) if (frame.body.case === "message") got.push(frame.body.value.payload);
+  for await (const frame of client.link(requests()))
+    if (frame.body.case === "message") got.push(frame.body.value.payload);
   expect(got.map((bytes) => bytes.length)).toEqual(payloads.map((bytes) => bytes.length));
   for (const [i, bytes] of got.entries()) expect(Buffer.from(bytes).equals(payloads[i] ?? Buffer.alloc(0))).toBe(true);
 });
@@ -112,7 +127,10 @@ test("the Connect gRPC client gets the error of a link with its detail [AGP-5]",
   if (!(thrown instanceof ConnectError)) throw thrown;
   expect(thrown.code).toBe(Code.FailedPrecondition);
   expect(thrown.rawMessage).toBe("expected an attach frame first");
-  expect(thrown.findDetails(common.ErrorDetailSchema)[0]).toMatchObject({ code: "CAUSEWAY_ATTACHMENT_REQUIRED", details: { frame: "drain" } });
+  expect(thrown.findDetails(common.ErrorDetailSchema)[0]).toMatchObject({
+    code: "CAUSEWAY_ATTACHMENT_REQUIRED",
+    details: { frame: "drain" },
+  });
 });
 
 test("grpc-js speaks Link, and unary and health calls, on one port [AGP-5, AGP-16, AGP-17]", async () => {
@@ -132,11 +150,27 @@ test("grpc-js speaks Link, and unary and health calls, on one port [AGP-5, AGP-1
   expect((await status.promise).code).toBe(grpc.status.OK);
   expect(got).toEqual(payloads.map((bytes) => bytes.length));
 
-  const answer = await unary("poll", toBinary(aca.PollEnrolmentRequestSchema, create(aca.PollEnrolmentRequestSchema, { applicationId: "seven" })));
-  expect(fromBinary(aca.PollEnrolmentResponseSchema, answer).reason).toBe("seven by spiffe://blue.example/travel/grpcjs");
-  const state = await unary("health", toBinary(health.HealthCheckRequestSchema, create(health.HealthCheckRequestSchema, { service: "causeway.agp.v1.AgentGatewayService" })));
-  expect(fromBinary(health.HealthCheckResponseSchema, state).status).toBe(health.HealthCheckResponse_ServingStatus.SERVING);
-  await expect(unary("poll", Buffer.alloc(0))).rejects.toMatchObject({ code: grpc.status.INVALID_ARGUMENT, details: "expected an application id, got none" });
+  const answer = await unary(
+    "poll",
+    toBinary(aca.PollEnrolmentRequestSchema, create(aca.PollEnrolmentRequestSchema, { applicationId: "seven" })),
+  );
+  expect(fromBinary(aca.PollEnrolmentResponseSchema, answer).reason).toBe(
+    "seven by spiffe://blue.example/travel/grpcjs",
+  );
+  const state = await unary(
+    "health",
+    toBinary(
+      health.HealthCheckRequestSchema,
+      create(health.HealthCheckRequestSchema, { service: "causeway.agp.v1.AgentGatewayService" }),
+    ),
+  );
+  expect(fromBinary(health.HealthCheckResponseSchema, state).status).toBe(
+    health.HealthCheckResponse_ServingStatus.SERVING,
+  );
+  await expect(unary("poll", Buffer.alloc(0))).rejects.toMatchObject({
+    code: grpc.status.INVALID_ARGUMENT,
+    details: "expected an application id, got none",
+  });
   await expect(unary("unknown", Buffer.alloc(0))).rejects.toMatchObject({ code: grpc.status.UNIMPLEMENTED });
   expect(served.port.sessionCount).toBe(1);
   client.close();
@@ -151,7 +185,10 @@ test("grpc-js gets the status of a link that the gateway closes [AGP-5]", async 
   call.on("error", () => undefined);
   call.on("status", status.resolve);
   call.write(Buffer.from(toBinary(agp.FrameSchema, drainFrame)));
-  expect(await status.promise).toMatchObject({ code: grpc.status.FAILED_PRECONDITION, details: "expected an attach frame first" });
+  expect(await status.promise).toMatchObject({
+    code: grpc.status.FAILED_PRECONDITION,
+    details: "expected an attach frame first",
+  });
   client.close();
 });
 
@@ -163,10 +200,15 @@ test("one connection carries 100 unary calls and a link at once [AGP-7]", async 
   call.on("error", () => undefined);
   call.write(Buffer.from(toBinary(agp.FrameSchema, messageFrame(Buffer.from("x")))));
   const asks = Array.from({ length: 100 }, (_, i) =>
-    unary("poll", toBinary(aca.PollEnrolmentRequestSchema, create(aca.PollEnrolmentRequestSchema, { applicationId: String(i) }))),
+    unary(
+      "poll",
+      toBinary(aca.PollEnrolmentRequestSchema, create(aca.PollEnrolmentRequestSchema, { applicationId: String(i) })),
+    ),
   );
   const answers = await Promise.all(asks);
-  expect(answers.map((bytes) => fromBinary(aca.PollEnrolmentResponseSchema, bytes).reason.split(" ")[0])).toEqual(asks.map((_, i) => String(i)));
+  expect(answers.map((bytes) => fromBinary(aca.PollEnrolmentResponseSchema, bytes).reason.split(" ")[0])).toEqual(
+    asks.map((_, i) => String(i)),
+  );
   await echoed;
   expect(served.port.sessionCount).toBe(1);
   call.end();
@@ -176,12 +218,22 @@ test("one connection carries 100 unary calls and a link at once [AGP-7]", async 
 test("our transport carries CausewayErrors, detail included, and hides defects", async () => {
   const lines: unknown[][] = [];
   const line = (...parts: unknown[]) => void lines.push(parts);
-  await using served = await startPort(domain, { services: authority, log: { debug: () => {}, info: line, warn: line, error: line } });
-  const transport = createTransport(dialOptions(domain, served.address));
+  await using served = await startPort(domain, {
+    services: authority,
+    log: { debug: () => {}, info: line, warn: line, error: line },
+  });
+  const transport = createTransport(domain.dial(served.address));
   const client = createClient(aca.AuthorityService, transport);
-  expect((await client.pollEnrolment({ applicationId: "one" })).reason).toBe("one by spiffe://blue.example/travel/booker");
-  const failed = (call: Promise<unknown>): Promise<CausewayError> => call.then(() => Promise.reject(new Error("no error")), CausewayError.from);
-  expect(await failed(client.pollEnrolment({}))).toMatchObject({ code: "CAUSEWAY_NAME_INVALID", retryAfterMs: 5, details: { field: "application_id" } });
+  expect((await client.pollEnrolment({ applicationId: "one" })).reason).toBe(
+    "one by spiffe://blue.example/travel/booker",
+  );
+  const failed = (call: Promise<unknown>): Promise<CausewayError> =>
+    call.then(() => Promise.reject(new Error("no error")), CausewayError.from);
+  expect(await failed(client.pollEnrolment({}))).toMatchObject({
+    code: "CAUSEWAY_NAME_INVALID",
+    retryAfterMs: 5,
+    details: { field: "application_id" },
+  });
   const defect = await failed(client.pollEnrolment({ applicationId: "defect" }));
   expect(defect.code).toBe("CAUSEWAY_INTERNAL");
   expect(defect.message).not.toContain("secret");
@@ -196,7 +248,9 @@ test("our transport carries CausewayErrors, detail included, and hides defects",
       if (sequences.length === 3) abort.abort();
     }
   })();
-  expect(fromConnectError(await watched.catch((error: unknown) => error))).toMatchObject({ code: "CAUSEWAY_CANCELLED" });
+  expect(fromConnectError(await watched.catch((error: unknown) => error))).toMatchObject({
+    code: "CAUSEWAY_CANCELLED",
+  });
   expect(sequences).toEqual([1n, 2n, 3n]);
   transport.close();
 });
@@ -206,7 +260,11 @@ test("the same service answers JSON over HTTP", async () => {
   const session = await connectSession(domain, served.address, "travel/json");
   const post = (body: string): Promise<{ status: unknown; type: unknown; body: unknown }> =>
     new Promise((resolve, reject) => {
-      const stream = session.request({ ":method": "POST", ":path": "/causeway.aca.v1.AuthorityService/PollEnrolment", "content-type": "application/json" });
+      const stream = session.request({
+        ":method": "POST",
+        ":path": "/causeway.aca.v1.AuthorityService/PollEnrolment",
+        "content-type": "application/json",
+      });
       let head: Record<string, unknown> = {};
       let text = "";
       stream.on("response", (headers) => {
@@ -226,7 +284,10 @@ test("the same service answers JSON over HTTP", async () => {
   });
   const refused = await post("{}");
   expect(refused.status).toBe(400);
-  expect(refused.body).toMatchObject({ code: "invalid_argument", details: [{ type: "causeway.common.v1.ErrorDetail", debug: { code: "CAUSEWAY_NAME_INVALID" } }] });
+  expect(refused.body).toMatchObject({
+    code: "invalid_argument",
+    details: [{ type: "causeway.common.v1.ErrorDetail", debug: { code: "CAUSEWAY_NAME_INVALID" } }],
+  });
   expect((await post("{")).status).toBe(400);
   session.destroy();
 });
@@ -235,7 +296,11 @@ test("response headers and trailers are those of gRPC [AGP-16]", async () => {
   await using served = await world();
   const session = await connectSession(domain, served.address);
   const raw = openRawLink(session);
-  expect(await raw.headers).toMatchObject({ ":status": 200, "content-type": "application/grpc+proto", "grpc-accept-encoding": "identity" });
+  expect(await raw.headers).toMatchObject({
+    ":status": 200,
+    "content-type": "application/grpc+proto",
+    "grpc-accept-encoding": "identity",
+  });
   raw.stream.end();
   expect(await raw.ended).toMatchObject({ status: "0", rstCode: 0 });
   session.destroy();
@@ -249,7 +314,12 @@ test("negotiates h2 over TLS 1.3 and nothing lower; refuses HTTP/1.1 [AGP-17]", 
   });
   const attempt = (options: object): Promise<string> =>
     new Promise((resolve) => {
-      const socket = connectTls({ ...domain.clientTls("travel/old"), host: served.address.host, port: served.address.port, ...options });
+      const socket = connectTls({
+        ...domain.clientTls("travel/old"),
+        host: served.address.host,
+        port: served.address.port,
+        ...options,
+      });
       let text = "";
       socket.on("secureConnect", () => {
         text = `${socket.getProtocol()} ${socket.alpnProtocol}`;

@@ -78,9 +78,13 @@ export class StreamLink implements Link {
     this.#isAboveHighWater = true;
     if (this.#outbox.bytes > queueBytesMax) {
       this.#abandon(
-        refuse("CAUSEWAY_FORWARDING_OVERLOADED", `expected the receiver to keep up, but ${this.#outbox.bytes} bytes wait for it; read faster or send less`, {
-          details: { limit: String(queueBytesMax) },
-        }),
+        refuse(
+          "CAUSEWAY_FORWARDING_OVERLOADED",
+          `expected the receiver to keep up, but ${this.#outbox.bytes} bytes wait for it; read faster or send less`,
+          {
+            details: { limit: String(queueBytesMax) },
+          },
+        ),
       );
     }
     return false;
@@ -172,7 +176,9 @@ export class StreamLink implements Link {
     const { side, stream, where } = this.#parts;
     const own = this.#state.kind === "closing" ? this.#state.error : undefined;
     if (this.#state.kind === "closing") clearTimeout(this.#state.timer);
-    const isOrderly = side.endedWell() || (this.#state.kind === "closing" && this.#state.isFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR);
+    const isOrderly =
+      side.endedWell() ||
+      (this.#state.kind === "closing" && this.#state.isFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR);
     const error = side.received() ?? own ?? (isOrderly ? undefined : resetError(stream.rstCode, where));
     this.#outbox.discard();
     this.#state = { kind: "closed", error };
@@ -182,11 +188,19 @@ export class StreamLink implements Link {
 
 type LinkState =
   | { readonly kind: "open" }
-  | { readonly kind: "closing"; readonly error: CausewayError | undefined; readonly timer: NodeJS.Timeout; isFinished: boolean }
+  | {
+      readonly kind: "closing";
+      readonly error: CausewayError | undefined;
+      readonly timer: NodeJS.Timeout;
+      isFinished: boolean;
+    }
   | { readonly kind: "closed"; readonly error: CausewayError | undefined };
 
 function resetError(rstCode: number | undefined, where: string): CausewayError {
-  return refuse("CAUSEWAY_UNREACHABLE", `expected an orderly end of the link to ${where}, but it was cut (HTTP/2 code ${rstCode ?? "unknown"})`);
+  return refuse(
+    "CAUSEWAY_UNREACHABLE",
+    `expected an orderly end of the link to ${where}, but it was cut (HTTP/2 code ${rstCode ?? "unknown"})`,
+  );
 }
 
 /** Shared by all links of the process; it has no settings, so networks in one process do not meet in it. */

@@ -59,7 +59,10 @@ class SessionHolder {
   constructor(options: DialOptions) {
     this.#options = options;
     if (!URL.canParse(options.url)) {
-      throw refuse("CAUSEWAY_CONFIG_INVALID", `expected a URL like https://127.0.0.1:4500, got ${JSON.stringify(options.url.slice(0, 100))}`);
+      throw refuse(
+        "CAUSEWAY_CONFIG_INVALID",
+        `expected a URL like https://127.0.0.1:4500, got ${JSON.stringify(options.url.slice(0, 100))}`,
+      );
     }
     this.authority = new URL(options.url).origin;
   }
@@ -87,15 +90,20 @@ class SessionHolder {
   }
 
   /** Opens one stream. */
-  async request(method: string, path: string, headers: OutgoingHttpHeaders, options: object): Promise<ClientHttp2Stream> {
-    let connection: Connection;
+  async request(
+    method: string,
+    path: string,
+    headers: OutgoingHttpHeaders,
+    options: object,
+  ): Promise<ClientHttp2Stream> {
+    let connection: Connection | undefined;
     try {
       connection = await this.connection();
       const stream = connection.session.request({ ...headers, ":method": method, ":path": path }, options);
       this.#hold(connection, stream);
       return stream;
     } catch (thrown) {
-      throw toConnectError(thrown);
+      throw toConnectError(connection?.failure() ?? thrown);
     }
   }
 

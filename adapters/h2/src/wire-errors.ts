@@ -17,10 +17,25 @@ export function toConnectError(thrown: unknown): ConnectError {
 export function fromConnectError(thrown: unknown): CausewayError {
   if (isCausewayError(thrown)) return thrown;
   if (!(thrown instanceof ConnectError)) return CausewayError.from(thrown);
-  if (isCausewayError(thrown.cause)) return thrown.cause;
+  const cause = causeOf(thrown);
+  if (cause !== undefined) return cause;
   const [detail] = thrown.findDetails(common.ErrorDetailSchema);
   if (detail !== undefined) return fromErrorDetail(detail);
-  return refuse(withoutDetail.get(thrown.code) ?? "CAUSEWAY_INTERNAL", thrown.rawMessage || "the call failed without a message", { cause: thrown });
+  return refuse(
+    withoutDetail.get(thrown.code) ?? "CAUSEWAY_INTERNAL",
+    thrown.rawMessage || "the call failed without a message",
+    { cause: thrown },
+  );
+}
+
+/** One of our errors among the causes: libraries wrap more than once. */
+function causeOf(thrown: Error): CausewayError | undefined {
+  let cause = thrown.cause;
+  for (let depth = 0; depth < causeDepthMax && cause !== undefined; depth++) {
+    if (isCausewayError(cause)) return cause;
+    cause = cause instanceof Error ? cause.cause : undefined;
+  }
+  return undefined;
 }
 
 /** Renders what handlers throw. `onInternal` gets what is not ours, which callers see only as CAUSEWAY_INTERNAL. */
@@ -85,4 +100,5 @@ export function decodeRefusal(bytes: Uint8Array | undefined): CausewayError | un
   return isErrorCode(code) && errorTable[code].family !== "misuse" ? refuse(code, text.slice(blank + 1)) : undefined;
 }
 
+const causeDepthMax = 4;
 const refusalBytesMax = 1_024;

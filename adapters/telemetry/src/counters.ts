@@ -14,10 +14,16 @@ export function createCounters(countersMax = 1_000): CounterRegistry {
       const known = counters.get(name);
       if (known !== undefined) return known;
       if (!namePattern.test(name)) {
-        throw refuse("CAUSEWAY_MISUSE", `expected a counter name like causeway_h2_frames_total, got ${JSON.stringify(name)}`);
+        throw refuse(
+          "CAUSEWAY_MISUSE",
+          `expected a counter name like causeway_h2_frames_total, got ${JSON.stringify(name)}`,
+        );
       }
       if (counters.size >= countersMax) {
-        throw refuse("CAUSEWAY_MISUSE", `expected at most ${countersMax} counters; make names in code and not from input`);
+        throw refuse(
+          "CAUSEWAY_MISUSE",
+          `expected at most ${countersMax} counters; make names in code and not from input`,
+        );
       }
       const made = new MemoryCounter(name);
       counters.set(name, made);
@@ -38,7 +44,8 @@ class MemoryCounter implements Counter {
   }
 
   add(amount = 1): void {
-    if (!(amount >= 0)) throw refuse("CAUSEWAY_MISUSE", `expected an amount of 0 or more for ${this.name}, got ${amount}`);
+    if (!(amount >= 0))
+      throw refuse("CAUSEWAY_MISUSE", `expected an amount of 0 or more for ${this.name}, got ${amount}`);
     this.value += amount;
   }
 }

@@ -5,13 +5,23 @@ import { createLog, type LogLevel, MemoryLog } from "./index.ts";
 /** A log into memory and the parsed lines. */
 function captured(level: LogLevel = "info") {
   const lines: Record<string, unknown>[] = [];
-  const log = createLog({ level, fields: { service: "gateway" }, destination: { write: (line) => void lines.push(JSON.parse(line)) } });
+  const log = createLog({
+    level,
+    fields: { service: "gateway" },
+    destination: { write: (line) => void lines.push(JSON.parse(line)) },
+  });
   return { log, lines };
 }
 
 test("writes one JSON object a line with time, level, event and fields", () => {
   const { log, lines } = captured();
-  log.info("link.peer_attached", { peer: "spiffe://blue.example/a/b", bytes: 5, sequence: 12345678901234567890n, isFirst: true, nothing: undefined });
+  log.info("link.peer_attached", {
+    peer: "spiffe://blue.example/a/b",
+    bytes: 5,
+    sequence: 12345678901234567890n,
+    isFirst: true,
+    nothing: undefined,
+  });
   expect(lines).toEqual([
     {
       level: "info",
@@ -46,7 +56,11 @@ test("keeps the causes of an error, and a field cannot overwrite what the log wr
     time_: "never",
     event_: "forged",
     level_: "none",
-    error: { code: "CAUSEWAY_STORE_FAILED", message: "the store could not write", cause: { message: "disk I/O error" } },
+    error: {
+      code: "CAUSEWAY_STORE_FAILED",
+      message: "the store could not write",
+      cause: { message: "disk I/O error" },
+    },
   });
   log.error("store.write_failed", {}, "a string");
   expect(lines[1]).toMatchObject({ error: "a string" });

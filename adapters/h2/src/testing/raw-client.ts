@@ -1,11 +1,21 @@
 /** A bare HTTP/2 client that can break every rule of a Link. */
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+} from "node:http2";
 import { linkPath } from "../accept-link.ts";
 import type { PortAddress } from "../port.ts";
 import type { TestDomain } from "./world.ts";
 
 /** A connection with a client certificate. */
-export function connectSession(domain: TestDomain, address: PortAddress, path = "travel/raw"): Promise<ClientHttp2Session> {
+export function connectSession(
+  domain: TestDomain,
+  address: PortAddress,
+  path = "travel/raw",
+): Promise<ClientHttp2Session> {
   return new Promise((resolve, reject) => {
     const session = connect(address.url, { ...domain.clientTls(path), settings: { enablePush: false } });
     session.once("error", reject);
