@@ -67,7 +67,8 @@ function fileError(file: string, thrown: unknown): CausewayError {
   if (hasCode(thrown, "ENOSPC") || hasCode(thrown, "EDQUOT")) {
     return refuse("CAUSEWAY_STORE_FULL", `no space left to write ${file}; free space and retry`, { cause: thrown });
   }
-  const code = typeof thrown === "object" && thrown !== null && "code" in thrown ? String(thrown.code) : "unknown error";
+  const code =
+    typeof thrown === "object" && thrown !== null && "code" in thrown ? String(thrown.code) : "unknown error";
   return refuse("CAUSEWAY_STORE_FAILED", `cannot read or write ${file} (${code}); check that it belongs to this user`, {
     cause: thrown,
   });

@@ -4,15 +4,32 @@
  * the same applicant the same answer, so that a token is never used up for nothing.
  */
 import { create } from "@bufbuild/protobuf";
-import { type AgentId, type CausewayError, defaults, type Log, parseAgentId, type Random, refuse, type Scheduler } from "@causeway/core-base";
+import {
+  type AgentId,
+  type CausewayError,
+  defaults,
+  type Log,
+  parseAgentId,
+  type Random,
+  refuse,
+  type Scheduler,
+} from "@causeway/core-base";
 import { type CryptoPort, parseJoinToken, pinnedTrust, purposes, TrustStore } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { type Client, createClient } from "@connectrpc/connect";
 import { applicantIdentity } from "./applicant.ts";
-import { certificateRequests, generatePurposeKeys, type Identity, identityOf, type PurposeKeys, saveIdentity, saveTrust } from "./identity.ts";
+import {
+  certificateRequests,
+  generatePurposeKeys,
+  type Identity,
+  identityOf,
+  type PurposeKeys,
+  saveIdentity,
+  saveTrust,
+} from "./identity.ts";
 import type { KeyPair } from "./key-pair.ts";
 import type { KeyVault } from "./key-vault.ts";
-import { callErrorOf, type ConnectAuthority, type FetchRoot } from "./network.ts";
+import { type ConnectAuthority, callErrorOf, type FetchRoot } from "./network.ts";
 import { Backoff, wait } from "./wait.ts";
 
 /** Supporting material (ANA-57 to ANA-60). */
@@ -71,7 +88,9 @@ export async function enrol(options: EnrolOptions): Promise<Enrolled> {
   const spiffeId = parseAgentId(enrolment.spiffeId);
   const token = "token" in enrolment ? parseJoinToken(enrolment.token) : undefined;
   const { url, fingerprint } =
-    "token" in enrolment ? authorityOf(enrolment.token) : { url: enrolment.authorityUrl, fingerprint: enrolment.rootFingerprint };
+    "token" in enrolment
+      ? authorityOf(enrolment.token)
+      : { url: enrolment.authorityUrl, fingerprint: enrolment.rootFingerprint };
   const keys = options.keys ?? (await pendingKeys(vault));
   const applicant = applicantIdentity(crypto, keys.tls, scheduler.now().unix);
   const root = await fetchRoot({ url, fingerprint, identity: applicant, signal });
@@ -118,7 +137,10 @@ async function requestCertificates(
     const poll = await retried(options, () => client.pollEnrolment({ applicationId }, { signal: options.signal }));
     if (poll.certificates) return poll.certificates;
     if (poll.state === "rejected") {
-      throw refuse("CAUSEWAY_IDENTITY_APPLICATION_REJECTED", `an operator rejected the application: ${poll.reason || "no reason given"}`);
+      throw refuse(
+        "CAUSEWAY_IDENTITY_APPLICATION_REJECTED",
+        `an operator rejected the application: ${poll.reason || "no reason given"}`,
+      );
     }
   }
 }
@@ -153,7 +175,10 @@ async function accept(
   const trust = certificates.trust;
   const own = trust?.bundles[0];
   if (!trust || !own?.roots.some((der) => Buffer.from(der).equals(root))) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED", "expected a trust state that begins with the root of the token, got another one");
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED",
+      "expected a trust state that begins with the root of the token, got another one",
+    );
   }
   const identity = identityOf({ spiffeId, authorityUrl: url, keys, certificates });
   const store = new TrustStore(options.crypto);

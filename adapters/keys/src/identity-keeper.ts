@@ -30,7 +30,7 @@ import {
 } from "./identity.ts";
 import { generateKeyPair, keyTypeOf } from "./key-pair.ts";
 import type { KeyVault } from "./key-vault.ts";
-import { type AuthorityTransport, callErrorOf, type ConnectAuthority, type FetchRoot } from "./network.ts";
+import { type AuthorityTransport, type ConnectAuthority, callErrorOf, type FetchRoot } from "./network.ts";
 import { nodeCrypto } from "./node-crypto.ts";
 import { processRandom, processScheduler } from "./process-clock.ts";
 import { Backoff, wait } from "./wait.ts";
@@ -130,7 +130,10 @@ async function openOrEnrol(settings: Settings): Promise<Enrolled> {
   if (enrolment) return enrol({ ...common, enrolment });
   const root = trust?.bundles[0]?.roots[0];
   if (!identity || !root) {
-    throw refuse("CAUSEWAY_KEYS_FILE_TAMPERED", `the trust state in ${vault.directory} is missing; restore it from a copy, or enrol again`);
+    throw refuse(
+      "CAUSEWAY_KEYS_FILE_TAMPERED",
+      `the trust state in ${vault.directory} is missing; restore it from a copy, or enrol again`,
+    );
   }
   // A lapsed identity proves its key and asks for the certificates that it had.
   const lapsed: Enrolment = {
@@ -183,7 +186,10 @@ class AuthorityIdentityKeeper implements IdentityKeeper {
 
   /** Internal to `openIdentityKeeper`. */
   start(): void {
-    this.#settings.signal?.addEventListener("abort", () => void this.stop(), { once: true, signal: this.#stopped.signal });
+    this.#settings.signal?.addEventListener("abort", () => void this.stop(), {
+      once: true,
+      signal: this.#stopped.signal,
+    });
     this.#run("keeper.renewal_ended", () => this.#keepRenewed());
     this.#run("keeper.watch_ended", () => this.#followTrust());
   }
@@ -239,7 +245,8 @@ class AuthorityIdentityKeeper implements IdentityKeeper {
   #run(event: string, body: () => Promise<void>): void {
     const task = body().catch((thrown: unknown) => {
       const error = callErrorOf(thrown);
-      if (!this.#stopped.signal.aborted) this.#settings.log.error(event, { code: error.code, message: error.message }, thrown);
+      if (!this.#stopped.signal.aborted)
+        this.#settings.log.error(event, { code: error.code, message: error.message }, thrown);
     });
     this.#tasks.add(task);
     void task.finally(() => this.#tasks.delete(task));
@@ -288,20 +295,25 @@ class AuthorityIdentityKeeper implements IdentityKeeper {
   }
 
   async #renewOnce(): Promise<void> {
-    const { vault, rotate, crypto, scheduler, log } = this.#settings;
+    const { vault, rotate, scheduler, log } = this.#settings;
     const old = this.#identity;
-    const fresh = (purpose: Purpose) => (rotate.includes(purpose) ? generateKeyPair(keyTypeOf[purpose]) : old.keys()[purpose]);
+    const fresh = (purpose: Purpose) =>
+      rotate.includes(purpose) ? generateKeyPair(keyTypeOf[purpose]) : old.keys()[purpose];
     const keys: PurposeKeys = { tls: fresh("tls"), mls: fresh("mls"), record: fresh("record") };
     const requests = certificateRequests(this.spiffeId, keys);
     const request = create(aca.RenewRequestSchema, { requests });
     const { certificates } = await this.#client.renew(request, { signal: this.#stopped.signal });
-    if (!certificates) throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MISSING", "expected renewed certificates, the authority sent none");
+    if (!certificates)
+      throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MISSING", "expected renewed certificates, the authority sent none");
     const identity = identityOf({ spiffeId: this.spiffeId, authorityUrl: old.authorityUrl, keys, certificates });
     if (certificates.trust) this.#takeTrust(certificates.trust);
     for (const purpose of purposes) {
       const peer = this.trust.verifyChain(identity.signer(purpose).chain, { now: scheduler.now().unix, purpose });
       if (peer.spiffeId !== this.spiffeId) {
-        throw refuse("CAUSEWAY_IDENTITY_MISMATCH", `expected a certificate for ${this.spiffeId}, got one for ${peer.spiffeId}`);
+        throw refuse(
+          "CAUSEWAY_IDENTITY_MISMATCH",
+          `expected a certificate for ${this.spiffeId}, got one for ${peer.spiffeId}`,
+        );
       }
     }
     await saveIdentity(vault, identity);
@@ -376,7 +388,10 @@ class AuthorityIdentityKeeper implements IdentityKeeper {
 
   #raiseOwnRevocation(): void {
     try {
-      this.trust.verifyChain(this.#identity.signer("tls").chain, { now: this.#settings.scheduler.now().unix, purpose: "tls" });
+      this.trust.verifyChain(this.#identity.signer("tls").chain, {
+        now: this.#settings.scheduler.now().unix,
+        purpose: "tls",
+      });
     } catch (thrown) {
       const error = callErrorOf(thrown);
       if (error.code === "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED") this.#raise("revoked", error);

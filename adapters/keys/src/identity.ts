@@ -110,7 +110,10 @@ export function generatePurposeKeys(): PurposeKeys {
 /** The CSRs for `keys`, each signed by its own key (ANA-61). */
 export function certificateRequests(spiffeId: AgentId, keys: PurposeKeys): aca.CertificateRequest[] {
   return purposes.map((purpose) =>
-    create(aca.CertificateRequestSchema, { purpose: wirePurpose[purpose], csr: createCsr(keys[purpose], { spiffeId }) }),
+    create(aca.CertificateRequestSchema, {
+      purpose: wirePurpose[purpose],
+      csr: createCsr(keys[purpose], { spiffeId }),
+    }),
   );
 }
 
@@ -186,7 +189,10 @@ export async function loadIdentity(vault: KeyVault): Promise<Identity | undefine
   }
 }
 
-async function loadKeys(vault: KeyVault, document: StoredIdentity): Promise<{ readonly found: PurposeKeys; readonly missing?: undefined } | { readonly missing: Purpose }> {
+async function loadKeys(
+  vault: KeyVault,
+  document: StoredIdentity,
+): Promise<{ readonly found: PurposeKeys; readonly missing?: undefined } | { readonly missing: Purpose }> {
   const key = (purpose: Purpose) => vault.getKey(document.certificates[purpose]?.key ?? identityName);
   const [tls, mls, record] = [await key("tls"), await key("mls"), await key("record")];
   if (tls && mls && record) return { found: { tls, mls, record } };
@@ -233,8 +239,12 @@ interface StoredIdentity {
 /** The document was sealed by this program, so its form is checked by version only. */
 function parseDocument(vault: KeyVault, text: Uint8Array): StoredIdentity {
   const value: unknown = JSON.parse(Buffer.from(text).toString("utf8"));
-  if (typeof value === "object" && value !== null && "version" in value && value.version === 1) return value as unknown as StoredIdentity;
-  throw refuse("CAUSEWAY_UNSUPPORTED", `the identity in ${vault.directory} was written by a newer version of this program; use that version`);
+  if (typeof value === "object" && value !== null && "version" in value && value.version === 1)
+    return value as unknown as StoredIdentity;
+  throw refuse(
+    "CAUSEWAY_UNSUPPORTED",
+    `the identity in ${vault.directory} was written by a newer version of this program; use that version`,
+  );
 }
 
 function incomplete(vault: KeyVault, purpose: Purpose): Error {
@@ -250,7 +260,8 @@ function publicKeyOf(certificate: Uint8Array): Uint8Array {
 
 function validityOf(chain: readonly Uint8Array[]): Omit<IdentityValidity, "purpose"> {
   const leaf = chain[0];
-  if (!leaf) throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MISSING", "expected a chain with a leaf certificate, got an empty one");
+  if (!leaf)
+    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MISSING", "expected a chain with a leaf certificate, got an empty one");
   const certificate = new X509Certificate(leaf);
   return {
     notBeforeUnixMs: certificate.validFromDate.getTime(),

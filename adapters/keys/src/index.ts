@@ -16,9 +16,13 @@ export {
   TlsCredential,
   type TlsIdentity,
 } from "./identity.ts";
-export { type IdentityKeeper, type IdentityKeeperOptions, type KeeperAlarm, openIdentityKeeper } from "./identity-keeper.ts";
+export {
+  type IdentityKeeper,
+  type IdentityKeeperOptions,
+  type KeeperAlarm,
+  openIdentityKeeper,
+} from "./identity-keeper.ts";
 export { generateKeyPair, importKeyPair, KeyPair, type KeyType, keyTypeOf } from "./key-pair.ts";
 export { type KeyVault, type KeyVaultOptions, openKeyVault } from "./key-vault.ts";
 export type { AuthorityConnection, AuthorityTransport, ConnectAuthority, FetchRoot } from "./network.ts";
 export { createNodeCrypto, isAcceptedKey, type NodeCryptoOptions, nodeCrypto } from "./node-crypto.ts";
-export { processRandom, processScheduler } from "./process-clock.ts";

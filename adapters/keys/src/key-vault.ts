@@ -6,7 +6,14 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes, scrypt } from 
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { refuse } from "@causeway/core-base";
-import { createFileAtomic, isTemporary, makePrivateDirectory, named, readFileIfAny, writeFileAtomic } from "./atomic-file.ts";
+import {
+  createFileAtomic,
+  isTemporary,
+  makePrivateDirectory,
+  named,
+  readFileIfAny,
+  writeFileAtomic,
+} from "./atomic-file.ts";
 import { generateKeyPair, importKeyPair, type KeyPair, type KeyType } from "./key-pair.ts";
 import { readMasterKey } from "./master-key.ts";
 
@@ -136,7 +143,10 @@ class FileKeyVault implements KeyVault {
 
   #file(name: string): string {
     if (!namePattern.test(name)) {
-      throw refuse("CAUSEWAY_MISUSE", `expected a vault name of letters, digits, '.', '-', '_', got ${JSON.stringify(name)}`);
+      throw refuse(
+        "CAUSEWAY_MISUSE",
+        `expected a vault name of letters, digits, '.', '-', '_', got ${JSON.stringify(name)}`,
+      );
     }
     return join(this.directory, name + suffix);
   }
@@ -157,7 +167,10 @@ async function readHeader(directory: string): Promise<VaultHeader | undefined> {
   if (!text) return undefined;
   const header = parseHeader(text);
   if (!header) {
-    throw refuse("CAUSEWAY_KEYS_FILE_TAMPERED", `${file} is not the header of a key vault; restore it from a copy, or enrol again`);
+    throw refuse(
+      "CAUSEWAY_KEYS_FILE_TAMPERED",
+      `${file} is not the header of a key vault; restore it from a copy, or enrol again`,
+    );
   }
   return header;
 }
@@ -173,7 +186,8 @@ function parseHeader(text: Uint8Array): VaultHeader | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const field = (name: string): unknown => Reflect.get(value, name);
   const [n, r, p, salt, check] = [field("n"), field("r"), field("p"), field("salt"), field("check")];
-  const isCost = (x: unknown, max: number): x is number => typeof x === "number" && Number.isInteger(x) && x > 0 && x <= max;
+  const isCost = (x: unknown, max: number): x is number =>
+    typeof x === "number" && Number.isInteger(x) && x > 0 && x <= max;
   // The costs are bounded above, so that a changed header cannot make the process run out of memory.
   if (field("version") !== 1 || field("kdf") !== "scrypt" || !isCost(n, 2 ** 17) || !isCost(r, 8) || !isCost(p, 4)) {
     return undefined;
@@ -224,7 +238,9 @@ function seal(key: Uint8Array, name: string, secret: Uint8Array): Uint8Array {
 function unseal(key: Uint8Array, name: string, sealed: Uint8Array): Uint8Array | undefined {
   const start = magic.length + nonceBytes;
   if (sealed.length < start + tagBytes || !magic.equals(sealed.subarray(0, magic.length))) return undefined;
-  const decipher = createDecipheriv("aes-256-gcm", key, sealed.subarray(magic.length, start), { authTagLength: tagBytes });
+  const decipher = createDecipheriv("aes-256-gcm", key, sealed.subarray(magic.length, start), {
+    authTagLength: tagBytes,
+  });
   decipher.setAAD(Buffer.from(name)).setAuthTag(sealed.subarray(-tagBytes));
   try {
     return new Uint8Array(Buffer.concat([decipher.update(sealed.subarray(start, -tagBytes)), decipher.final()]));

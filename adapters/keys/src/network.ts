@@ -41,7 +41,9 @@ export function callErrorOf(thrown: unknown): CausewayError {
     case Code.Canceled:
       return refuse("CAUSEWAY_CANCELLED", "the call to the authority was cancelled", { cause: thrown });
     case Code.DeadlineExceeded:
-      return refuse("CAUSEWAY_TIMEOUT", "the authority did not answer in time; the outcome is unknown", { cause: thrown });
+      return refuse("CAUSEWAY_TIMEOUT", "the authority did not answer in time; the outcome is unknown", {
+        cause: thrown,
+      });
     default:
       return refuse("CAUSEWAY_UNREACHABLE", `the authority did not answer (${thrown.rawMessage})`, { cause: thrown });
   }

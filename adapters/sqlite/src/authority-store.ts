@@ -71,7 +71,9 @@ export function openAuthorityStore(options: AuthorityStoreOptions): AuthoritySto
 function prepare(db: Database) {
   return {
     document: db.prepare("SELECT value FROM document WHERE name = ?"),
-    putDocument: db.prepare("INSERT INTO document (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"),
+    putDocument: db.prepare(
+      "INSERT INTO document (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    ),
     insertToken: db.prepare(
       "INSERT INTO token (hash, spiffe_id, role, hosts, gateway, expires, created_by) VALUES (?, ?, ?, ?, ?, ?, ?)",
     ),
@@ -97,7 +99,9 @@ function prepare(db: Database) {
     setRevocation: db.prepare("UPDATE certificate SET revoked_reason = ?, revoked = ? WHERE serial = ?"),
     revoked: db.prepare("SELECT * FROM certificate WHERE revoked_reason IS NOT NULL AND not_after >= ? ORDER BY id"),
     deleteCertificates: db.prepare("DELETE FROM certificate WHERE not_after < ?"),
-    putBundle: db.prepare("INSERT INTO bundle (domain, bundle) VALUES (?, ?) ON CONFLICT (domain) DO UPDATE SET bundle = excluded.bundle"),
+    putBundle: db.prepare(
+      "INSERT INTO bundle (domain, bundle) VALUES (?, ?) ON CONFLICT (domain) DO UPDATE SET bundle = excluded.bundle",
+    ),
     deleteBundle: db.prepare("DELETE FROM bundle WHERE domain = ?"),
     bundles: db.prepare("SELECT * FROM bundle ORDER BY domain"),
     appendAudit: db.prepare("INSERT INTO audit (at, action, actor, subject, facts) VALUES (?, ?, ?, ?, ?)"),
@@ -255,7 +259,19 @@ class SqliteAuthorityStore implements AuthorityStore {
 
 function applicationValues(a: StoredApplication): Value[] {
   const checks = JSON.stringify(a.checks);
-  return [a.id, a.spiffeId, a.keyFingerprint, a.request, a.tokenHash, a.state, a.atUnixMs, a.decidedBy, a.reason, checks, a.issued ?? null];
+  return [
+    a.id,
+    a.spiffeId,
+    a.keyFingerprint,
+    a.request,
+    a.tokenHash,
+    a.state,
+    a.atUnixMs,
+    a.decidedBy,
+    a.reason,
+    checks,
+    a.issued ?? null,
+  ];
 }
 
 function applicationOf(row: Row): StoredApplication {
@@ -286,7 +302,10 @@ function certificateOf(row: Row): StoredCertificate {
     keyFingerprint: text(row["key_fingerprint"]),
     notBeforeUnixMs: number(row["not_before"]),
     notAfterUnixMs: number(row["not_after"]),
-    ...(row["revoked_reason"] !== null && { revokedReason: number(row["revoked_reason"]), revokedUnixMs: number(row["revoked"]) }),
+    ...(row["revoked_reason"] !== null && {
+      revokedReason: number(row["revoked_reason"]),
+      revokedUnixMs: number(row["revoked"]),
+    }),
   };
 }
 
@@ -327,5 +346,8 @@ function bytes(value: Value | undefined): Uint8Array {
 }
 
 function unexpected(value: unknown): Error {
-  return refuse("CAUSEWAY_STORE_FAILED", `the authority store holds a value of an unexpected kind (${typeof value}); restore it from a copy`);
+  return refuse(
+    "CAUSEWAY_STORE_FAILED",
+    `the authority store holds a value of an unexpected kind (${typeof value}); restore it from a copy`,
+  );
 }

@@ -73,7 +73,15 @@ export interface AuditEntry {
 }
 
 /** The single values of the authority: certificates and CRLs as DER, numbers as decimal text. */
-export type AuthorityDocument = "root.der" | "issuing.der" | "issuing-expires" | "root.crl" | "issuing.crl" | "crl-number" | "trust-sequence";
+export type AuthorityDocument =
+  | "root.der"
+  | "issuing.der"
+  | "issuing-expires"
+  | "root.crl"
+  | "issuing.crl"
+  | "crl-made"
+  | "crl-number"
+  | "trust-sequence";
 
 /** Another domain whose certificates are accepted (ANA-9). */
 export interface StoredBundle {

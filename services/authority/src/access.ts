@@ -8,7 +8,17 @@ import type { AuthorityContext } from "./context.ts";
 /** A verified peer of any trusted domain. */
 export function requirePeer(context: AuthorityContext, caller: Caller): VerifiedPeer {
   if (isApplicant(caller)) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED", "expected a certificate of a trusted domain, got a self-signed one; enrol first");
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED",
+      "expected a certificate of a trusted domain, got a self-signed one; enrol first",
+    );
+  }
+  // A connection may outlive the certificate that it was opened with.
+  if (caller.notAfter < context.now()) {
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_EXPIRED",
+      `the certificate of ${caller.spiffeId} has expired since the connection was opened; connect anew`,
+    );
   }
   if (caller.domain === context.settings.domain) requireGood(context, caller);
   return caller;
@@ -18,14 +28,20 @@ export function requirePeer(context: AuthorityContext, caller: Caller): Verified
 export function requireMember(context: AuthorityContext, caller: Caller): VerifiedPeer {
   const peer = requirePeer(context, caller);
   if (peer.domain === context.settings.domain) return peer;
-  throw refuse("CAUSEWAY_IDENTITY_DOMAIN_FOREIGN", `this is the authority of ${context.settings.domain}, the caller belongs to ${peer.domain}; ask the authority of that domain`);
+  throw refuse(
+    "CAUSEWAY_IDENTITY_DOMAIN_FOREIGN",
+    `this is the authority of ${context.settings.domain}, the caller belongs to ${peer.domain}; ask the authority of that domain`,
+  );
 }
 
 /** An operator of this domain. */
 export function requireOperator(context: AuthorityContext, caller: Caller): VerifiedPeer {
   const peer = requireMember(context, caller);
   if (peer.role === "operator") return peer;
-  throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `this needs the role operator, ${peer.spiffeId} has the role ${peer.role}`);
+  throw refuse(
+    "CAUSEWAY_IDENTITY_ROLE_WRONG",
+    `this needs the role operator, ${peer.spiffeId} has the role ${peer.role}`,
+  );
 }
 
 /** How the audit log names a caller. */
@@ -44,16 +60,25 @@ export function roleOf(text: string): Role {
     case "operator":
       return text;
     default:
-      throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected the role agent, gateway, registry or operator, got ${JSON.stringify(text.slice(0, 30))}`);
+      throw refuse(
+        "CAUSEWAY_IDENTITY_ROLE_WRONG",
+        `expected the role agent, gateway, registry or operator, got ${JSON.stringify(text.slice(0, 30))}`,
+      );
   }
 }
 
 function requireGood(context: AuthorityContext, peer: VerifiedPeer): void {
   const stored = context.store.certificate(toHex(peer.serial));
   if (!stored) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_UNKNOWN", `this authority has no record of the certificate of ${peer.spiffeId}; enrol again`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_UNKNOWN",
+      `this authority has no record of the certificate of ${peer.spiffeId}; enrol again`,
+    );
   }
   if (stored.revokedReason !== undefined) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED", `the certificate of ${peer.spiffeId} is revoked; enrol again, or ask an operator when it is on hold`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
+      `the certificate of ${peer.spiffeId} is revoked; enrol again, or ask an operator when it is on hold`,
+    );
   }
 }

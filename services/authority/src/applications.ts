@@ -4,7 +4,10 @@ import { aca } from "@causeway/core-wire";
 import type { AuthorityContext } from "./context.ts";
 
 /** Applications, oldest first: those of one state, or all. */
-export function listApplications(context: AuthorityContext, request: aca.ListApplicationsRequest): aca.ListApplicationsResponse {
+export function listApplications(
+  context: AuthorityContext,
+  request: aca.ListApplicationsRequest,
+): aca.ListApplicationsResponse {
   const applications = context.store.applications(request.state, listedMax).map(showApplication);
   return create(aca.ListApplicationsResponseSchema, { applications });
 }

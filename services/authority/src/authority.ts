@@ -91,7 +91,9 @@ export async function openAuthority(config: AuthorityConfig, ports: AuthorityPor
     feed,
     now: () => ports.scheduler.now().unix,
   };
-  return new DomainAuthority(context, new Schedule(context, ports.scheduler, ports.fetchForeignCrls));
+  const schedule = new Schedule(context, ports.scheduler, ports.fetchForeignCrls);
+  if (hierarchy.isUpkeepDue) await schedule.upkeep();
+  return new DomainAuthority(context, schedule);
 }
 
 class DomainAuthority implements Authority {
@@ -187,13 +189,19 @@ class DomainAuthority implements Authority {
 
   removeTrust(caller: Caller, request: aca.RemoveTrustRequest): aca.RemoveTrustResponse {
     const operator = requireOperator(this.#context, caller);
-    return create(aca.RemoveTrustResponseSchema, { state: removeTrust(this.#context, operator.spiffeId, request.domain) });
+    return create(aca.RemoveTrustResponseSchema, {
+      state: removeTrust(this.#context, operator.spiffeId, request.domain),
+    });
   }
 
   issueOwn(request: OwnIdentityRequest): aca.CertificateSet {
     const context = this.#context;
     const { role, hosts = [] } = request;
-    if (role === "gateway") throw refuse("CAUSEWAY_MISUSE", "a gateway enrols with a token that has its attributes, also on the authority's machine");
+    if (role === "gateway")
+      throw refuse(
+        "CAUSEWAY_MISUSE",
+        "a gateway enrols with a token that has its attributes, also on the authority's machine",
+      );
     const requests = parseRequests(context, request.spiffeId, request.requests);
     const at = context.now();
     const checks = [passed("organisation", "local", at), passed("key", "authority", at), passed("scope", "local", at)];

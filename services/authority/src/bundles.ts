@@ -7,14 +7,22 @@ import { sameBytes } from "./bytes.ts";
 import { type AuthorityContext, audit } from "./context.ts";
 
 /** Trusts another domain from now on, or replaces what is trusted of it. */
-export function addTrust(context: AuthorityContext, operator: string, bundle: aca.TrustBundle | undefined): aca.TrustState {
+export function addTrust(
+  context: AuthorityContext,
+  operator: string,
+  bundle: aca.TrustBundle | undefined,
+): aca.TrustState {
   const { store, feed, settings } = context;
   const domain = checkBundle(context, bundle);
   const known = store.bundles();
   if (known.length >= settings.foreignDomainsMax && !known.some((b) => b.domain === domain)) {
-    throw refuse("CAUSEWAY_LIMIT_COUNT", `${settings.foreignDomainsMax} domains are trusted already; remove one first`, {
-      details: { limit: "foreignDomainsMax" },
-    });
+    throw refuse(
+      "CAUSEWAY_LIMIT_COUNT",
+      `${settings.foreignDomainsMax} domains are trusted already; remove one first`,
+      {
+        details: { limit: "foreignDomainsMax" },
+      },
+    );
   }
   store.transaction(() => {
     store.putBundle({ domain, bundle: toBinary(aca.TrustBundleSchema, bundle ?? create(aca.TrustBundleSchema)) });
@@ -31,7 +39,10 @@ export function removeTrust(context: AuthorityContext, operator: string, name: s
   const domain = parseDomain(name);
   store.transaction(() => {
     if (!store.deleteBundle(domain)) {
-      throw refuse("CAUSEWAY_IDENTITY_BUNDLE_INVALID", `${domain} is not among the trusted domains; list them with the trust state`);
+      throw refuse(
+        "CAUSEWAY_IDENTITY_BUNDLE_INVALID",
+        `${domain} is not among the trusted domains; list them with the trust state`,
+      );
     }
     feed.bump();
     audit(context, "trust.removed", operator, domain);
@@ -46,7 +57,11 @@ export function updateCrls(context: AuthorityContext, name: string, crls: readon
   const stored = store.bundles().find((b) => b.domain === name);
   if (!stored) return false;
   const bundle = fromBinary(aca.TrustBundleSchema, stored.bundle);
-  if (bundle.crls.length === crls.length && bundle.crls.every((crl, i) => sameBytes(crl, crls[i] ?? crl.subarray(0, 0)))) return false;
+  if (
+    bundle.crls.length === crls.length &&
+    bundle.crls.every((crl, i) => sameBytes(crl, crls[i] ?? crl.subarray(0, 0)))
+  )
+    return false;
   const next = create(aca.TrustBundleSchema, { ...bundle, crls: [...crls] });
   checkBundle(context, next);
   store.transaction(() => {
@@ -67,7 +82,11 @@ export function parseBundleFile(text: string): aca.TrustBundle {
   try {
     return fromJsonString(aca.TrustBundleSchema, text, { ignoreUnknownFields: false });
   } catch (thrown) {
-    throw refuse("CAUSEWAY_IDENTITY_BUNDLE_INVALID", "expected a bundle file as the other domain's operator exports it, got something else", { cause: thrown });
+    throw refuse(
+      "CAUSEWAY_IDENTITY_BUNDLE_INVALID",
+      "expected a bundle file as the other domain's operator exports it, got something else",
+      { cause: thrown },
+    );
   }
 }
 
@@ -76,17 +95,29 @@ function checkBundle(context: AuthorityContext, bundle: aca.TrustBundle | undefi
   if (!bundle) throw refuse("CAUSEWAY_IDENTITY_BUNDLE_INVALID", "expected a trust bundle, got none");
   const domain = parseDomain(bundle.domain);
   if (domain === context.settings.domain) {
-    throw refuse("CAUSEWAY_IDENTITY_BUNDLE_INVALID", `${domain} is this authority's own domain; give the bundle of the other domain`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_BUNDLE_INVALID",
+      `${domain} is this authority's own domain; give the bundle of the other domain`,
+    );
   }
   if (bundle.roots.length === 0 || toBinary(aca.TrustBundleSchema, bundle).length > bundleBytesMax) {
-    throw refuse("CAUSEWAY_IDENTITY_BUNDLE_INVALID", `expected at least one root and at most ${bundleBytesMax} bytes in the bundle of ${domain}`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_BUNDLE_INVALID",
+      `expected at least one root and at most ${bundleBytesMax} bytes in the bundle of ${domain}`,
+    );
   }
   if (bundle.authorityUrl !== "" && !/^https:\/\/[^/\s?#@]+:\d{1,5}$/.test(bundle.authorityUrl)) {
-    throw refuse("CAUSEWAY_IDENTITY_BUNDLE_INVALID", `expected the authority of ${domain} as https://host:port, got ${JSON.stringify(bundle.authorityUrl.slice(0, 100))}`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_BUNDLE_INVALID",
+      `expected the authority of ${domain} as https://host:port, got ${JSON.stringify(bundle.authorityUrl.slice(0, 100))}`,
+    );
   }
-  const problems = new TrustStore(context.crypto).replace(create(aca.TrustStateSchema, { sequence: 1n, bundles: [bundle] }));
+  const problems = new TrustStore(context.crypto).replace(
+    create(aca.TrustStateSchema, { sequence: 1n, bundles: [bundle] }),
+  );
   const problem = problems[0];
-  if (problem) throw refuse("CAUSEWAY_IDENTITY_BUNDLE_INVALID", `the bundle of ${domain} cannot be used: ${problem.message}`);
+  if (problem)
+    throw refuse("CAUSEWAY_IDENTITY_BUNDLE_INVALID", `the bundle of ${domain} cannot be used: ${problem.message}`);
   return domain;
 }
 

@@ -37,7 +37,10 @@ export type AuthoritySettings = Required<AuthorityConfig>;
 /** Fills in defaults and checks bounds. Throws `CAUSEWAY_CONFIG_INVALID`. */
 export function resolveSettings(config: AuthorityConfig): AuthoritySettings {
   if (!/^https:\/\/[^/\s?#@]+:\d{1,5}$/.test(config.url)) {
-    throw refuse("CAUSEWAY_CONFIG_INVALID", `expected the authority's url as https://host:port, got ${JSON.stringify(config.url.slice(0, 100))}`);
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      `expected the authority's url as https://host:port, got ${JSON.stringify(config.url.slice(0, 100))}`,
+    );
   }
   const settings: AuthoritySettings = { ...settingDefaults, ...withoutUndefined(config) };
   bounded("leafLifetimeMs", settings.leafLifetimeMs, minute, 7 * day);
@@ -54,7 +57,9 @@ function bounded(name: string, value: number, min: number, max: number): void {
 
 function withoutUndefined(config: AuthorityConfig): AuthorityConfig {
   // Object.entries loses the types; only members that are undefined are left out.
-  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)) as unknown as AuthorityConfig;
+  return Object.fromEntries(
+    Object.entries(config).filter(([, value]) => value !== undefined),
+  ) as unknown as AuthorityConfig;
 }
 
 const minute = 60_000;

@@ -20,19 +20,35 @@ export function enrol(context: AuthorityContext, caller: Caller, request: aca.En
   const requests = parseRequests(context, request.spiffeId, request.requests);
   const tls = requests.keys.find((key) => key.purpose === "tls");
   if (!tls || !sameBytes(tls.spki, caller.spki)) {
-    throw refuse("CAUSEWAY_IDENTITY_MISMATCH", "the tls request is for another key than the connection's; connect with a certificate over the key of the request");
+    throw refuse(
+      "CAUSEWAY_IDENTITY_MISMATCH",
+      "the tls request is for another key than the connection's; connect with a certificate over the key of the request",
+    );
   }
-  const attempt: Attempt = { caller, request, requests, id: applicationId(context, requests), actor: actorOf(context, caller) };
+  const attempt: Attempt = {
+    caller,
+    request,
+    requests,
+    id: applicationId(context, requests),
+    actor: actorOf(context, caller),
+  };
   if (request.token !== "") return enrolByToken(context, attempt);
   const lapsed = findLapsed(context, caller, requests);
   return lapsed ? enrolLapsed(context, attempt, lapsed) : apply(context, attempt);
 }
 
 /** State of an application, for the key that made it. */
-export function pollEnrolment(context: AuthorityContext, caller: Caller, request: aca.PollEnrolmentRequest): aca.PollEnrolmentResponse {
+export function pollEnrolment(
+  context: AuthorityContext,
+  caller: Caller,
+  request: aca.PollEnrolmentRequest,
+): aca.PollEnrolmentResponse {
   const application = context.store.application(request.applicationId);
   if (!application || application.keyFingerprint !== hashHex(context.crypto, caller.spki)) {
-    throw refuse("CAUSEWAY_IDENTITY_APPLICATION_UNKNOWN", "there is no such application of this key; apply first, over a connection with the same key");
+    throw refuse(
+      "CAUSEWAY_IDENTITY_APPLICATION_UNKNOWN",
+      "there is no such application of this key; apply first, over a connection with the same key",
+    );
   }
   const { state, reason } = application;
   const certificates = issuedSet(context, application);
@@ -40,15 +56,25 @@ export function pollEnrolment(context: AuthorityContext, caller: Caller, request
 }
 
 /** The operator's decision. Approval issues in the same transaction. */
-export function decideApplication(context: AuthorityContext, operator: string, request: aca.DecideApplicationRequest): StoredApplication {
+export function decideApplication(
+  context: AuthorityContext,
+  operator: string,
+  request: aca.DecideApplicationRequest,
+): StoredApplication {
   const { store } = context;
   return store.transaction(() => {
     const application = store.application(request.applicationId);
     if (!application) {
-      throw refuse("CAUSEWAY_IDENTITY_APPLICATION_UNKNOWN", "there is no application with this id; list the applications");
+      throw refuse(
+        "CAUSEWAY_IDENTITY_APPLICATION_UNKNOWN",
+        "there is no application with this id; list the applications",
+      );
     }
     if (application.state !== "in review") {
-      throw refuse("CAUSEWAY_IDENTITY_APPLICATION_DECIDED", `the application for ${application.spiffeId} is ${application.state} already`);
+      throw refuse(
+        "CAUSEWAY_IDENTITY_APPLICATION_DECIDED",
+        `the application for ${application.spiffeId} is ${application.state} already`,
+      );
     }
     const decided = { ...application, decidedBy: operator, reason: request.reason.slice(0, reasonCharsMax) };
     if (!request.approve) {
@@ -93,23 +119,41 @@ function enrolByToken(context: AuthorityContext, attempt: Attempt): aca.EnrolRes
       if (again) return create(aca.EnrolResponseSchema, { certificates: again });
     }
     if (!store.consumeToken(token.hash, context.now(), actor)) {
-      throw refuse("CAUSEWAY_IDENTITY_TOKEN_INVALID", `the join token is unknown, used, expired or not for ${requests.spiffeId}; ask an operator for a new one`);
+      throw refuse(
+        "CAUSEWAY_IDENTITY_TOKEN_INVALID",
+        `the join token is unknown, used, expired or not for ${requests.spiffeId}; ask an operator for a new one`,
+      );
     }
     if (isPrefixToken(token)) refuseTaken(context, requests);
-    return issueNow(context, attempt, { grant: grantOf(token), vouchedBy: token.createdBy, tokenHash: token.hash, action: "enrolment.issued" });
+    return issueNow(context, attempt, {
+      grant: grantOf(token),
+      vouchedBy: token.createdBy,
+      tokenHash: token.hash,
+      action: "enrolment.issued",
+    });
   });
 }
 
 function enrolLapsed(context: AuthorityContext, attempt: Attempt, lapsed: StoredCertificate): aca.EnrolResponse {
   return context.store.transaction(() =>
-    issueNow(context, attempt, { grant: grantOf(lapsed), vouchedBy: attempt.requests.spiffeId, tokenHash: "", action: "enrolment.restored" }),
+    issueNow(context, attempt, {
+      grant: grantOf(lapsed),
+      vouchedBy: attempt.requests.spiffeId,
+      tokenHash: "",
+      action: "enrolment.restored",
+    }),
   );
 }
 
 function issueNow(
   context: AuthorityContext,
   attempt: Attempt,
-  basis: { readonly grant: ReturnType<typeof grantOf>; readonly vouchedBy: string; readonly tokenHash: string; readonly action: string },
+  basis: {
+    readonly grant: ReturnType<typeof grantOf>;
+    readonly vouchedBy: string;
+    readonly tokenHash: string;
+    readonly action: string;
+  },
 ): aca.EnrolResponse {
   const { requests, actor } = attempt;
   const checks = checksBy(context, basis.vouchedBy);
@@ -141,13 +185,23 @@ function apply(context: AuthorityContext, attempt: Attempt): aca.EnrolResponse {
       return create(aca.EnrolResponseSchema, certificates ? { certificates } : { applicationId: id });
     }
     if (store.countApplications("in review") >= settings.applicationsMax) {
-      throw refuse("CAUSEWAY_LIMIT_COUNT", `${settings.applicationsMax} applications wait for a decision; an operator has to decide some first`, {
-        details: { limit: "applicationsMax" },
-      });
+      throw refuse(
+        "CAUSEWAY_LIMIT_COUNT",
+        `${settings.applicationsMax} applications wait for a decision; an operator has to decide some first`,
+        {
+          details: { limit: "applicationsMax" },
+        },
+      );
     }
     issuableForAgent(context, requests);
     store.insertApplication(newApplication(context, attempt));
-    audit(context, "application.received", actor, requests.spiffeId, `application ${id}; organisation ${request.material?.organisation ?? ""}; developer ${request.material?.developer ?? ""}`);
+    audit(
+      context,
+      "application.received",
+      actor,
+      requests.spiffeId,
+      `application ${id}; organisation ${request.material?.organisation ?? ""}; developer ${request.material?.developer ?? ""}`,
+    );
     return create(aca.EnrolResponseSchema, { applicationId: id });
   });
 }
@@ -192,13 +246,17 @@ function checksBy(context: AuthorityContext, who: string): Check[] {
  * The newest TLS certificate of the identity, if it is over this very key, has expired not too long ago and was never
  * revoked. An older key than the newest does not count: it may have been thrown away carelessly.
  */
-function findLapsed(context: AuthorityContext, caller: Caller, requests: ParsedRequests): StoredCertificate | undefined {
+function findLapsed(
+  context: AuthorityContext,
+  caller: Caller,
+  requests: ParsedRequests,
+): StoredCertificate | undefined {
   const newest = context.store.certificates(requests.spiffeId, certificatesMax).find((c) => c.purpose === "tls");
   if (!newest || newest.revokedReason !== undefined || newest.keyFingerprint !== hashHex(context.crypto, caller.spki)) {
     return undefined;
   }
   const age = context.now() - newest.notAfterUnixMs;
-  return age >= 0 && age <= context.settings.lapsedMs ? newest : undefined;
+  return age > 0 && age <= context.settings.lapsedMs ? newest : undefined;
 }
 
 /** A prefix token makes new names; it does not take one over. */
@@ -208,7 +266,10 @@ function refuseTaken(context: AuthorityContext, requests: ParsedRequests): void 
     .certificates(requests.spiffeId, certificatesMax)
     .some((c) => c.revokedReason === undefined && c.notAfterUnixMs > now);
   if (held) {
-    throw refuse("CAUSEWAY_IDENTITY_NAME_TAKEN", `${requests.spiffeId} has a valid certificate; choose another name, or ask for a token for exactly this one`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_NAME_TAKEN",
+      `${requests.spiffeId} has a valid certificate; choose another name, or ask for a token for exactly this one`,
+    );
   }
 }
 

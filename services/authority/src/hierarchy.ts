@@ -2,7 +2,14 @@
  * Root and issuing certificate of the domain and their CRLs. The first start makes all of them; later starts read them.
  * The root's key is asked for only here.
  */
-import { type AuthorityDocument, type AuthorityStore, asUnixMs, refuse, type Scheduler, type UnixMs } from "@causeway/core-base";
+import {
+  type AuthorityDocument,
+  type AuthorityStore,
+  asUnixMs,
+  refuse,
+  type Scheduler,
+  type UnixMs,
+} from "@causeway/core-base";
 import {
   type CryptoPort,
   createCrl,
@@ -48,7 +55,10 @@ export class Hierarchy {
     const issuing = store.document("issuing.der");
     if (root && issuing) return new Hierarchy(settings, ports, root, issuing);
     if (root || issuing) {
-      throw refuse("CAUSEWAY_STORE_FAILED", "the store holds only one of root and issuing certificate; restore it from a copy");
+      throw refuse(
+        "CAUSEWAY_STORE_FAILED",
+        "the store holds only one of root and issuing certificate; restore it from a copy",
+      );
     }
     return Hierarchy.#create(settings, ports);
   }
@@ -72,8 +82,15 @@ export class Hierarchy {
       store.putDocument("root.crl", rootCrl);
       writeNumber(store, "issuing-expires", BigInt(now + settings.issuingLifetimeMs));
       writeNumber(store, "crl-number", 1n);
+      writeNumber(store, "crl-made", BigInt(now));
       hierarchy.reissueCrl();
-      store.appendAudit({ atUnixMs: now, action: "authority.created", actor: "local", subject: domain, facts: `root ${hierarchy.rootFingerprint}` });
+      store.appendAudit({
+        atUnixMs: now,
+        action: "authority.created",
+        actor: "local",
+        subject: domain,
+        facts: `root ${hierarchy.rootFingerprint}`,
+      });
     });
     return hierarchy;
   }
@@ -96,9 +113,15 @@ export class Hierarchy {
 
   /** Makes the issuing CRL anew from the store. Part of the transaction of the revocation that it publishes. */
   reissueCrl(): void {
-    const revoked = this.#store.revokedCertificates(this.#scheduler.now().unix).map(
-      (c): RevokedEntry => ({ serial: fromHex(c.serial), at: asUnixMs(c.revokedUnixMs ?? 0), reason: asReasonCode(c.revokedReason) }),
-    );
+    const revoked = this.#store
+      .revokedCertificates(this.#scheduler.now().unix)
+      .map(
+        (c): RevokedEntry => ({
+          serial: fromHex(c.serial),
+          at: asUnixMs(c.revokedUnixMs ?? 0),
+          reason: asReasonCode(c.revokedReason),
+        }),
+      );
     this.#store.putDocument("issuing.crl", this.#crl(this.issuer, this.#nextCrlNumber(), revoked));
   }
 
@@ -117,6 +140,12 @@ export class Hierarchy {
       writeNumber(this.#store, "issuing-expires", BigInt(now + issuingLifetimeMs));
     }
     this.#store.putDocument("root.crl", this.#crl(rootIssuer, this.#nextCrlNumber(), []));
+    writeNumber(this.#store, "crl-made", BigInt(now));
+  }
+
+  /** True when a third of the lifetime of the CRLs is over, also because the authority was switched off. */
+  get isUpkeepDue(): boolean {
+    return this.#scheduler.now().unix - Number(readNumber(this.#store, "crl-made")) >= this.#settings.crlLifetimeMs / 3;
   }
 
   /** The root's key, for `renewUpper`. */
@@ -148,9 +177,10 @@ export function writeNumber(store: AuthorityStore, name: AuthorityDocument, valu
   store.putDocument(name, new TextEncoder().encode(value.toString()));
 }
 
-/** Backdated by a minute, so that a receiver whose clock is behind accepts it at once. */
+/** Backdated by a minute, so that a receiver whose clock is behind accepts it at once. In whole seconds, as in X.509. */
 export function validity(now: UnixMs, lifetimeMs: number): Validity {
-  return { notBefore: asUnixMs(now - backdateMs), notAfter: asUnixMs(now + lifetimeMs) };
+  const seconds = (ms: number) => asUnixMs(Math.floor(ms / 1_000) * 1_000);
+  return { notBefore: seconds(now - backdateMs), notAfter: seconds(now + lifetimeMs) };
 }
 
 const backdateMs = 60_000;

@@ -1,4 +1,4 @@
-export { type Authority, openAuthority, type OwnIdentityRequest } from "./authority.ts";
+export { type Authority, type OwnIdentityRequest, openAuthority } from "./authority.ts";
 export { encodeBundleFile, parseBundleFile } from "./bundles.ts";
 export { type Applicant, type Caller, type CallerOf, isApplicant } from "./caller.ts";
 export type { AuthorityConfig } from "./config.ts";

@@ -33,8 +33,16 @@ export interface IssuanceRequest {
 /** The steps of one way of authorisation. Each throws to refuse. */
 export interface IssuanceSteps {
   readonly requestValidators: readonly ((context: AuthorityContext, request: IssuanceRequest) => void)[];
-  readonly modifiers: readonly ((context: AuthorityContext, profile: LeafProfile, request: IssuanceRequest) => LeafProfile)[];
-  readonly certificateValidators: readonly ((context: AuthorityContext, profile: LeafProfile, request: IssuanceRequest) => void)[];
+  readonly modifiers: readonly ((
+    context: AuthorityContext,
+    profile: LeafProfile,
+    request: IssuanceRequest,
+  ) => LeafProfile)[];
+  readonly certificateValidators: readonly ((
+    context: AuthorityContext,
+    profile: LeafProfile,
+    request: IssuanceRequest,
+  ) => void)[];
   readonly enforcers: readonly ((context: AuthorityContext, profile: LeafProfile) => LeafProfile)[];
 }
 
@@ -44,7 +52,11 @@ export function judge(context: AuthorityContext, request: IssuanceRequest, steps
 }
 
 /** Issues one certificate for each key and stores them. Part of the caller's transaction. */
-export function issue(context: AuthorityContext, request: IssuanceRequest, steps: IssuanceSteps = standardSteps): aca.IssuedCertificate[] {
+export function issue(
+  context: AuthorityContext,
+  request: IssuanceRequest,
+  steps: IssuanceSteps = standardSteps,
+): aca.IssuedCertificate[] {
   judge(context, request, steps);
   return request.keys.map((key) => {
     let profile: LeafProfile = {
@@ -85,7 +97,10 @@ function sign(context: AuthorityContext, profile: LeafProfile): aca.IssuedCertif
 function ownDomain(context: AuthorityContext, request: IssuanceRequest): void {
   const { domain } = context.settings;
   if (domainOf(request.spiffeId) === domain) return;
-  throw refuse("CAUSEWAY_IDENTITY_DOMAIN_FOREIGN", `this authority certifies names in ${domain}, not ${request.spiffeId}; ask the authority of that domain`);
+  throw refuse(
+    "CAUSEWAY_IDENTITY_DOMAIN_FOREIGN",
+    `this authority certifies names in ${domain}, not ${request.spiffeId}; ask the authority of that domain`,
+  );
 }
 
 /** `gateway/…`, `registry/…` and so on belong to identities with that role. */
@@ -93,7 +108,10 @@ function reservedNames(_context: AuthorityContext, request: IssuanceRequest): vo
   const first = request.spiffeId.split("/")[3];
   const reserved = reservedSegments.find((segment) => segment === first);
   if (reserved === undefined || reserved === request.grant.role) return;
-  throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `names under ${reserved}/ are for the role ${reserved}, not ${request.grant.role}; choose another name`);
+  throw refuse(
+    "CAUSEWAY_IDENTITY_ROLE_WRONG",
+    `names under ${reserved}/ are for the role ${reserved}, not ${request.grant.role}; choose another name`,
+  );
 }
 
 /** Hosts in a request have to be among those that were granted. */
@@ -101,7 +119,10 @@ function grantedHosts(_context: AuthorityContext, request: IssuanceRequest): voi
   for (const { hosts } of request.keys) {
     const extra = hosts.find((host) => !request.grant.hosts.includes(host));
     if (extra === undefined) continue;
-    throw refuse("CAUSEWAY_IDENTITY_MISMATCH", `the request asks for the host ${extra}, which was not granted; ask an operator for a token with it`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_MISMATCH",
+      `the request asks for the host ${extra}, which was not granted; ask an operator for a token with it`,
+    );
   }
 }
 
@@ -109,7 +130,10 @@ function grantedHosts(_context: AuthorityContext, request: IssuanceRequest): voi
 function checksPassed(_context: AuthorityContext, request: IssuanceRequest): void {
   for (const name of checkNames) {
     if (request.checks.some((check) => check.name === name && check.passed)) continue;
-    throw refuse("CAUSEWAY_IDENTITY_MATERIAL_MISSING", `the check of ${name} has not passed; every application needs ${checkNames.join(", ")}`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_MATERIAL_MISSING",
+      `the check of ${name} has not passed; every application needs ${checkNames.join(", ")}`,
+    );
   }
 }
 
@@ -136,7 +160,10 @@ function withGrant(_context: AuthorityContext, profile: LeafProfile, { grant }: 
 
 function gatewayAttributes(_context: AuthorityContext, profile: LeafProfile): void {
   if ((profile.role === "gateway") === (profile.gateway !== undefined)) return;
-  throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", "a gateway and nobody else is certified with gateway attributes; correct the token");
+  throw refuse(
+    "CAUSEWAY_IDENTITY_ROLE_WRONG",
+    "a gateway and nobody else is certified with gateway attributes; correct the token",
+  );
 }
 
 // Enforcers
@@ -159,4 +186,3 @@ export const standardSteps: IssuanceSteps = {
   certificateValidators: [gatewayAttributes],
   enforcers: [cappedLifetime],
 };
-

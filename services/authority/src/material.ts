@@ -18,9 +18,13 @@ export function requireMaterial(material: aca.Material | undefined): void {
     ...(material?.scopes.some((scope) => scope.trim() !== "") ? [] : ["scopes"]),
   ];
   if (missing.length > 0) {
-    throw refuse("CAUSEWAY_IDENTITY_MATERIAL_MISSING", `an application without a token needs material; missing: ${missing.join(", ")}`, {
-      details: { missing: missing.join(",") },
-    });
+    throw refuse(
+      "CAUSEWAY_IDENTITY_MATERIAL_MISSING",
+      `an application without a token needs material; missing: ${missing.join(", ")}`,
+      {
+        details: { missing: missing.join(",") },
+      },
+    );
   }
 }
 
@@ -29,14 +33,23 @@ export function boundMaterial(material: aca.Material | undefined): void {
   if (!material) return;
   const texts = [material.organisation, material.developer, material.functionType, ...material.scopes];
   if (texts.length > 3 + scopesMax || texts.some((text) => text.length > textCharsMax)) {
-    throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${scopesMax} scopes and ${textCharsMax} characters in each text of the material`, {
-      details: { limit: "material" },
-    });
+    throw refuse(
+      "CAUSEWAY_LIMIT_COUNT",
+      `expected at most ${scopesMax} scopes and ${textCharsMax} characters in each text of the material`,
+      {
+        details: { limit: "material" },
+      },
+    );
   }
 }
 
 /** A check that passed. */
-export const passed = (name: Check["name"], checker: string, atUnixMs: number): Check => ({ name, passed: true, checker, atUnixMs });
+export const passed = (name: Check["name"], checker: string, atUnixMs: number): Check => ({
+  name,
+  passed: true,
+  checker,
+  atUnixMs,
+});
 
 /** The line of a check in the store and the audit log. */
 export const checkLine = (check: Check): string =>

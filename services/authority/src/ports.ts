@@ -10,7 +10,11 @@ export interface CaKeys {
 }
 
 /** Fetches the current CRLs (DER) of another domain's authority over mutual TLS. */
-export type FetchForeignCrls = (domain: string, authorityUrl: string, signal: AbortSignal) => Promise<readonly Uint8Array[]>;
+export type FetchForeignCrls = (
+  domain: string,
+  authorityUrl: string,
+  signal: AbortSignal,
+) => Promise<readonly Uint8Array[]>;
 
 /** Everything that the authority needs of the outside. */
 export interface AuthorityPorts {

@@ -11,7 +11,10 @@ export const compromiseCode: RevocationReasonCode = 1;
 const wire = aca.RevocationReason;
 
 /** RFC 5280 codes by wire number. */
-const codes: ReadonlyMap<aca.RevocationReason, RevocationReasonCode> = new Map<aca.RevocationReason, RevocationReasonCode>([
+const codes: ReadonlyMap<aca.RevocationReason, RevocationReasonCode> = new Map<
+  aca.RevocationReason,
+  RevocationReasonCode
+>([
   [wire.UNSPECIFIED, 0],
   [wire.KEY_COMPROMISE, 1],
   [wire.AFFILIATION_CHANGED, 3],
@@ -25,7 +28,8 @@ const codes: ReadonlyMap<aca.RevocationReason, RevocationReasonCode> = new Map<a
 /** The RFC 5280 code of a reason from the wire. Throws `CAUSEWAY_FRAME_MALFORMED` for an unknown number. */
 export function reasonCodeOf(reason: aca.RevocationReason): RevocationReasonCode {
   const code = codes.get(reason);
-  if (code === undefined) throw refuse("CAUSEWAY_FRAME_MALFORMED", `expected a revocation reason from 0 to 7, got ${reason}`);
+  if (code === undefined)
+    throw refuse("CAUSEWAY_FRAME_MALFORMED", `expected a revocation reason from 0 to 7, got ${reason}`);
   return code;
 }
 

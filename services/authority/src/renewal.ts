@@ -20,7 +20,10 @@ export function renew(context: AuthorityContext, caller: Caller, request: aca.Re
     const peer = requireMember(context, caller);
     const current = store.certificate(toHex(peer.serial));
     if (!current || current.purpose !== "tls") {
-      throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_UNKNOWN", `the connection's certificate is not a TLS certificate of this authority; renew with the one that expires`);
+      throw refuse(
+        "CAUSEWAY_IDENTITY_CERTIFICATE_UNKNOWN",
+        `the connection's certificate is not a TLS certificate of this authority; renew with the one that expires`,
+      );
     }
     const requests = parseRequests(context, peer.spiffeId, request.requests);
     const at = context.now();

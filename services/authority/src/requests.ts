@@ -1,5 +1,5 @@
 import { type AgentId, parseAgentId, refuse } from "@causeway/core-base";
-import { type KeyKind, parseCsr, type Purpose, purposes } from "@causeway/core-identity";
+import { type KeyKind, type Purpose, parseCsr, purposes } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { hashHex } from "./bytes.ts";
 import type { AuthorityContext } from "./context.ts";
@@ -34,7 +34,10 @@ export function parseRequests(
   const keys = requests.slice(0, purposes.length + 1).map((request) => parseRequest(context, name, request));
   const seen = new Set(keys.map((key) => key.purpose));
   if (seen.size !== keys.length || !seen.has("tls")) {
-    throw refuse("CAUSEWAY_IDENTITY_CSR_INVALID", `expected one request for each purpose and one for tls, got ${keys.map((k) => k.purpose).join(", ") || "none"}`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CSR_INVALID",
+      `expected one request for each purpose and one for tls, got ${keys.map((k) => k.purpose).join(", ") || "none"}`,
+    );
   }
   if (new Set(keys.map((key) => hashHex(context.crypto, key.spki))).size !== keys.length) {
     throw refuse("CAUSEWAY_IDENTITY_KEY_REFUSED", "two purposes share one key; make a key for each");
@@ -44,13 +47,23 @@ export function parseRequests(
 
 function parseRequest(context: AuthorityContext, name: AgentId, request: aca.CertificateRequest): RequestedKey {
   const purpose = purposes.find((p) => wirePurposes[p] === request.purpose);
-  if (!purpose) throw refuse("CAUSEWAY_IDENTITY_CSR_INVALID", `expected the purpose tls, mls or record, got number ${request.purpose}`);
+  if (!purpose)
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CSR_INVALID",
+      `expected the purpose tls, mls or record, got number ${request.purpose}`,
+    );
   const csr = parseCsr(context.crypto, request.csr);
   if (csr.spiffeId !== name) {
-    throw refuse("CAUSEWAY_IDENTITY_MISMATCH", `the ${purpose} request names ${csr.spiffeId}, the enrolment ${name}; every request has to name the same identity`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_MISMATCH",
+      `the ${purpose} request names ${csr.spiffeId}, the enrolment ${name}; every request has to name the same identity`,
+    );
   }
   if (csr.keyKind !== keyKinds[purpose]) {
-    throw refuse("CAUSEWAY_IDENTITY_KEY_REFUSED", `expected a ${keyKinds[purpose]} key for ${purpose}, got ${csr.keyKind}`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_KEY_REFUSED",
+      `expected a ${keyKinds[purpose]} key for ${purpose}, got ${csr.keyKind}`,
+    );
   }
   return { purpose, spki: csr.spki, hosts: csr.hosts };
 }

@@ -21,7 +21,10 @@ export function revoke(context: AuthorityContext, caller: Caller, request: aca.R
     requireRight(peer, targets, restores);
     const open = targets.filter((c) => (restores ? c.revokedReason === holdCode : isOpenTo(c, reason)));
     if (open.length === 0 && targets.some((c) => isFinal(c) && (restores || c.revokedReason !== reason))) {
-      throw refuse("CAUSEWAY_IDENTITY_REVOCATION_FINAL", "the certificate is revoked for good; only a hold can be taken back or changed, enrol again");
+      throw refuse(
+        "CAUSEWAY_IDENTITY_REVOCATION_FINAL",
+        "the certificate is revoked for good; only a hold can be taken back or changed, enrol again",
+      );
     }
     for (const { serial } of open) {
       store.setRevocation(serial, restores ? undefined : { reason, atUnixMs: context.now() });
@@ -30,7 +33,13 @@ export function revoke(context: AuthorityContext, caller: Caller, request: aca.R
     hierarchy.reissueCrl();
     feed.bump();
     const subject = request.spiffeId || `certificate ${toHex(request.serial)}`;
-    audit(context, restores ? "certificate.restored" : "certificate.revoked", peer.spiffeId, subject, `reason ${reason}; ${open.length} certificates`);
+    audit(
+      context,
+      restores ? "certificate.restored" : "certificate.revoked",
+      peer.spiffeId,
+      subject,
+      `reason ${reason}; ${open.length} certificates`,
+    );
     return open.length;
   });
   if (revoked > 0) feed.publish();
@@ -38,7 +47,11 @@ export function revoke(context: AuthorityContext, caller: Caller, request: aca.R
 }
 
 /** Good, expired, revoked or unknown (ANA-69). */
-export function certificateStatus(context: AuthorityContext, caller: Caller, request: aca.CertificateStatusRequest): aca.CertificateStatusResponse {
+export function certificateStatus(
+  context: AuthorityContext,
+  caller: Caller,
+  request: aca.CertificateStatusRequest,
+): aca.CertificateStatusResponse {
   requirePeer(context, caller);
   const stored = context.store.certificate(toHex(request.serial));
   if (!stored) return create(aca.CertificateStatusResponseSchema, { status: "unknown" });
@@ -50,11 +63,18 @@ export function certificateStatus(context: AuthorityContext, caller: Caller, req
 }
 
 /** Certificates of one identity; of all for an operator. */
-export function listCertificates(context: AuthorityContext, caller: Caller, request: aca.ListCertificatesRequest): aca.ListCertificatesResponse {
+export function listCertificates(
+  context: AuthorityContext,
+  caller: Caller,
+  request: aca.ListCertificatesRequest,
+): aca.ListCertificatesResponse {
   const peer = requireMember(context, caller);
   const spiffeId = request.spiffeId === "" ? "" : parseAgentId(request.spiffeId);
   if (peer.role !== "operator" && spiffeId !== peer.spiffeId) {
-    throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `${peer.spiffeId} may list its own certificates only; others need the role operator`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_ROLE_WRONG",
+      `${peer.spiffeId} may list its own certificates only; others need the role operator`,
+    );
   }
   const certificates = context.store.certificates(spiffeId, listedMax).map((c) =>
     create(aca.CertificateInfoSchema, {
@@ -70,7 +90,11 @@ export function listCertificates(context: AuthorityContext, caller: Caller, requ
   return create(aca.ListCertificatesResponseSchema, { certificates });
 }
 
-function targetsOf(context: AuthorityContext, peer: VerifiedPeer, request: aca.RevokeRequest): readonly StoredCertificate[] {
+function targetsOf(
+  context: AuthorityContext,
+  peer: VerifiedPeer,
+  request: aca.RevokeRequest,
+): readonly StoredCertificate[] {
   if ((request.spiffeId === "") === (request.serial.length === 0)) {
     throw refuse("CAUSEWAY_FRAME_MALFORMED", "expected either a SPIFFE ID or a serial number, got both or neither");
   }
@@ -88,7 +112,10 @@ function targetsOf(context: AuthorityContext, peer: VerifiedPeer, request: aca.R
   const stored = context.store.certificate(toHex(request.serial));
   if (stored) return [stored];
   if (peer.role !== "operator") throw notYours(peer);
-  throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_UNKNOWN", `no certificate with the serial number ${toHex(request.serial)} was issued; check the number`);
+  throw refuse(
+    "CAUSEWAY_IDENTITY_CERTIFICATE_UNKNOWN",
+    `no certificate with the serial number ${toHex(request.serial)} was issued; check the number`,
+  );
 }
 
 /** The identity itself or an operator may revoke; only an operator may restore (ANA-75). */
@@ -98,7 +125,10 @@ function requireRight(peer: VerifiedPeer, targets: readonly StoredCertificate[],
 }
 
 function notYours(peer: VerifiedPeer): Error {
-  return refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `${peer.spiffeId} may revoke its own certificates only; other identities and restoring need the role operator`);
+  return refuse(
+    "CAUSEWAY_IDENTITY_ROLE_WRONG",
+    `${peer.spiffeId} may revoke its own certificates only; other identities and restoring need the role operator`,
+  );
 }
 
 const isFinal = (c: StoredCertificate): boolean => c.revokedReason !== undefined && c.revokedReason !== holdCode;
@@ -109,7 +139,7 @@ const isOpenTo = (c: StoredCertificate, reason: number): boolean =>
 
 function statusOf(context: AuthorityContext, stored: StoredCertificate): string {
   if (stored.revokedReason !== undefined) return "revoked";
-  return stored.notAfterUnixMs <= context.now() ? "expired" : "good";
+  return stored.notAfterUnixMs < context.now() ? "expired" : "good";
 }
 
 const listedMax = 1_000;

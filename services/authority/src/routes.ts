@@ -5,13 +5,19 @@ import type { Authority } from "./authority.ts";
 import type { CallerOf } from "./caller.ts";
 
 /** The authority as a Connect service. `callerOf` reads the caller from the context. */
-export function authorityRoutes(authority: Authority, callerOf: CallerOf, log: Log = silentLog): (router: ConnectRouter) => void {
+export function authorityRoutes(
+  authority: Authority,
+  callerOf: CallerOf,
+  log: Log = silentLog,
+): (router: ConnectRouter) => void {
   const rendered = (thrown: unknown, context: HandlerContext): ConnectError => {
     if (thrown instanceof ConnectError) return thrown;
     const error = CausewayError.from(thrown);
     if (error.family === "internal") log.error("authority.call_failed", { method: context.method.name }, thrown);
     else log.debug("authority.call_refused", { method: context.method.name, code: error.code });
-    const made = new ConnectError(error.message, statusNumber(error), undefined, [{ desc: common.ErrorDetailSchema, value: toErrorDetail(error) }]);
+    const made = new ConnectError(error.message, statusNumber(error), undefined, [
+      { desc: common.ErrorDetailSchema, value: toErrorDetail(error) },
+    ]);
     made.cause = error;
     return made;
   };
@@ -27,10 +33,14 @@ export function authorityRoutes(authority: Authority, callerOf: CallerOf, log: L
   return (router) => {
     router.service(aca.AuthorityService, {
       enrol: unary((request: aca.EnrolRequest, context) => authority.enrol(callerOf(context), request)),
-      pollEnrolment: unary((request: aca.PollEnrolmentRequest, context) => authority.pollEnrolment(callerOf(context), request)),
+      pollEnrolment: unary((request: aca.PollEnrolmentRequest, context) =>
+        authority.pollEnrolment(callerOf(context), request),
+      ),
       renew: unary((request: aca.RenewRequest, context) => authority.renew(callerOf(context), request)),
       revoke: unary((request: aca.RevokeRequest, context) => authority.revoke(callerOf(context), request)),
-      certificateStatus: unary((request: aca.CertificateStatusRequest, context) => authority.certificateStatus(callerOf(context), request)),
+      certificateStatus: unary((request: aca.CertificateStatusRequest, context) =>
+        authority.certificateStatus(callerOf(context), request),
+      ),
       getCrl: unary((_request: aca.GetCrlRequest, context) => ({ crls: [...authority.crlsFor(callerOf(context))] })),
       getTrust: unary((_request: aca.GetTrustRequest, context) => ({ state: authority.trustFor(callerOf(context)) })),
       async *watchTrust(_request, context) {
@@ -40,15 +50,27 @@ export function authorityRoutes(authority: Authority, callerOf: CallerOf, log: L
           throw rendered(thrown, context);
         }
       },
-      createToken: unary((request: aca.CreateTokenRequest, context) => authority.createToken(callerOf(context), request)),
-      listApplications: unary((request: aca.ListApplicationsRequest, context) => authority.listApplications(callerOf(context), request)),
-      decideApplication: unary((request: aca.DecideApplicationRequest, context) => authority.decideApplication(callerOf(context), request)),
-      listCertificates: unary((request: aca.ListCertificatesRequest, context) => authority.listCertificates(callerOf(context), request)),
+      createToken: unary((request: aca.CreateTokenRequest, context) =>
+        authority.createToken(callerOf(context), request),
+      ),
+      listApplications: unary((request: aca.ListApplicationsRequest, context) =>
+        authority.listApplications(callerOf(context), request),
+      ),
+      decideApplication: unary((request: aca.DecideApplicationRequest, context) =>
+        authority.decideApplication(callerOf(context), request),
+      ),
+      listCertificates: unary((request: aca.ListCertificatesRequest, context) =>
+        authority.listCertificates(callerOf(context), request),
+      ),
       addTrust: unary((request: aca.AddTrustRequest, context) => authority.addTrust(callerOf(context), request)),
-      removeTrust: unary((request: aca.RemoveTrustRequest, context) => authority.removeTrust(callerOf(context), request)),
+      removeTrust: unary((request: aca.RemoveTrustRequest, context) =>
+        authority.removeTrust(callerOf(context), request),
+      ),
     });
   };
 }
 
 /** Procedures that are open to an applicant. */
-export const applicantPaths: readonly string[] = ["Enrol", "PollEnrolment"].map((method) => `/${aca.AuthorityService.typeName}/${method}`);
+export const applicantPaths: readonly string[] = ["Enrol", "PollEnrolment"].map(
+  (method) => `/${aca.AuthorityService.typeName}/${method}`,
+);

@@ -23,8 +23,8 @@ export class Schedule {
 
   start(): void {
     const { crlLifetimeMs, crlRefreshMs } = this.#context.settings;
-    this.#repeat("upkeep", crlLifetimeMs / 3, () => this.#upkeep());
-    if (this.#fetchForeignCrls) this.#repeat("foreign", crlRefreshMs, () => this.refreshForeign());
+    this.#repeat("upkeep", crlLifetimeMs / 3, () => this.upkeep());
+    if (this.#fetchForeignCrls) this.#repeat("foreign", crlRefreshMs, () => this.refreshForeign(), 0);
   }
 
   async stop(): Promise<void> {
@@ -40,7 +40,8 @@ export class Schedule {
     const bundles = this.#context.store.bundles().map((b) => fromBinary(aca.TrustBundleSchema, b.bundle));
     const waiting = bundles.filter((b) => b.authorityUrl !== "");
     const worker = async (): Promise<void> => {
-      for (let next = waiting.shift(); next && !this.#stopped.signal.aborted; next = waiting.shift()) await this.#refresh(fetchCrls, next);
+      for (let next = waiting.shift(); next && !this.#stopped.signal.aborted; next = waiting.shift())
+        await this.#refresh(fetchCrls, next);
     };
     await Promise.all(Array.from({ length: Math.min(fetchesMax, waiting.length) }, worker));
   }
@@ -56,11 +57,16 @@ export class Schedule {
       if (this.#stopped.signal.aborted) return;
       // The CRLs held stay in force; receivers refuse the domain once they are stale.
       const error = CausewayError.from(thrown);
-      this.#context.log.warn("authority.foreign_crl_failed", { domain: bundle.domain, code: error.code, message: error.message });
+      this.#context.log.warn("authority.foreign_crl_failed", {
+        domain: bundle.domain,
+        code: error.code,
+        message: error.message,
+      });
     }
   }
 
-  async #upkeep(): Promise<void> {
+  /** New CRLs, a new issuing certificate when due, and clearing out. */
+  async upkeep(): Promise<void> {
     const { hierarchy, store, feed, settings, now } = this.#context;
     const rootKey = await hierarchy.rootKey();
     store.transaction(() => {
@@ -76,21 +82,21 @@ export class Schedule {
     feed.publish();
   }
 
-  #repeat(name: string, everyMs: number, body: () => Promise<void>): void {
-    const arm = () => {
+  #repeat(name: string, everyMs: number, body: () => Promise<void>, firstMs = everyMs): void {
+    const arm = (afterMs: number) => {
       if (this.#stopped.signal.aborted) return;
-      this.#cancels.set(name, this.#scheduler.at(later(this.#scheduler.now().instant, everyMs), run));
+      this.#cancels.set(name, this.#scheduler.at(later(this.#scheduler.now().instant, afterMs), run));
     };
     const run = () => {
       const task = body()
         .catch((thrown: unknown) => this.#context.log.error("authority.upkeep_failed", { task: name }, thrown))
         .finally(() => {
           this.#tasks.delete(task);
-          arm();
+          arm(everyMs);
         });
       this.#tasks.add(task);
     };
-    arm();
+    arm(firstMs);
   }
 }
 

@@ -57,7 +57,11 @@ export class TrustFeed {
         listener(this.#state);
       } catch (thrown) {
         // A listener's defect may not keep a revocation from the others.
-        this.#log.error("authority.listener_failed", { code: isCausewayError(thrown) ? thrown.code : "unknown" }, thrown);
+        this.#log.error(
+          "authority.listener_failed",
+          { code: isCausewayError(thrown) ? thrown.code : "unknown" },
+          thrown,
+        );
       }
     }
     for (const wake of [...this.#wakers]) wake();
@@ -74,9 +78,13 @@ export class TrustFeed {
   /** The state now and the newest after each change, until aborted or closed. */
   async *watch(signal: AbortSignal): AsyncGenerator<aca.TrustState> {
     if (this.#wakers.size >= this.#settings.watchersMax) {
-      throw refuse("CAUSEWAY_LIMIT_COUNT", `${this.#settings.watchersMax} connections watch the trust state already; retry later`, {
-        details: { limit: "watchersMax" },
-      });
+      throw refuse(
+        "CAUSEWAY_LIMIT_COUNT",
+        `${this.#settings.watchersMax} connections watch the trust state already; retry later`,
+        {
+          details: { limit: "watchersMax" },
+        },
+      );
     }
     let wake: () => void = () => undefined;
     const waker = () => wake();
