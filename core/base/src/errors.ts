@@ -127,6 +127,9 @@ export const errorTable = {
   CAUSEWAY_SYNC_VERSION_UNSUPPORTED: entry("peer-fault", "FAILED_PRECONDITION", false, "The peer speaks no common version of AMSP."),
   CAUSEWAY_SYNC_PEER_NOT_ALLOWED: entry("refused", "PERMISSION_DENIED", false, "The gateway is not allowed as a peer, or claims a level that it is not certified for."),
   CAUSEWAY_SYNC_DUPLICATE_GATEWAY: entry("refused", "ALREADY_EXISTS", false, "Another gateway with the same identity is connected."),
+  CAUSEWAY_SYNC_BODY_MISSING: entry("refused", "FAILED_PRECONDITION", true, "The update left out a record body that the receiver does not hold. The sender repeats it with the body."),
+  CAUSEWAY_SYNC_OUT_OF_SCOPE: entry("refused", "PERMISSION_DENIED", false, "The record is outside the scope that the gateway keeps."),
+  CAUSEWAY_SYNC_VIEW_MISMATCH: entry("peer-fault", "ABORTED", true, "The views of the two gateways differ after repeated complete snapshots."),
   CAUSEWAY_SYNC_LIMIT_RECORDS: entry("refused", "RESOURCE_EXHAUSTED", false, "The peer sent more records than allowed."),
 
   CAUSEWAY_E2EE_NO_KEY_PACKAGE: entry("refused", "NOT_FOUND", true, "The target has no key package left."),

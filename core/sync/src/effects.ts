@@ -121,6 +121,7 @@ export type SyncEvent =
 export interface SyncPeerStatus {
   readonly name: PeerName;
   readonly role: SyncRole;
+  readonly domain: Domain;
   readonly state: PeerState;
   readonly since: Instant;
   /** Updates taken and sent, all sessions together. */

@@ -1,3 +1,5 @@
+export type { Candidate, Comparison, Decision, RankedOrigin } from "./decide.ts";
+export { compareOrigins, decide } from "./decide.ts";
 export type {
   DecisionReason,
   PeerName,
@@ -12,6 +14,9 @@ export type {
   Via,
 } from "./effects.ts";
 export { defaultSyncLimits, type SyncLimits } from "./limits.ts";
-export { type OpenedSession, SyncMachine, type SyncOptions, type SyncSelf, type SyncTarget } from "./machine.ts";
-export type { PolicyMode, PolicyPeer, PolicyVerdict, SyncPolicy } from "./policy.ts";
+export { SyncMachine } from "./machine.ts";
+export type { OpenedSession, SyncOptions, SyncSelf, SyncTarget } from "./options.ts";
+export type { Announcement } from "./origination.ts";
+export { type PolicyMode, type PolicyPeer, type PolicyVerdict, type SyncPolicy, isVisibleTo } from "./policy.ts";
+export type { Question } from "./queries.ts";
 export { nextPeerState, type PeerEvent, type PeerState, sessionTable } from "./session-table.ts";

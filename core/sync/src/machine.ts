@@ -1,175 +1,406 @@
-import type {
-  AgentId,
-  ErrorFacts,
-  GatewayUri,
-  Instant,
-  Machine,
-  Now,
-  OwnVersion,
-  Random,
-  StoredRecord,
-  StoredVector,
-  Domain,
+/**
+ * The sync machine of one gateway or reader (seed 003): its record base and every peering session. Synchronous, without
+ * clock, sockets or randomness of its own; see the machine contract in core-base. Invariants: a record is never sent to
+ * the neighbour it was learned from; what has our own name in PATH is dropped; an older version never replaces a newer
+ * one, a tombstone included; a Level-1 gateway passes on its own records only; nothing is sent before it is persisted.
+ *
+ * It does not know how a message is forwarded, where addresses come from, nor what is done with an event.
+ */
+import {
+  type AgentId,
+  type ErrorFacts,
+  type GatewayUri,
+  type Instant,
+  later,
+  type Machine,
+  type Now,
+  refuse,
+  type StoredVector,
+  type UnixMs,
 } from "@causeway/core-base";
-import type { VerifiedPeer } from "@causeway/core-identity";
-import type { InterestTopic, OriginStatement, RecordVerifier, RegisteredRecord, Status } from "@causeway/core-records";
-import type { amsp, record } from "@causeway/core-wire";
-import type { PeerName, RouteCandidate, SessionId, SyncEffect, SyncPeerStatus, SyncRole } from "./effects.ts";
-import type { SyncLimits } from "./limits.ts";
+import { type InterestTopic, parseStoredOrigin, parseStoredRecord, type Status } from "@causeway/core-records";
+import type { amsp } from "@causeway/core-wire";
+import { compareOrigins, compareText } from "./decide.ts";
+import type { PeerName, RouteCandidate, SessionId, SyncEffect, SyncPeerStatus } from "./effects.ts";
+import { desiredExport, flush } from "./export.ts";
+import { isWanted } from "./import.ts";
+import { dispatch } from "./messages.ts";
+import { slotKey, type Way } from "./loc-rib.ts";
+import type { OpenedSession, SyncOptions, SyncTarget } from "./options.ts";
+import { type Announcement, Origination } from "./origination.ts";
+import { isOpen } from "./peer.ts";
 import type { PolicyVerdict, SyncPolicy } from "./policy.ts";
+import { Queries, type Question } from "./queries.ts";
 import { productionRules, type SyncRules } from "./rules.ts";
+import { Sessions } from "./session.ts";
+import { SyncState } from "./sync-state.ts";
 
-/** What this side is: certified, not chosen. */
-export interface SyncSelf {
-  readonly name: PeerName;
-  readonly domain: Domain;
-  readonly role: SyncRole;
-}
+/** The machine with its rules as an argument, for tests that replace one. Production uses `SyncMachine`. */
+export class RuledSyncMachine implements Machine<SyncEffect> {
+  readonly #state: SyncState;
+  readonly #origination: Origination;
+  readonly #sessions: Sessions;
+  readonly #queries: Queries;
+  /** Slots that were restored and wait for the first clock reading. */
+  #restoredAt: Map<string, UnixMs> | undefined = new Map();
 
-/** What a machine is made of. */
-export interface SyncOptions {
-  readonly self: SyncSelf;
-  readonly verifier: RecordVerifier;
-  readonly sha256: (data: Uint8Array) => Uint8Array;
-  readonly random: Random;
-  /** Signs a statement of this gateway with its record key. A reader never calls it. */
-  readonly sign: (statement: OriginStatement) => record.SignedOrigin;
-  /** Last version given out; a new store starts with a greater epoch and sequence 0. */
-  readonly own: OwnVersion;
-  /** What was persisted before. */
-  readonly records?: Iterable<StoredRecord>;
-  readonly vectors?: readonly StoredVector[];
-  readonly policy?: SyncPolicy;
-  readonly limits?: Partial<SyncLimits>;
-  /** Resolves the text of a query to agents of the record base, best first. Without it such queries are refused. */
-  readonly search?: (text: string, limit: number) => readonly AgentId[];
-}
-
-/** A transport that is open and whose peer is authenticated. */
-export interface OpenedSession {
-  readonly session: SessionId;
-  readonly peer: VerifiedPeer;
-  /** The target that we dialled; left out when the peer dialled. */
-  readonly target?: string;
-}
-
-/** A peer to dial. `target` is the driver's name for an address; who answers there is known by certificate. */
-export interface SyncTarget {
-  readonly target: string;
-  /** Refuse anybody else at this address. */
-  readonly expect?: GatewayUri;
-}
-
-/** The record base of one gateway or reader and its peering sessions. */
-export class SyncMachine implements Machine<SyncEffect> {
-  constructor(_options: SyncOptions, _rules: SyncRules = productionRules) {}
+  constructor(options: SyncOptions, rules: SyncRules) {
+    this.#state = new SyncState(options, rules);
+    this.#origination = new Origination(this.#state);
+    this.#sessions = new Sessions(this.#state, (now, claimed) => this.#origination.noticeClaim(now, claimed));
+    this.#queries = new Queries(this.#state);
+    this.#restore(options);
+  }
 
   // Inputs
-  handleOpened(_now: Now, _opened: OpenedSession): void {
-    throw new Error("not yet");
+
+  handleOpened(now: Now, opened: OpenedSession): void {
+    this.#run(now, () => this.#sessions.opened(now, opened));
   }
-  handleDialFailed(_now: Now, _target: string, _reason: string): void {
-    throw new Error("not yet");
+
+  handleDialFailed(now: Now, target: string, reason: string): void {
+    this.#run(now, () => this.#sessions.dialFailed(now, target, reason));
   }
-  handleMessage(_now: Now, _session: SessionId, _message: amsp.Message): void {
-    throw new Error("not yet");
+
+  /** Never throws for a peer's doing. A session that is not known any more is ignored. */
+  handleMessage(now: Now, session: SessionId, message: amsp.Message): void {
+    this.#run(now, () => dispatch(this.#parts(), now, session, message));
   }
+
   /** Bytes came that are not a message of this protocol: the session is closed and the peer told. */
-  handleMalformed(_now: Now, _session: SessionId): void {
-    throw new Error("not yet");
+  handleMalformed(now: Now, session: SessionId): void {
+    this.#run(now, () => {
+      const peer = this.#state.bySession.get(session);
+      const error = { code: "CAUSEWAY_FRAME_MALFORMED", message: "expected a message of causeway.amsp.v1" } as const;
+      if (peer !== undefined) this.#sessions.reject(now, peer, error);
+    });
   }
-  handleClosed(_now: Now, _session: SessionId, _reason: string): void {
-    throw new Error("not yet");
+
+  handleClosed(now: Now, session: SessionId, reason: string): void {
+    this.#run(now, () => {
+      const peer = this.#state.bySession.get(session);
+      this.#sessions.closed(now, session, reason);
+      if (peer !== undefined) this.#queries.peerLost(now, peer.name);
+    });
   }
-  handleTimeout(_now: Now): void {
-    throw new Error("not yet");
+
+  handleTimeout(now: Now): void {
+    this.#run(now, () => {
+      for (const timer of this.#state.timers.takeDue(now.instant)) this.#fire(now, timer);
+    });
   }
 
   // Commands
-  addTarget(_now: Now, _target: SyncTarget): void {
-    throw new Error("not yet");
+
+  addTarget(now: Now, target: SyncTarget): void {
+    this.#run(now, () => this.#sessions.targets.add(now, target));
   }
-  removeTarget(_now: Now, _target: string): void {
-    throw new Error("not yet");
+
+  /** Stops dialling the target and ends the peering that was reached through it. */
+  removeTarget(now: Now, target: string): void {
+    this.#run(now, () => {
+      const name = this.#sessions.targets.remove(target);
+      const peer = name === undefined ? undefined : this.#state.peers.get(name);
+      if (peer?.session?.target !== target && peer?.state !== "OFFLINE") return;
+      this.#sessions.end(now, peer, { code: "CAUSEWAY_CANCELLED", message: "the peer was removed by configuration" });
+    });
   }
+
   /** Ends the peering for good and removes what only this peer told (revocation, operator). */
-  disconnect(_now: Now, _peer: PeerName, _error: ErrorFacts): void {
-    throw new Error("not yet");
+  disconnect(now: Now, name: PeerName, error: ErrorFacts): void {
+    this.#run(now, () => {
+      const peer = this.#state.peers.get(name);
+      if (peer !== undefined) this.#sessions.end(now, peer, error);
+      this.#queries.peerLost(now, name);
+    });
   }
+
   /** Measured distance class of a peer; the lower wins between equal paths (C-11). Default 0. */
-  setDelayClass(_now: Now, _peer: PeerName, _delayClass: number): void {
-    throw new Error("not yet");
+  setDelayClass(now: Now, name: PeerName, delayClass: number): void {
+    this.#run(now, () => {
+      const peer = this.#state.peers.get(name);
+      if (peer === undefined || peer.delayClass === delayClass) return;
+      peer.delayClass = delayClass;
+      for (const key of peer.received.keys()) {
+        const slot = this.#state.base.slot(key);
+        if (slot !== undefined) this.#state.slotChanged(now, slot, "ways");
+      }
+    });
   }
-  setPolicy(_now: Now, _policy: SyncPolicy): void {
-    throw new Error("not yet");
+
+  /** Replaces the policy; peers are told what it changes for them. What was kept under the old scope stays. */
+  setPolicy(now: Now, policy: SyncPolicy): void {
+    this.#run(now, () => {
+      this.#state.policy = policy;
+      for (const peer of this.#state.peers.values()) {
+        for (const slot of this.#state.base.slots()) peer.sent.markPending(slot.key);
+      }
+    });
   }
-  /** Originates a record of an agent that is attached here, or replaces it. */
-  announce(
-    _now: Now,
-    _entry: { readonly registered: RegisteredRecord; readonly status: Status; readonly attachmentSequence: bigint },
-  ): void {
-    throw new Error("not yet");
+
+  /** Originates a record of an agent that is attached here, or replaces it. Throws when it may not be announced here. */
+  announce(now: Now, announcement: Announcement): void {
+    this.#run(now, () => this.#origination.announce(now, announcement));
   }
-  setStatus(_now: Now, _agentId: AgentId, _status: Status, _attachmentSequence?: bigint): void {
-    throw new Error("not yet");
+
+  /** Throws CAUSEWAY_RECORD_NOT_FOUND when no record of the agent is originated here. */
+  setStatus(now: Now, agentId: AgentId, status: Status, attachmentSequence?: bigint): void {
+    this.#run(now, () => {
+      if (!this.#origination.setStatus(now, agentId, status, attachmentSequence)) throw notOriginated(agentId);
+    });
   }
-  /** Withdraws an own record: a tombstone travels. */
-  withdraw(_now: Now, _agentId: AgentId): void {
-    throw new Error("not yet");
+
+  /** Withdraws an own record: a tombstone travels. Throws CAUSEWAY_RECORD_NOT_FOUND when none is originated here. */
+  withdraw(now: Now, agentId: AgentId): void {
+    this.#run(now, () => {
+      if (!this.#origination.withdraw(now, agentId)) throw notOriginated(agentId);
+    });
   }
-  /** Asks the Level-2 gateways for records of a topic, now and at each new session. Returns the subscription's id. */
-  subscribe(_now: Now, _interest: Partial<InterestTopic>): bigint {
-    throw new Error("not yet");
+
+  /** Asks the Level-2 gateways for records of a topic, now and at each new session. The same topic again is the same id. */
+  subscribe(now: Now, topic: Partial<InterestTopic>): bigint {
+    const whole = { all: false, agentIds: [], skills: [], tags: [], domains: [], ...topic };
+    return this.#run(now, () => {
+      const { id, isNew } = this.#state.subscriptions.add(whole, now.instant);
+      this.#state.wakeAt("idle", later(now.instant, this.#state.limits.idleSubscriptionMs));
+      if (isNew) this.#toLevel2(now, { case: "subscribe", value: { id, interest: whole } });
+      return id;
+    });
   }
-  unsubscribe(_now: Now, _id: bigint): void {
-    throw new Error("not yet");
+
+  unsubscribe(now: Now, id: bigint): void {
+    this.#run(now, () => this.#unsubscribe(now, id));
   }
+
   /** The subscription was used; its idle time starts again. */
-  touch(_now: Now, _id: bigint): void {
-    throw new Error("not yet");
+  touch(now: Now, id: bigint): void {
+    this.#run(now, () => this.#state.subscriptions.touch(id, now.instant));
   }
-  /** Asks the Level-2 gateways; an `answer` effect with this id follows, always. */
-  query(_now: Now, _query: { readonly agentId: AgentId } | { readonly text: string; readonly limit?: number }): bigint {
-    throw new Error("not yet");
+
+  /** Asks our own base, then the Level-2 gateways; an `answer` effect with this id follows, always. */
+  query(now: Now, question: Question): bigint {
+    return this.#run(now, () => this.#queries.ask(now, question));
   }
+
   /** Leaves service: Close with `leaving` to every peer. */
-  leave(_now: Now): void {
-    throw new Error("not yet");
+  leave(now: Now): void {
+    this.#run(now, () => this.#sessions.leave(now));
   }
 
   // Outputs
+
   drain(): readonly SyncEffect[] {
-    throw new Error("not yet");
+    return this.#state.drain();
   }
+
   deadline(): Instant | undefined {
-    throw new Error("not yet");
+    return this.#state.timers.deadline();
   }
 
   // Reads
+
   peers(): readonly SyncPeerStatus[] {
-    throw new Error("not yet");
+    return [...this.#state.peers.values()]
+      .map((peer) => ({
+        name: peer.name,
+        role: peer.role,
+        domain: peer.domain,
+        state: peer.state,
+        since: peer.since,
+        received: peer.counters.received,
+        sent: peer.counters.sent,
+        loopsDiscarded: peer.counters.loops,
+        refused: peer.counters.refused,
+        recordsIn: peer.received.size,
+        recordsOut: peer.sent.liveCount,
+        unacknowledged: peer.sent.unacknowledgedCount,
+        queued: peer.sent.pendingCount,
+        subscriptions: peer.subscriptions.size,
+      }))
+      .sort((a, b) => compareText(a.name, b.name));
   }
-  /** Every way to an agent, best origin first (online before degraded before offline, later attachment, shorter path). */
-  routes(_agentId: AgentId): readonly RouteCandidate[] {
-    throw new Error("not yet");
+
+  /** Topics that a peer subscribed to, by the peer's ids (AMSP-64). */
+  subscriptionsOf(name: PeerName): ReadonlyMap<bigint, InterestTopic> {
+    return this.#state.peers.get(name)?.subscriptions.topics() ?? new Map();
   }
-  /** Every route of the record base in key order. */
-  allRoutes(): IterableIterator<RouteCandidate> {
-    throw new Error("not yet");
+
+  /** Every way to an agent, best origin first (AAP-15, AAP-95). */
+  routes(agentId: AgentId): readonly RouteCandidate[] {
+    return [...this.#state.base.slotsOf(agentId)].flatMap((slot) => slot.route ?? []).sort(compareOrigins);
   }
-  /** Why a record is or is not sent to a peer (AMSP-74, AMSP-82). */
-  explainExport(_agentId: AgentId, _origin: GatewayUri, _peer: PeerName): PolicyVerdict {
-    throw new Error("not yet");
+
+  /** Every way to one record, the chosen one and the others: what each peer told (AMSP-74). */
+  ways(agentId: AgentId, origin: GatewayUri): readonly Way[] {
+    const slot = this.#state.base.slot(slotKey(agentId, origin));
+    return [...(slot?.ways.values() ?? [])].sort((a, b) => compareText(a.via, b.via));
   }
-  /** Highest version known of each origin. */
+
+  /** Every route of the record base, in the order in which the records became known. */
+  *allRoutes(): IterableIterator<RouteCandidate> {
+    for (const slot of this.#state.base.slots()) if (slot.route !== undefined) yield slot.route;
+  }
+
+  /** Whether the peer should hold a record now, or why not (AMSP-74, AMSP-82). */
+  explainExport(now: Now, agentId: AgentId, origin: GatewayUri, name: PeerName): PolicyVerdict {
+    const peer = this.#state.peers.get(name);
+    if (peer === undefined) return { denied: `${name} is not a peer` };
+    const key = slotKey(agentId, origin);
+    const refused = peer.sent.entry(key)?.refused;
+    const desired = desiredExport(this.#state, this.#state.base.slot(key), peer, now);
+    if (desired.kind === "none") return { denied: desired.reason };
+    if (desired.kind === "tombstone") return { denied: "it is withdrawn" };
+    return refused === undefined ? true : { denied: `the peer refused it: ${refused}` };
+  }
+
+  /** Per origin, up to which version every body is held. */
   vector(): readonly StoredVector[] {
-    throw new Error("not yet");
+    return [...this.#state.vector]
+      .map(([origin, version]) => ({ origin, ...version }))
+      .sort((a, b) => compareText(a.origin, b.origin));
   }
-  /** Digest over (agent, origin, version, status) of every applicable record: equal at gateways with equal views. */
+
+  /** Digest over (agent, origin, version, status) of every applicable record: equal where the views are equal. */
   digest(): Uint8Array {
-    throw new Error("not yet");
+    return this.#state.base.digest();
   }
+
+  /** Records held, withdrawn ones not counted. */
   recordCount(): number {
-    throw new Error("not yet");
+    let count = 0;
+    for (const slot of this.#state.base.slots()) if (slot.held.body !== undefined) count += 1;
+    return count;
   }
+
+  #run<T>(now: Now, work: () => T): T {
+    this.#startClocks(now);
+    const result = work();
+    for (const peer of this.#state.peers.values()) flush(this.#state, now, peer);
+    return result;
+  }
+
+  #fire(now: Now, timer: string): void {
+    const [kind = "", rest = ""] = split(timer);
+    switch (kind) {
+      case "dial":
+        this.#sessions.dialDue(now, rest);
+        break;
+      case "query":
+        this.#queries.timedOut(now, BigInt(rest));
+        break;
+      case "damp":
+        this.#releaseDamped(now);
+        break;
+      case "expire":
+        this.#expire(now);
+        break;
+      case "idle":
+        this.#dropIdle(now);
+        break;
+      case "resubscribe":
+        this.#resubscribe(now, BigInt(rest));
+        break;
+      case "flush":
+      case "audit":
+        // Every input ends with a flush of each peer.
+        break;
+      default: {
+        const peer = this.#state.peers.get(rest as PeerName);
+        if (peer !== undefined) this.#sessions.timer(now, kind, peer);
+        if (peer?.session === undefined) this.#queries.peerLost(now, rest as PeerName);
+      }
+    }
+  }
+
+  #releaseDamped(now: Now): void {
+    for (const key of this.#state.damper.takeReleased(now.instant)) {
+      const slot = this.#state.base.slot(key);
+      if (slot !== undefined) this.#state.markPending(slot);
+    }
+    const next = this.#state.damper.deadline();
+    if (next !== undefined) this.#state.wakeAt("damp", next);
+  }
+
+  #expire(now: Now): void {
+    for (const slot of this.#state.base.expired(now.instant)) this.#state.forget(slot);
+    const next = this.#state.base.nextExpiry();
+    if (next !== undefined) this.#state.wakeAt("expire", next);
+  }
+
+  #dropIdle(now: Now): void {
+    const { idleSubscriptionMs } = this.#state.limits;
+    for (const id of this.#state.subscriptions.idle(now.instant, idleSubscriptionMs)) this.#unsubscribe(now, id);
+    const next = this.#state.subscriptions.nextIdle(idleSubscriptionMs);
+    if (next !== undefined) this.#state.wakeAt("idle", next);
+  }
+
+  #resubscribe(now: Now, id: bigint): void {
+    const interest = this.#state.subscriptions.find(id);
+    if (interest !== undefined) this.#toLevel2(now, { case: "subscribe", value: { id, interest } });
+  }
+
+  #unsubscribe(now: Now, id: bigint): void {
+    if (!this.#state.subscriptions.remove(id)) return;
+    this.#toLevel2(now, { case: "unsubscribe", value: { id } });
+    for (const slot of [...this.#state.base.slots()]) if (!isWanted(this.#state, slot)) this.#state.forget(slot);
+  }
+
+  #toLevel2(now: Now, body: amsp.Message["body"] | Parameters<SyncState["send"]>[2]): void {
+    for (const peer of this.#state.peers.values()) {
+      if (peer.role === "level2" && isOpen(peer)) this.#state.send(now, peer, body);
+    }
+  }
+
+  #parts(): Parameters<typeof dispatch>[0] {
+    return { state: this.#state, sessions: this.#sessions, queries: this.#queries };
+  }
+
+  #restore(options: SyncOptions): void {
+    for (const stored of options.records ?? []) {
+      const { signed, statement } = parseStoredOrigin(stored.statement);
+      const body = stored.record === undefined ? undefined : parseStoredRecord(stored.record);
+      const isOwn = statement.origin === options.self.name;
+      const via = isOwn ? "local" : (statement.origin as PeerName);
+      const way = { via, version: statement.version, path: [] } as const;
+      const slot = this.#state.base.take({ statement, signed, body }, way);
+      if (isOwn && body !== undefined) slot.ways.set("local", way);
+      this.#restoredAt?.set(slot.key, stored.storedAt);
+    }
+  }
+
+  /** At the first input: timers of what was restored, and the routes of our own records. */
+  #startClocks(now: Now): void {
+    const restored = this.#restoredAt;
+    if (restored === undefined) return;
+    this.#restoredAt = undefined;
+    for (const [key, storedAt] of restored) {
+      const slot = this.#state.base.slot(key);
+      if (slot === undefined) continue;
+      this.#state.slotChanged(now, slot, "ways");
+      if (!slot.held.statement.withdrawn) continue;
+      const age = Math.max(0, now.unix - storedAt);
+      const until = later(now.instant, Math.max(0, this.#state.limits.tombstoneMs - age));
+      this.#state.base.expireAt(slot, until);
+      this.#state.wakeAt("expire", until);
+    }
+  }
+}
+
+/** The sync machine that gateways and registries run. */
+export class SyncMachine extends RuledSyncMachine {
+  constructor(options: SyncOptions) {
+    super(options, productionRules);
+  }
+}
+
+function notOriginated(agentId: AgentId): Error {
+  return refuse(
+    "CAUSEWAY_RECORD_NOT_FOUND",
+    `expected an agent that is announced here, got ${agentId}; announce it first`,
+  );
+}
+
+function split(timer: string): readonly [string, string] {
+  const space = timer.indexOf(" ");
+  return space < 0 ? [timer, ""] : [timer.slice(0, space), timer.slice(space + 1)];
 }
