@@ -23,7 +23,7 @@ export default {
     rule("bridges-apart", "Bridges do not know each other.", { path: "^bridges/([^/]+)/" }, { path: "^bridges/", pathNot: "^bridges/$1/" }),
     rule("nothing-imports-apps", "Programs are the top.", { pathNot: "^(apps|testing)/" }, { path: "^apps/" }),
     rule("nothing-imports-testing", "Test rooms are leaves.", { path: "^(core|adapters|e2ee|services|sdk|bridges|apps|examples)/", pathNot: tests }, { path: "^testing/" }),
-    rule("no-undeclared", "A package declares what it imports.", { pathNot: "\\.test\\.ts$" }, { dependencyTypes: ["npm-no-pkg", "unknown", "undetermined"] }),
+    rule("no-undeclared", "A package declares what it imports.", { pathNot: "\\.test\\.ts$" }, { dependencyTypes: ["npm-no-pkg", "npm-unknown"] }),
     rule("resolvable", "An import that resolves to nothing is a mistake.", {}, { couldNotResolve: true }),
   ],
   options: {

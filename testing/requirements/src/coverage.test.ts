@@ -15,7 +15,14 @@ describe("requirement coverage", () => {
 
   test("a row is read with its level and sentence", () => {
     const [row] = parseRows("| AMSP-9 | 2.1 | MUST | Do it. | CP | Test. | – |");
-    expect(row).toEqual({ id: "AMSP-9", seed: "AMSP", section: "2.1", level: "MUST", component: "CP", sentence: "Do it." });
+    expect(row).toEqual({
+      id: "AMSP-9",
+      seed: "AMSP",
+      section: "2.1",
+      level: "MUST",
+      component: "CP",
+      sentence: "Do it.",
+    });
   });
 
   test("ids count only in brackets", () => {

@@ -22,7 +22,10 @@ else process.exitCode = judge(values.results ?? ".cache/test-results.json", valu
 
 function rebuild(document: string): void {
   const rows = parseRows(readFileSync(document, "utf8"));
-  writeFileSync(new URL("../manifest.json", import.meta.url), `[\n${rows.map((r) => JSON.stringify(r)).join(",\n")}\n]\n`);
+  writeFileSync(
+    new URL("../manifest.json", import.meta.url),
+    `[\n${rows.map((r) => JSON.stringify(r)).join(",\n")}\n]\n`,
+  );
   process.stdout.write(`${rows.length} rows\n`);
 }
 
@@ -60,15 +63,25 @@ function printJson(coverage: Coverage, ok: boolean): void {
 }
 
 function printTable(coverage: Coverage): void {
-  const rows = coverage.lines.map((l) => [l.seed, l.level, String(l.rows), String(l.covered), `${Math.round((100 * l.covered) / l.rows)} %`]);
+  const rows = coverage.lines.map((l) => [
+    l.seed,
+    l.level,
+    String(l.rows),
+    String(l.covered),
+    `${Math.round((100 * l.covered) / l.rows)} %`,
+  ]);
   const head = ["seed", "level", "rows", "covered", ""];
   const widths = head.map((h, i) => Math.max(h.length, ...rows.map((r) => (r[i] ?? "").length)));
   for (const row of [head, ...rows]) {
-    process.stdout.write(`${row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join("  ")}\n`);
+    process.stdout.write(
+      `${row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join("  ")}\n`,
+    );
   }
   for (const { id, file } of coverage.unknown) process.stdout.write(`unknown id ${id} cited in ${file}\n`);
-  for (const row of coverage.missing) process.stdout.write(`no passing test cites ${row.id} (${row.level}): ${row.sentence}\n`);
-  for (const id of coverage.stale) process.stdout.write(`${id} is listed as deferred and is covered: remove it from the list\n`);
+  for (const row of coverage.missing)
+    process.stdout.write(`no passing test cites ${row.id} (${row.level}): ${row.sentence}\n`);
+  for (const id of coverage.stale)
+    process.stdout.write(`${id} is listed as deferred and is covered: remove it from the list\n`);
   for (const [id, reason] of Object.entries(deferred)) process.stdout.write(`deferred ${id}: ${reason}\n`);
 }
 

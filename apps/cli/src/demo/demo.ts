@@ -48,7 +48,9 @@ export async function demo(options: {
   const network = resources.use(
     await out.during(
       "starting two domains",
-      startNetwork(home, supervisor, (name, url) => tell(`${good("up")} ${name.padEnd(24)} ${dim(url)}`)),
+      startNetwork(home, supervisor, {
+        onServing: (name, url) => tell(`${good("up")} ${name.padEnd(24)} ${dim(url)}`),
+      }),
     ),
   );
   const [blue, green] = network.configs;

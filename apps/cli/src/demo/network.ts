@@ -18,11 +18,18 @@ export interface DemoNetwork extends AsyncDisposable {
   readonly operators: readonly [Operator, Operator];
 }
 
+export interface NetworkOptions {
+  /** Called as each service serves. */
+  readonly onServing?: (name: string, url: string) => void;
+  /** Port under which others reach a service that listens on `port`: for a proxy in front of it. Default the same. */
+  readonly publicPort?: (port: number) => Promise<number>;
+}
+
 /** Starts both domains in a fresh home. What an earlier demo left there is removed; anything else is not touched. */
 export async function startNetwork(
   home: Home,
   supervisor: Supervisor,
-  onServing: (name: string, url: string) => void,
+  options: NetworkOptions = {},
 ): Promise<DemoNetwork> {
   const known = home.domains().filter((domain) => !(domains as readonly string[]).includes(domain));
   if (known.length > 0) {
@@ -34,9 +41,15 @@ export async function startNetwork(
   for (const folder of ["domains", "agents", "keys", "logs"])
     rmSync(join(home.directory, folder), { recursive: true, force: true });
   home.ensure();
-  const [blue, green] = await writeConfigs(home);
+  const [blue, green] = await writeConfigs(home, options);
   const start = (config: DomainConfig) =>
-    startDomain({ home, config, configFile: home.configFile(config.domain), supervisor, onServing });
+    startDomain({
+      home,
+      config,
+      configFile: home.configFile(config.domain),
+      supervisor,
+      ...(options.onServing && { onServing: options.onServing }),
+    });
   await Promise.all([start(blue), start(green)]);
   const operators = [await Operator.open(blue), await Operator.open(green)] as const;
   await exchangeTrust(operators[0], operators[1]);
@@ -49,9 +62,10 @@ export async function startNetwork(
   };
 }
 
-async function writeConfigs(home: Home): Promise<readonly [DomainConfig, DomainConfig]> {
+async function writeConfigs(home: Home, options: NetworkOptions): Promise<readonly [DomainConfig, DomainConfig]> {
   const ports = await freePorts(8);
-  const address = (i: number): string => `127.0.0.1:${ports[i]}`;
+  const publicPorts = await Promise.all(ports.map((port) => options.publicPort?.(port) ?? port));
+  const listen = (i: number): string => `listen: "127.0.0.1:${ports[i]}", url: "https://127.0.0.1:${publicPorts[i]}"`;
   const write = (domain: string, offset: number, peers: readonly string[]): DomainConfig => {
     const file = home.configFile(domain);
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
@@ -60,18 +74,18 @@ async function writeConfigs(home: Home): Promise<readonly [DomainConfig, DomainC
       `domain: ${domain}
 dataDir: data
 masterKeyFile: ${JSON.stringify(home.masterKeyFile)}
-authority: { listen: "${address(offset)}" }
-registry: { listen: "${address(offset + 1)}", gateway: gw2 }
+authority: { ${listen(offset)} }
+registry: { ${listen(offset + 1)}, gateway: gw2 }
 gateways:
-  - { name: gw1, level: 1, listen: "${address(offset + 2)}", uplinks: [gw2] }
-  - { name: gw2, level: 2, listen: "${address(offset + 3)}", peers: ${JSON.stringify(peers)} }
+  - { name: gw1, level: 1, ${listen(offset + 2)}, uplinks: [gw2] }
+  - { name: gw2, level: 2, ${listen(offset + 3)}, peers: ${JSON.stringify(peers)} }
 `,
       { mode: 0o600 },
     );
     return readDomainConfig(file);
   };
   const green = write("green.example", 4, []);
-  const blue = write("blue.example", 0, [`https://${address(7)}`]);
+  const blue = write("blue.example", 0, [`https://127.0.0.1:${publicPorts[7]}`]);
   return [blue, green];
 }
 

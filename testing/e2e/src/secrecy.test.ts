@@ -1,0 +1,95 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { Agent } from "@causeway/agent/node";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { countInMemory } from "./memory.ts";
+import { Tap, tlsRecords } from "./tap.ts";
+import { startWorld, until, type World } from "./world.ts";
+
+// Built at run time, so that no source file or command line has it.
+const marker = ["mar", "ker", "-", Buffer.from("Zebra Quartz 4711").toString("hex")].join("");
+
+let tap: Tap;
+let world: World;
+let alice: Agent;
+let bob: Agent;
+const heard: string[] = [];
+
+beforeAll(async () => {
+  tap = new Tap();
+  world = await startWorld({ publicPort: (port) => tap.before(port) });
+  [alice, bob] = await Promise.all([world.agent("blue.example/people/alice"), world.agent("green.example/people/bob")]);
+  bob.onMessage((message) => void heard.push(String(message.data)));
+  bob.onRequest("echo", (request) => request.data);
+  await bob.register({
+    name: "Bob",
+    description: "Listens",
+    version: "1",
+    skills: [{ id: "listen", description: "Listens" }],
+  });
+  await until("the way to bob", async () =>
+    (await alice.discover("listens")).matches.some((m) => m.agentId === bob.id),
+  );
+  for (let i = 0; i < 20; i += 1) await alice.send(bob.id, `${marker} number ${i}`);
+  expect((await alice.request(bob.id, { method: "echo", data: { secret: marker } })).data).toEqual({ secret: marker });
+}, 120_000);
+
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]();
+  await tap?.[Symbol.asyncDispose]();
+});
+
+const needles = () => [
+  Buffer.from(marker, "utf8"),
+  Buffer.from(marker, "utf16le"),
+  Buffer.from(Buffer.from(marker).toString("base64").slice(4, 40)),
+];
+
+function* filesBelow(folder: string): Generator<string> {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(path);
+    else if (entry.isFile()) yield path;
+  }
+}
+
+describe("what a message leaves behind", () => {
+  test("the receiver has every message", () => {
+    expect(heard).toHaveLength(20);
+    expect(heard[0]).toContain(marker);
+  });
+
+  test("every byte of every connection is a TLS record, and content travels as application data [AGP-55, ANA-44]", () => {
+    expect(tap.streams.length).toBeGreaterThan(10);
+    for (const stream of tap.streams) {
+      const bytes = Buffer.concat(stream.bytes);
+      const types = tlsRecords(bytes);
+      const firstData = types.indexOf(23);
+      // After the first encrypted record nothing but encrypted records follows; TLS 1.3 hides handshakes and alerts in them.
+      if (firstData >= 0) expect(types.slice(firstData).filter((type) => type !== 23 && type !== 20)).toEqual([]);
+      for (const needle of needles()) expect(bytes.includes(needle)).toBe(false);
+      expect(bytes.includes("spiffe://green.example/people/bob")).toBe(false);
+    }
+  });
+
+  test("no gateway, registry or authority has the marker in its memory [AGP-25, AAP-80]", () => {
+    const counts = world.supervisor.services.map(({ name, pid }) => ({
+      name,
+      found: countInMemory(pid ?? 0, needles()),
+    }));
+    expect(counts).toEqual(world.supervisor.services.map(({ name }) => ({ name, found: 0 })));
+    // The search itself finds what is there: this process holds the marker.
+    expect(countInMemory(process.pid, needles())).toBeGreaterThan(0);
+  });
+
+  test("no file of the whole installation has it: data, logs, state of the agents [AGP-25, AGP-44]", () => {
+    let files = 0;
+    for (const path of filesBelow(world.home.directory)) {
+      if (statSync(path).size === 0) continue;
+      files += 1;
+      const bytes = readFileSync(path);
+      for (const needle of needles()) expect(bytes.includes(needle), path).toBe(false);
+    }
+    expect(files).toBeGreaterThan(20);
+  });
+});
