@@ -1,4 +1,5 @@
 export { applicantKeyOf, type Certificate, fingerprintOf, parseCertificate } from "./certificate.ts";
+export type { Validity } from "./certificate-builder.ts";
 export {
   type Crl,
   type CrlContent,
@@ -17,7 +18,6 @@ export {
   type Issuer,
   issueLeaf,
   type LeafProfile,
-  type Validity,
 } from "./issue.ts";
 export { encodeJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts";
 export { decodePem, encodePem } from "./pem.ts";

@@ -2,28 +2,25 @@
  * Certificates of the profile: root, issuing certificate, leaf, and the self-signed one of an applicant. What is issued
  * here is read back with the parser of this room before it leaves, so that nothing is signed that nobody accepts.
  */
-import { type AgentId, asUnixMs, type Domain, isCausewayError, refuse, type UnixMs } from "@causeway/core-base";
-import { writeTime } from "./asn1-time.ts";
+import { type AgentId, asUnixMs, type Domain, isCausewayError, refuse } from "@causeway/core-base";
 import { writeAttributes } from "./attributes.ts";
 import { type Certificate, keyIdentifier, parseCertificate } from "./certificate.ts";
-import { integer, sequence, tagged, unsigned } from "./der-writer.ts";
+import { type CertificateContent, encodeCertificate, type Validity } from "./certificate-builder.ts";
 import { commonName, emptyName } from "./distinguished-name.ts";
 import {
   authorityKeyId,
   basicConstraints,
   extendedKeyUsage,
   extension,
-  extensionsField,
   keyUsage,
   keyUsageBits,
   subjectAltName,
   subjectKeyId,
 } from "./extensions.ts";
-import { permitUriHost } from "./name-constraints.ts";
-import { type Oid, oids } from "./oids.ts";
+import { constrainedName, permitUriHost } from "./name-constraints.ts";
+import { oids, purposeIds } from "./oids.ts";
 import type { CryptoPort, Purpose, Role, SigningKey } from "./ports.ts";
 import { parsePublicKey } from "./public-key.ts";
-import { sign } from "./signed.ts";
 import type { CertifiedGateway } from "./verified-peer.ts";
 
 /** A certificate that may issue, with its key. */
@@ -31,12 +28,6 @@ export interface Issuer {
   /** DER. */
   readonly certificate: Uint8Array;
   readonly key: SigningKey;
-}
-
-/** When a certificate is valid. Cut to whole seconds. */
-export interface Validity {
-  readonly notBefore: UnixMs;
-  readonly notAfter: UnixMs;
 }
 
 /** What a leaf certificate certifies. */
@@ -123,6 +114,10 @@ export function issueLeaf(crypto: CryptoPort, issuer: Issuer, profile: LeafProfi
       extension(oids.attributes, false, writeAttributes(attributes)),
     ],
   });
+  const constraints = above.extensions.nameConstraints;
+  const name = constraints && constrainedName(constraints, leaf.extensions.altNames);
+  if (name !== undefined)
+    throw refuse("CAUSEWAY_MISUSE", `the issuing certificate may not certify the name ${JSON.stringify(name)}`);
   return { certificate: leaf.der, serial: leaf.serial };
 }
 
@@ -139,37 +134,10 @@ export function createApplicantCertificate(crypto: CryptoPort, key: SigningKey, 
   }).der;
 }
 
-/** Extended key usages by purpose. */
-export const purposeIds: Readonly<Record<Purpose, readonly Oid[]>> = {
-  tls: [oids.serverAuth, oids.clientAuth],
-  mls: [oids.mlsLeaf],
-  record: [oids.recordSigning],
-};
-
-interface Content {
-  readonly serial: Uint8Array;
-  readonly issuer: Uint8Array;
-  readonly subject: Uint8Array;
-  readonly validity: Validity;
-  readonly spki: Uint8Array;
-  readonly extensions: readonly Uint8Array[];
-}
-
-function build(key: SigningKey, content: Content): Certificate {
+/** Builds and reads back; what the own parser would refuse is a misuse by the caller. */
+function build(key: SigningKey, content: CertificateContent): Certificate {
   try {
-    const der = sign(key, (algorithm) =>
-      sequence(
-        tagged(0, integer(2)),
-        unsigned(content.serial),
-        algorithm,
-        content.issuer,
-        sequence(writeTime(content.validity.notBefore), writeTime(content.validity.notAfter)),
-        content.subject,
-        content.spki,
-        extensionsField(3, content.extensions),
-      ),
-    );
-    return parseCertificate(der);
+    return parseCertificate(encodeCertificate(key, content));
   } catch (thrown) {
     if (isCausewayError(thrown) && thrown.code !== "CAUSEWAY_IDENTITY_CERTIFICATE_MALFORMED") throw thrown;
     const why = thrown instanceof Error ? thrown.message : "unknown reason";

@@ -4,6 +4,7 @@
  */
 import { toHex } from "./bytes.ts";
 import { oid } from "./der-writer.ts";
+import type { Purpose } from "./ports.ts";
 
 /** An object identifier in the forms that readers and writers need. */
 export interface Oid {
@@ -50,3 +51,10 @@ export const oids = {
   /** Extension: role and gateway attributes. */
   attributes: known(`${causeway}.2.1`),
 } as const;
+
+/** Extended key usages of a leaf by purpose. */
+export const purposeIds: Readonly<Record<Purpose, readonly Oid[]>> = {
+  tls: [oids.serverAuth, oids.clientAuth],
+  mls: [oids.mlsLeaf],
+  record: [oids.recordSigning],
+};

@@ -7,9 +7,8 @@ import { type AgentId, type CausewayError, isCausewayError, parseAgentId, refuse
 import { equalBytes } from "./bytes.ts";
 import { type Certificate, fingerprintOf, isIssuedBy, isSelfIssued, parseCertificate } from "./certificate.ts";
 import { keyUsageBits } from "./extensions.ts";
-import { purposeIds } from "./issue.ts";
 import { constrainedName } from "./name-constraints.ts";
-import { oids } from "./oids.ts";
+import { oids, purposeIds } from "./oids.ts";
 import { type CryptoPort, type Purpose, purposes, type Role } from "./ports.ts";
 import { isSignedBy } from "./signed.ts";
 import type { CertifiedGateway } from "./verified-peer.ts";
