@@ -5,11 +5,11 @@
 import { create } from "@bufbuild/protobuf";
 import type { Attachment } from "@causeway/core-attachment";
 import { type AgentId, CausewayError, domainOf, type Instant, later, type Now, refuse } from "@causeway/core-base";
-import { compareRevisions, equalBytes, type RecordVerifier, type Status } from "@causeway/core-records";
+import { compareRevisions, equalBytes, type RecordVerifier } from "@causeway/core-records";
 import { aap, toErrorDetail } from "@causeway/core-wire";
 import type { BoundedLog } from "./bounded-log.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
-import type { SyncDriver } from "./sync-driver.ts";
+import type { LiveStatus, SyncDriver } from "./sync-driver.ts";
 
 /** What adverts work with. */
 export interface AdvertParts {
@@ -72,7 +72,7 @@ export class Adverts {
     now: Now,
   ): aap.AdvertiseResult {
     try {
-      if (request.withdraw) this.#parts.sync.withdraw(attachment.agentId);
+      if (request.withdraw) this.#withdrawFor(attachment.agentId);
       else this.#announce(attachment, attachments, request, now);
       const version = this.#parts.sync.ownRoute(attachment.agentId)?.version;
       return create(aap.AdvertiseResultSchema, {
@@ -157,7 +157,12 @@ export class Adverts {
     return { revision: route.record.revision, digest: this.#parts.deps.crypto.sha256(route.signed.body) };
   }
 
-  #publish(agentId: AgentId, status: Status, attachmentSequence: bigint | undefined): void {
+  /** Taking back what is not advertised is no error: the outcome is what was asked for. */
+  #withdrawFor(agentId: AgentId): void {
+    if (this.#parts.sync.ownRoute(agentId) !== undefined) this.#parts.sync.withdraw(agentId);
+  }
+
+  #publish(agentId: AgentId, status: LiveStatus, attachmentSequence: bigint | undefined): void {
     this.#guard(agentId, () => this.#parts.sync.setStatus(agentId, status, attachmentSequence));
   }
 
@@ -176,7 +181,7 @@ export class Adverts {
 }
 
 /** The best of an agent's attachments counts: one that answers makes it online. */
-function statusOf(attachments: readonly Attachment[]): Status {
+function statusOf(attachments: readonly Attachment[]): LiveStatus {
   const live = attachments.filter((each) => each.state !== "stale" && each.condition !== "offline");
   if (live.length === 0) return "offline";
   return live.some((each) => each.condition === "running") ? "online" : "degraded";

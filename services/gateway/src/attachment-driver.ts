@@ -139,44 +139,44 @@ export class AttachmentDriver {
 
   #perform(now: Now): void {
     const changed = new Set<AgentId>();
+    const reachable = new Set<AgentId>();
     for (let effects = this.#machine.drain(); effects.length > 0; effects = this.#machine.drain()) {
-      for (const effect of effects) {
-        const agentId = this.#performOne(effect, now);
-        if (agentId !== undefined) changed.add(agentId);
-      }
+      for (const effect of effects) this.#performOne(effect, now, changed, reachable);
     }
-    // After all effects: a takeover is a removal and an installation, and neither offline nor withdrawn in between.
+    // After all effects: a takeover is a removal and an installation, neither offline nor withdrawn in between; and an
+    // agent gets its lease before what waited for it.
     for (const agentId of changed) this.#parts.onPresence(agentId, this.of(agentId), now);
+    for (const agentId of reachable) this.#parts.onReachable(agentId, now);
     this.#wake.arm(this.#machine.deadline());
   }
 
-  /** Performs one effect; the agent whose presence may have changed. */
-  #performOne(effect: GatewayEffect, now: Now): AgentId | undefined {
+  #performOne(effect: GatewayEffect, now: Now, changed: Set<AgentId>, reachable: Set<AgentId>): void {
     const { links, tally } = this.#parts;
     switch (effect.kind) {
       case "send":
         links.get(effect.link)?.link.send(effect.frame);
-        return undefined;
+        return;
       case "install":
-        this.#install(effect.attachment);
         tally.add("attached");
-        this.#parts.onReachable(effect.attachment.agentId, now);
-        return effect.attachment.agentId;
+        this.#install(effect.attachment);
+        changed.add(effect.attachment.agentId);
+        reachable.add(effect.attachment.agentId);
+        return;
       case "update":
         this.#install(effect.attachment);
-        if (effect.attachment.state !== "stale") this.#parts.onReachable(effect.attachment.agentId, now);
-        return effect.attachment.agentId;
+        changed.add(effect.attachment.agentId);
+        if (effect.attachment.state !== "stale") reachable.add(effect.attachment.agentId);
+        return;
       case "remove":
         this.#remove(effect.attachment, now);
-        return effect.attachment.agentId;
-      case "close": {
-        const error = effect.error && new CausewayError(effect.error);
-        links.get(effect.link)?.link.close(error);
-        return undefined;
-      }
+        changed.add(effect.attachment.agentId);
+        return;
+      case "close":
+        links.get(effect.link)?.link.close(effect.error && new CausewayError(effect.error));
+        return;
       case "event":
         this.#note(effect.type, effect.subject, effect.cause);
-        return undefined;
+        return;
     }
   }
 

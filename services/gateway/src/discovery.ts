@@ -1,12 +1,10 @@
 /** GW-DISCOVER and GW-OFFER (AAP-37, AAP-38): a signed hint where to attach. Attaching proves everything anew (AAP-53). */
-import { create, toBinary } from "@bufbuild/protobuf";
+import { makeOffer } from "@causeway/core-attachment";
 import { agentOf, defaults, parseSpiffeId, refuse } from "@causeway/core-base";
-import { labelled, signBytes, type VerifiedPeer } from "@causeway/core-identity";
-import { aap } from "@causeway/core-wire";
+import type { VerifiedPeer } from "@causeway/core-identity";
+import type { aap } from "@causeway/core-wire";
 import type { GatewayConfig, GatewayDeps } from "./ports.ts";
 import { CallerRates } from "./token-bucket.ts";
-
-const nonceBytes = 16;
 
 /** Answers discovery requests of authenticated callers. */
 export class Discovery {
@@ -33,29 +31,23 @@ export class Discovery {
         `expected the caller's own Agent ID ${caller.spiffeId}, got ${agentId}`,
       );
     }
-    if (request.nonce.length !== nonceBytes) {
-      throw refuse("CAUSEWAY_FRAME_MALFORMED", `expected a nonce of ${nonceBytes} bytes, got ${request.nonce.length}`);
-    }
     const missing = request.requiredFeatures.filter((feature) => !this.#features.includes(feature));
     if (missing.length > 0) {
       throw refuse("CAUSEWAY_ATTACHMENT_FEATURE_MISSING", `this gateway lacks ${missing.join(", ")}`);
     }
     const load = this.#load();
-    if (load === "draining")
+    if (load === "draining") {
       throw refuse("CAUSEWAY_GATEWAY_DRAINING", "this gateway is going out of service; attach elsewhere");
-    const offer = toBinary(
-      aap.GatewayOfferSchema,
-      create(aap.GatewayOfferSchema, {
-        gatewayId: this.#deps.identity.spiffeId,
-        gatewayUri: this.#config.gatewayUri,
-        endpoint: this.#config.endpoint,
-        features: [...this.#features],
-        nonce: request.nonce,
-        expiresUnixMs: BigInt(this.#deps.scheduler.now().unix + defaults.offerValidityMs),
-        load,
-      }),
-    );
-    const signature = signBytes(this.#deps.identity.tlsSigner(), labelled("offer", offer));
-    return create(aap.DiscoverResponseSchema, { offer, signature });
+    }
+    const { identity, scheduler } = this.#deps;
+    const { gatewayUri, endpoint } = this.#config;
+    const facts = { gatewayId: identity.spiffeId, gatewayUri, endpoint, features: this.#features, load };
+    const offer = makeOffer(request, facts, scheduler.now().unix, identity.tlsSigner());
+    if (offer === undefined) {
+      throw refuse("CAUSEWAY_FORWARDING_OVERLOADED", "this gateway is full; attach elsewhere", {
+        retryAfterMs: 60_000,
+      });
+    }
+    return offer;
   }
 }

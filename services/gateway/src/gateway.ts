@@ -313,14 +313,9 @@ class GatewayService implements Gateway {
     const now = this.#deps.scheduler.now();
     this.#relay.expireHeld(now);
     this.#adverts.sweep(now);
-    const isExpired = (peer: VerifiedPeer): boolean => peer.notAfter <= now.unix;
-    if (this.#links.all().some((entry) => isExpired(entry.peer))) {
-      const error = refuse(
-        "CAUSEWAY_IDENTITY_CERTIFICATE_EXPIRED",
-        "the certificate of this connection has expired; connect with a renewed one",
-      );
-      this.#attachments.detach(isExpired, error);
-      for (const entry of this.#links.all()) if (isExpired(entry.peer)) entry.link.close(error);
+    // The attachment machine watches the certificates of agents; a neighbour dials again with its renewed one.
+    for (const entry of this.#links.peers()) {
+      if (entry.peer.notAfter <= now.unix) entry.link.close(certificateEnded(entry.peer));
     }
     if (now.instant - this.#prunedAt >= pruneMs) {
       this.#prunedAt = now.instant;
@@ -360,3 +355,9 @@ class GatewayService implements Gateway {
     }
   }
 }
+
+const certificateEnded = (peer: VerifiedPeer): CausewayError =>
+  refuse(
+    "CAUSEWAY_IDENTITY_CERTIFICATE_EXPIRED",
+    `the certificate of ${peer.spiffeId} on this connection has expired; connect anew`,
+  );

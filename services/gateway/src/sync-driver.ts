@@ -43,6 +43,9 @@ export interface SyncParts {
   readonly onRemove: (agentId: AgentId, origin: GatewayUri) => void;
 }
 
+/** Status of a record that is not withdrawn. */
+export type LiveStatus = Exclude<Status, "deregistered">;
+
 /** One open session. */
 interface Session {
   readonly outbound: MessageQueue<amsp.Message>;
@@ -73,6 +76,8 @@ export class SyncDriver {
   /** Installs what the store held and dials the configured neighbours. */
   start(): void {
     for (const peer of this.#parts.config.peers) this.#targets.set(peer.url, peer);
+    // The first input installs the routes of what was stored, whether there is anybody to dial or not.
+    this.#input((now) => this.#machine.handleTimeout(now));
     this.#input((now) => this.#addTargets(now));
   }
 
@@ -110,11 +115,11 @@ export class SyncDriver {
   }
 
   /** Originates a record of an attached agent. Stored when this returns. */
-  announce(registered: RegisteredRecord, status: Status, attachmentSequence: bigint): void {
+  announce(registered: RegisteredRecord, status: LiveStatus, attachmentSequence: bigint): void {
     this.#command((now) => this.#machine.announce(now, { registered, status, attachmentSequence }));
   }
 
-  setStatus(agentId: AgentId, status: Status, attachmentSequence: bigint | undefined): void {
+  setStatus(agentId: AgentId, status: LiveStatus, attachmentSequence: bigint | undefined): void {
     this.#command((now) => this.#machine.setStatus(now, agentId, status, attachmentSequence));
   }
 
@@ -218,7 +223,9 @@ export class SyncDriver {
     for (const route of this.#machine.allRoutes()) onRemove(route.agentId, route.origin);
     this.#machine = this.#createMachine();
     deps.scheduler.at(later(now.instant, rebuildMs), () => {
-      if (!this.#stopping.signal.aborted) this.#input((at) => this.#addTargets(at));
+      if (this.#stopping.signal.aborted) return;
+      this.#input((at) => this.#machine.handleTimeout(at));
+      this.#input((at) => this.#addTargets(at));
     });
   }
 

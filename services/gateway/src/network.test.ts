@@ -1,0 +1,253 @@
+import { FrameKind, FrameScan, scanFrame } from "@causeway/core-wire";
+import { beforeEach, describe, expect, test } from "vitest";
+import type { LinkEnd } from "./fixtures/link-pair.ts";
+import { settle } from "./fixtures/manual-scheduler.ts";
+import type { TestAgent } from "./fixtures/test-agent.ts";
+import { World, type WorldGateway } from "./fixtures/world.ts";
+
+type Chain = Awaited<ReturnType<World["chain"]>>;
+let world: World;
+let net: Chain;
+
+beforeEach(async () => {
+  world = new World();
+  net = await world.chain();
+});
+
+/** Attached, registered and advertised; the network has heard of it. */
+async function known(at: WorldGateway, name: string): Promise<TestAgent> {
+  const agent = await world.agent(at, name).attach();
+  expect((await agent.advertise()).error).toBeUndefined();
+  await world.scheduler.advance(1_000);
+  return agent;
+}
+
+/** Frames of one kind that went over a link from `from` to `to`. */
+function copies(from: WorldGateway, to: WorldGateway, kind: number = FrameKind.message): number {
+  const end: LinkEnd | undefined = from.peerLinks.get(to.uri);
+  const scan = new FrameScan();
+  return (end?.sent ?? []).filter(
+    (frame) => scanFrame(frame, 0, frame.length, scan) === undefined && scan.kind === kind,
+  ).length;
+}
+
+const interGateway = (): readonly number[] => [
+  copies(net.blue1, net.blue2),
+  copies(net.blue2, net.green2),
+  copies(net.green2, net.green1),
+  copies(net.green1, net.green2),
+  copies(net.green2, net.blue2),
+  copies(net.blue2, net.blue1),
+];
+
+describe("two domains with two gateways each", () => {
+  test("a message takes L1, L2, L2, L1 and the answer comes back, over gateway links only [AGP-18] [AAP-8] [AAP-30] [ANA-8] [ANA-38] [ANA-40] [AMSP-26]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    const bob = await known(net.green1, "green.example/hotels/bob");
+    await alice.message(bob.agentId, "hello bob");
+    expect(bob.messages).toEqual(["hello bob"]);
+    expect(interGateway()).toEqual([1, 1, 1, 0, 0, 0]);
+    await bob.message(alice.agentId, "hello alice");
+    expect(alice.messages).toEqual(["hello alice"]);
+    expect(interGateway()).toEqual([1, 1, 1, 1, 1, 1]);
+    expect([...alice.reports, ...bob.reports]).toEqual([]);
+  });
+
+  test("payloads arrive byte for byte over three hops, whatever is in them [AAP-11] [AAP-97]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    const bob = await known(net.green1, "green.example/hotels/bob");
+    const contents = Array.from({ length: 50 }, (_, index) =>
+      Array.from(world.random.bytes(index * 7), (byte) => String.fromCharCode(33 + (byte % 94))).join(""),
+    );
+    for (const each of contents) await alice.message(bob.agentId, each);
+    const sent = alice.link?.sent ?? [];
+    const scan = new FrameScan();
+    const payloads = sent
+      .filter((frame) => scanFrame(frame, 0, frame.length, scan) === undefined && scan.kind === FrameKind.message)
+      .map((frame) => {
+        scanFrame(frame, 0, frame.length, scan);
+        return Buffer.from(frame.subarray(scan.payloadStart, scan.payloadEnd)).toString("hex");
+      });
+    expect(bob.envelopes.map((each) => Buffer.from(each.payload).toString("hex"))).toEqual(payloads);
+    expect(payloads).toHaveLength(50);
+  });
+
+  test("only the hop TTL of the header changes on the way; unknown fields travel on [AGP-57]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    const bob = await known(net.green1, "green.example/hotels/bob");
+    await alice.message(bob.agentId, "hello", {
+      hopTtl: 9,
+      securityContextId: Uint8Array.of(1, 2),
+      traceContext: "00-aa-bb-01",
+    });
+    const [envelope] = bob.envelopes;
+    expect(envelope?.header).toMatchObject({
+      hopTtl: 6,
+      source: alice.agentId,
+      target: bob.agentId,
+      traceContext: "00-aa-bb-01",
+    });
+    expect(envelope?.header?.securityContextId).toEqual(Uint8Array.of(1, 2));
+  });
+
+  test("between agents of one gateway no other gateway is involved [AAP-77]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    const carol = await known(net.blue1, "blue.example/travel/carol");
+    await alice.message(carol.agentId, "hello");
+    expect(carol.messages).toEqual(["hello"]);
+    expect(interGateway()).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+
+  test("a target at the neighbour uses that link and no other [AAP-78]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    const dave = await known(net.blue2, "blue.example/travel/dave");
+    await alice.message(dave.agentId, "hello");
+    expect(dave.messages).toEqual(["hello"]);
+    expect(interGateway()).toEqual([1, 0, 0, 0, 0, 0]);
+  });
+
+  test("the first message to a known remote agent causes no control frame and no query [ANA-125]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    const bob = await known(net.green1, "green.example/hotels/bob");
+    const control = (): number =>
+      [net.blue1, net.blue2].reduce(
+        (sum, each) => sum + copies(each, each === net.blue1 ? net.blue2 : net.green2, FrameKind.control),
+        0,
+      );
+    await alice.message(bob.agentId, "hello");
+    expect(bob.messages).toEqual(["hello"]);
+    expect(control()).toBe(0);
+  });
+
+  test("an agent that was never advertised is unreachable from outside, and reachable after it was [ANA-97] [ANA-41]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    const bob = await world.agent(net.green1, "green.example/hotels/bob").attach();
+    await alice.message(bob.agentId, "too early");
+    expect(alice.reports.map((each) => each.code)).toEqual(["CAUSEWAY_FORWARDING_NO_ROUTE"]);
+    await bob.advertise();
+    await world.scheduler.advance(1_000);
+    await alice.message(bob.agentId, "now");
+    expect(bob.messages).toEqual(["now"]);
+    await bob.request({ case: "advertise", value: { request: 9n, withdraw: true } }, "advertiseResult");
+    await world.scheduler.advance(1_000);
+    await alice.message(bob.agentId, "too late");
+    expect(bob.messages).toEqual(["now"]);
+    expect(alice.reports.at(-1)?.code).toBe("CAUSEWAY_FORWARDING_NO_ROUTE");
+  });
+
+  test("an agent that moves to another gateway is found on the new path at once [ANA-42] [AAP-95]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    const identity = world.authority("green.example").enrol("green.example/hotels/bob");
+    const { TestAgent: Agent } = await import("./fixtures/test-agent.ts");
+    const before = await new Agent(world, net.green1, identity).attach();
+    await before.advertise();
+    await world.scheduler.advance(1_000);
+    await alice.message(before.agentId, "first");
+    const after = await new Agent(world, net.green2, identity).attach();
+    await after.advertise({ revision: 2n });
+    await world.scheduler.advance(1_000);
+    await alice.message(before.agentId, "second");
+    expect(before.messages).toEqual(["first"]);
+    expect(after.messages).toEqual(["second"]);
+    expect(copies(net.green2, net.green1)).toBe(1);
+  });
+
+  test("a lost peer is answered with PEER_LOST or NO_ROUTE at once, and its agents are back when it is [ANA-120]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    const bob = await known(net.green1, "green.example/hotels/bob");
+    await world.kill(net.green2);
+    await world.scheduler.advance(500);
+    await alice.message(bob.agentId, "lost");
+    expect(alice.reports.map((each) => each.code)).toEqual([expect.stringMatching(/PEER_LOST|NO_ROUTE/)]);
+    await world.start(net.green2);
+    await world.scheduler.advance(40_000);
+    await alice.message(bob.agentId, "again");
+    expect(bob.messages).toEqual(["again"]);
+  });
+
+  test("a gateway that leaves in good order is deleted with its agents at once [ANA-121] [ANA-122]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    const bob = await known(net.green1, "green.example/hotels/bob");
+    const stopping = net.green1.gateway?.stop({ deadlineMs: 0 });
+    await world.scheduler.advance(200);
+    await stopping;
+    await alice.message(bob.agentId, "gone");
+    expect(alice.reports.map((each) => each.code)).toEqual(["CAUSEWAY_FORWARDING_NO_ROUTE"]);
+  });
+});
+
+describe("topics over gateways", () => {
+  const topic = "blue.example/travel/alice/deals";
+
+  async function create(owner: TestAgent, publishers: readonly string[] = []): Promise<void> {
+    const result = await owner.request(
+      {
+        case: "topicCommand",
+        value: { request: 1n, command: { case: "create", value: { topic, policy: { publishers: [...publishers] } } } },
+      },
+      "topicResult",
+    );
+    expect(result.error).toBeUndefined();
+  }
+
+  test("one message reaches three subscribers at two gateways once each, one copy on each link [AGP-2] [AGP-19]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    await create(alice);
+    const carol = await known(net.blue1, "blue.example/travel/carol");
+    const bob = await known(net.green1, "green.example/hotels/bob");
+    const erin = await known(net.green1, "green.example/hotels/erin");
+    for (const each of [carol, bob, erin]) expect((await each.subscribe(topic)).error).toBeUndefined();
+    await world.scheduler.advance(2_000);
+    await alice.message(topic, "sale");
+    expect([carol.messages, bob.messages, erin.messages]).toEqual([["sale"], ["sale"], ["sale"]]);
+    expect(interGateway()).toEqual([1, 1, 1, 0, 0, 0]);
+    expect(alice.messages).toEqual([]);
+  });
+
+  test("after the acknowledgement of an unsubscription nothing comes any more [AGP-9]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    await create(alice);
+    const carol = await known(net.blue1, "blue.example/travel/carol");
+    await carol.subscribe(topic);
+    await alice.message(topic, "one");
+    const ended = await carol.request({ case: "unsubscribe", value: { request: 7n, topic } }, "subscriptionResult");
+    expect(ended).toMatchObject({ request: 7n });
+    expect(ended.error).toBeUndefined();
+    await alice.message(topic, "two");
+    expect(carol.messages).toEqual(["one"]);
+  });
+
+  test("a topic survives a restart of its gateway", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    await create(alice);
+    await world.kill(net.blue1);
+    await world.start(net.blue1);
+    const again = await world.agent(net.blue1, "blue.example/travel/carol").attach();
+    const described = await again.request(
+      { case: "topicCommand", value: { request: 2n, command: { case: "describe", value: { topic } } } },
+      "topicResult",
+    );
+    expect(described.topics.map((each) => each.owner)).toEqual([alice.agentId]);
+  });
+
+  test("ten agents at three gateways publish 100 messages each, and each gets the 900 of the others once [AGP-4]", async () => {
+    const alice = await known(net.blue1, "blue.example/travel/alice");
+    await create(alice, ["spiffe://blue.example/", "spiffe://green.example/"]);
+    const members = [alice];
+    for (let index = 0; index < 9; index++) {
+      const at = [net.blue1, net.blue2, net.green1][index % 3] ?? net.blue1;
+      members.push(await known(at, `${at.domain}/crowd/a${index}`));
+    }
+    for (const each of members) expect((await each.subscribe(topic)).error).toBeUndefined();
+    await world.scheduler.advance(2_000);
+    for (let round = 0; round < 100; round++) {
+      for (const [index, each] of members.entries()) await each.message(topic, `m${index}.${round}`, {});
+    }
+    await settle();
+    for (const [index, each] of members.entries()) {
+      expect(new Set(each.messages).size).toBe(900);
+      expect(each.messages).toHaveLength(900);
+      expect(each.messages.some((text) => text.startsWith(`m${index}.`))).toBe(false);
+    }
+  });
+});
