@@ -4,6 +4,7 @@
  * ignored. Duplicates are refused.
  */
 
+import { refuse } from "@causeway/core-base";
 import { type Attributes, readAttributes } from "./attributes.ts";
 import { toHex } from "./bytes.ts";
 import { contextPrimitive, DerError, DerReader, readOnly, tags } from "./der-reader.ts";
@@ -148,8 +149,12 @@ export function subjectAltName(uri: string, hosts: readonly string[]): Uint8Arra
   const names = hosts.map((host) => {
     const ip = parseIp(host);
     if (ip !== undefined) return taggedPrimitive(7, ip);
-    if (!isDnsName(host))
-      throw new Error(`neither a DNS name in lower case nor an IP address: ${JSON.stringify(host)}`);
+    if (!isDnsName(host)) {
+      throw refuse(
+        "CAUSEWAY_MISUSE",
+        `expected a DNS name in lower case or an IP address, got ${JSON.stringify(host)}`,
+      );
+    }
     return ascii(contextPrimitive(2), host);
   });
   return extension(oids.subjectAltName, true, sequence(ascii(contextPrimitive(6), uri), ...names));
