@@ -113,15 +113,13 @@ export class Hierarchy {
 
   /** Makes the issuing CRL anew from the store. Part of the transaction of the revocation that it publishes. */
   reissueCrl(): void {
-    const revoked = this.#store
-      .revokedCertificates(this.#scheduler.now().unix)
-      .map(
-        (c): RevokedEntry => ({
-          serial: fromHex(c.serial),
-          at: asUnixMs(c.revokedUnixMs ?? 0),
-          reason: asReasonCode(c.revokedReason),
-        }),
-      );
+    const revoked = this.#store.revokedCertificates(this.#scheduler.now().unix).map(
+      (c): RevokedEntry => ({
+        serial: fromHex(c.serial),
+        at: asUnixMs(c.revokedUnixMs ?? 0),
+        reason: asReasonCode(c.revokedReason),
+      }),
+    );
     this.#store.putDocument("issuing.crl", this.#crl(this.issuer, this.#nextCrlNumber(), revoked));
   }
 

@@ -173,7 +173,7 @@ test("the status of a certificate can be asked for at any time [ANA-69]", async 
   });
 });
 
-test("renewal needs no material and gives the same identity and attributes for a new validity [ANA-72] [ANA-73]", async () => {
+test("renewal needs no material and gives the same identity and attributes for a new validity [ANA-72]", async () => {
   const world = await World.open();
   const gateway = { gatewayUri: "https://gw1.blue.example/amsp", level: 1, namespaces: ["travel"] };
   const member = await world.enrol("spiffe://blue.example/gateway/gw1", {

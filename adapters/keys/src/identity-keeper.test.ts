@@ -1,0 +1,256 @@
+import { X509Certificate } from "node:crypto";
+import { inspect } from "node:util";
+import { aca } from "@causeway/core-wire";
+import { expect, test } from "vitest";
+import { settle } from "../../../services/authority/src/testing/manual-scheduler.ts";
+import { type KeeperAlarm, loadIdentity, saveIdentity } from "./index.ts";
+import { KeeperWorld, until } from "./testing/keeper-world.ts";
+
+const name = "spiffe://blue.example/travel/booker";
+const material = { organisation: "Blue Travel Ltd", developer: "Ada", functionType: "booking", scopes: ["flights"] };
+const refused = (code: string) => expect.objectContaining({ code });
+const minutes = 60_000;
+const day = 86_400_000;
+
+test("enrols with one token string, keeps the result and is ready to attach [ANA-68]", async () => {
+  await using net = await KeeperWorld.open();
+  const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  expect(keeper.spiffeId).toBe(name);
+  expect(net.connections[0]?.url).toBe("https://127.0.0.1:4400");
+  for (const purpose of ["tls", "mls", "record"] as const) {
+    const { chain, spki } = keeper.identity.signer(purpose);
+    const peer = keeper.trust.verifyChain(chain, { now: net.world.scheduler.now().unix, purpose });
+    expect(peer).toMatchObject({ spiffeId: name, spki });
+  }
+  const stored = await loadIdentity(await net.vault());
+  expect(stored?.tls()).toEqual(keeper.identity.tls());
+  expect(stored?.tls().key).toBe(keeper.identity.tls().key);
+  expect(new X509Certificate(stored?.tls().chainPem ?? "").subjectAltName).toBe(`URI:${name}`);
+  expect((await (await net.vault()).names()).filter((n) => n.startsWith("pending"))).toEqual([]);
+});
+
+test("no private key leaves the process, and an identity does not show its keys [ANA-62]", async () => {
+  await using net = await KeeperWorld.open();
+  const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  const secrets = () => {
+    const keys = keeper.identity.keys();
+    return [keys.mls.exportSeed(), keys.record.exportSeed(), keys.tls.exportPkcs8().subarray(36, 68)].map((s) =>
+      Buffer.from(s),
+    );
+  };
+  const before = secrets();
+  await keeper.renew();
+  expect(net.sent.length).toBe(2);
+  const wire = Buffer.concat(net.sent);
+  for (const secret of [...before, ...secrets()]) expect(wire.includes(secret)).toBe(false);
+  const shown =
+    inspect(keeper.identity, { depth: 9 }) + JSON.stringify(keeper.identity) + inspect(keeper.identity.tls());
+  expect(shown).not.toContain("PRIVATE KEY");
+  for (const secret of secrets()) expect(shown).not.toContain(secret.toString("hex"));
+});
+
+test("without a token an operator decides while the keeper polls", async () => {
+  await using net = await KeeperWorld.open();
+  const pending: string[] = [];
+  const enrolment = {
+    authorityUrl: "https://127.0.0.1:4400",
+    rootFingerprint: net.world.authority.rootFingerprint,
+    spiffeId: name,
+    material,
+  };
+  const opening = net.keeper({ enrolment, onPending: (id) => pending.push(id) });
+  await until(() => pending.length === 1);
+  await net.world.scheduler.advance(2_000);
+  await net.world.operator.client.decideApplication({ applicationId: pending[0] ?? "", approve: true });
+  await settle();
+  await net.world.scheduler.advance(2_000);
+  expect((await opening).identity.spiffeId).toBe(name);
+});
+
+test("a rejected application ends the wait with the operator's reason", async () => {
+  await using net = await KeeperWorld.open();
+  const pending: string[] = [];
+  const enrolment = {
+    authorityUrl: "https://127.0.0.1:4400",
+    rootFingerprint: net.world.authority.rootFingerprint,
+    spiffeId: name,
+    material,
+  };
+  const opening = net.keeper({ enrolment, onPending: (id) => pending.push(id) });
+  const outcome = expect(opening).rejects.toThrow("unknown developer");
+  await until(() => pending.length === 1);
+  await net.world.operator.client.decideApplication({
+    applicationId: pending[0] ?? "",
+    approve: false,
+    reason: "unknown developer",
+  });
+  await settle();
+  await net.world.scheduler.advance(2_000);
+  await outcome;
+});
+
+test("an enrolment whose answer was lost is repeated with the same keys and does not cost the token", async () => {
+  await using net = await KeeperWorld.open();
+  net.loseAnswers(1);
+  const opening = net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  await until(() => net.sent.length === 1);
+  await settle();
+  await net.world.scheduler.advance(1_000);
+  await opening;
+  expect(net.sent).toHaveLength(2);
+  expect(net.world.store.certificates(name, 10)).toHaveLength(3);
+});
+
+test("an authority with another root than the token's is refused before anything is sent", async () => {
+  await using net = await KeeperWorld.open();
+  await using other = await KeeperWorld.open();
+  const token = await other.joinToken(name);
+  await expect(net.keeper({ enrolment: { token, spiffeId: name } })).rejects.toThrow(
+    refused("CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED"),
+  );
+  expect(net.connections).toEqual([]);
+  await expect(net.keeper({ enrolment: { token: "cwj1.x", spiffeId: name } })).rejects.toThrow(
+    refused("CAUSEWAY_IDENTITY_TOKEN_INVALID"),
+  );
+  await expect(net.keeper()).rejects.toThrow(refused("CAUSEWAY_IDENTITY_NOT_ENROLLED"));
+});
+
+test("a restart works while the authority is down, from identity and trust state on disk", async () => {
+  await using net = await KeeperWorld.open();
+  const first = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  const victim = await net.world.enrol("spiffe://blue.example/travel/victim");
+  await net.world.operator.client.revoke({ spiffeId: victim.spiffeId });
+  await first.trusted(net.world.authority.trust().sequence);
+  await first.stop();
+  net.goDown();
+  const again = await net.keeper();
+  expect(again.identity.spiffeId).toBe(name);
+  expect(again.trust.sequence).toBe(net.world.authority.trust().sequence);
+  const now = net.world.scheduler.now().unix;
+  expect(() => again.trust.verifyChain(victim.chain("tls"), { now, purpose: "tls" })).toThrow(
+    refused("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED"),
+  );
+  expect(() => again.trust.verifyChain(again.identity.signer("tls").chain, { now, purpose: "tls" })).not.toThrow();
+});
+
+test("a revocation reaches the keeper at once, and its own is an alarm", async () => {
+  await using net = await KeeperWorld.open();
+  const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  const victim = await net.world.enrol("spiffe://blue.example/travel/victim");
+  const alarms: KeeperAlarm[] = [];
+  let changes = 0;
+  keeper.onTrust(() => changes++);
+  keeper.onTrust(() => {
+    throw new Error("a listener with a defect");
+  });
+  keeper.onAlarm((alarm) => alarms.push(alarm));
+  await until(() => net.watchedAt.length === 1);
+  await net.world.operator.client.revoke({ spiffeId: victim.spiffeId });
+  await until(() => changes === 1);
+  expect(keeper.trust.sequence).toBe(net.world.authority.trust().sequence);
+  await net.world.operator.client.revoke({ spiffeId: name, reason: aca.RevocationReason.KEY_COMPROMISE });
+  await until(() => alarms.length > 0);
+  expect(alarms[0]).toMatchObject({ kind: "revoked" });
+});
+
+test("watching reconnects with growing pauses from 0.5 to 30 s and at once sees what it missed", async () => {
+  await using net = await KeeperWorld.open();
+  const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  await until(() => net.watchedAt.length === 1);
+  await settle();
+  net.goDown();
+  await settle();
+  await net.world.scheduler.advance(5 * minutes);
+  const tries = net.watchedAt.slice(1);
+  const pauses = tries.slice(1).map((at, i) => at - (tries[i] ?? 0));
+  expect(pauses.slice(0, 7)).toEqual([500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+  await net.world.operator.client.revoke({
+    spiffeId: (await net.world.enrol("spiffe://blue.example/travel/victim")).spiffeId,
+  });
+  net.comeUp();
+  await net.world.scheduler.advance(30_000);
+  await keeper.trusted(net.world.authority.trust().sequence);
+});
+
+test("renews unattended at two thirds of a 10-minute certificate, three times in a row, and uses the new one at once [ANA-71] [ANA-73] [AGP-46]", async () => {
+  await using net = await KeeperWorld.open({ config: { leafLifetimeMs: 10 * minutes } });
+  const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  const { scheduler } = net.world;
+  let renewals = 0;
+  keeper.onRenewed(() => renewals++);
+  for (let round = 1; round <= 3; round++) {
+    const before = keeper.identity;
+    const { notBeforeUnixMs, notAfterUnixMs } = before.validity()[0] ?? { notBeforeUnixMs: 0, notAfterUnixMs: 0 };
+    const due = notBeforeUnixMs + ((notAfterUnixMs - notBeforeUnixMs) * 2) / 3 - scheduler.now().unix;
+    await settle();
+    await scheduler.advance(due - 2_000);
+    expect(renewals).toBe(round - 1);
+    await scheduler.advance(3_000);
+    await until(() => renewals === round);
+    expect(keeper.identity.validity()[0]?.notAfterUnixMs).toBe(
+      Math.floor(scheduler.now().unix / 1_000) * 1_000 - 1_000 + 10 * minutes,
+    );
+    expect(keeper.identity.signer("tls").spki).not.toEqual(before.signer("tls").spki);
+    expect(keeper.identity.signer("mls").spki).toEqual(before.signer("mls").spki);
+    expect(net.connections.at(-1)?.identity()).toEqual(keeper.identity.tls());
+  }
+  expect((await loadIdentity(await net.vault()))?.tls().key).toBe(keeper.identity.tls().key);
+});
+
+test("a certificate that cannot be renewed raises alarms before and at its end [AGP-46]", async () => {
+  await using net = await KeeperWorld.open({ config: { leafLifetimeMs: 10 * minutes } });
+  const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  const alarms: { kind: string; atUnixMs: number; expiresUnixMs: number }[] = [];
+  keeper.onAlarm(({ kind, expiresUnixMs }) =>
+    alarms.push({ kind, expiresUnixMs, atUnixMs: net.world.scheduler.now().unix }),
+  );
+  await until(() => net.watchedAt.length === 1);
+  net.goDown();
+  await settle();
+  for (let i = 0; i < 12; i++) await net.world.scheduler.advance(1 * minutes);
+  expect(new Set(alarms.map((a) => a.kind))).toEqual(
+    new Set(["watch-lost", "renewal-failed", "expires-soon", "expired"]),
+  );
+  const at = (kind: string) => alarms.find((a) => a.kind === kind) ?? { atUnixMs: 0, expiresUnixMs: 0 };
+  expect(at("expires-soon").atUnixMs).toBeLessThan(at("expires-soon").expiresUnixMs);
+  expect(at("expired").atUnixMs).toBeGreaterThanOrEqual(at("expired").expiresUnixMs);
+  expect(alarms.filter((a) => a.kind === "expired")).toHaveLength(1);
+});
+
+test("an identity that lapsed while the machine was off comes back with its own keys", async () => {
+  await using net = await KeeperWorld.open();
+  const first = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  await first.stop();
+  net.world.scheduler.skip(3 * day);
+  net.world.authority.start();
+  await net.world.scheduler.advance(day / 3);
+  const again = await net.keeper();
+  expect(again.identity.signer("tls").spki).toEqual(first.identity.signer("tls").spki);
+  expect(again.identity.validity()[0]?.notAfterUnixMs).toBeGreaterThan(net.world.scheduler.now().unix);
+});
+
+test("renewals that are asked for at the same time are one, and stop is final", async () => {
+  await using net = await KeeperWorld.open();
+  const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  await Promise.all([keeper.renew(), keeper.renew()]);
+  expect(net.world.store.certificates(name, 10)).toHaveLength(6);
+  const waiting = expect(keeper.trusted(1_000n)).rejects.toThrow(refused("CAUSEWAY_CANCELLED"));
+  await keeper.stop();
+  await keeper.stop();
+  await waiting;
+  const watched = net.watchedAt.length;
+  await net.world.scheduler.advance(day);
+  expect(net.watchedAt.length).toBe(watched);
+  await expect(keeper.renew()).rejects.toThrow();
+});
+
+test("an identity whose key file is gone is refused, and old key files do not pile up", async () => {
+  await using net = await KeeperWorld.open();
+  const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  const vault = await net.vault();
+  for (let i = 0; i < 3; i++) await saveIdentity(vault, keeper.identity);
+  const keys = (await vault.names()).filter((n) => n.startsWith("key-"));
+  expect(keys).toHaveLength(3);
+  await vault.delete(keys.find((n) => n.includes("mls")) ?? "");
+  await expect(loadIdentity(vault)).rejects.toThrow(refused("CAUSEWAY_KEYS_FILE_TAMPERED"));
+});
