@@ -127,6 +127,31 @@ export const files = [
     ],
   },
   {
+    path: "dist/src/externalProposal.js",
+    before: "b85065de9dba2f4cd3cd5ba24465ceba27703da8189989bc16cd1ae18d8ffbf4",
+    after: "d6b384145fde54f3496de47bd7ee7065c2573f94b1482038986624d96df45173",
+    edits: [
+      senderDecoderImport,
+      {
+        find:
+          `    const externalSenderExtensionIndex = groupInfo.groupContext.extensions.findIndex((ex) => {\n` +
+          `        if (ex.extensionType !== "external_senders")\n` +
+          `            return false;\n` +
+          `        const decoded = decodeExternalSender(ex.extensionData, 0);\n` +
+          `        if (decoded === undefined)\n` +
+          `            throw new ValidationError("Could not decode external_sender extension");\n` +
+          `        return constantTimeEqual(decoded[0].signaturePublicKey, signaturePublicKey);\n` +
+          `    });\n`,
+        replace:
+          `    const externalSendersExtension = groupInfo.groupContext.extensions.find((ex) => ex.extensionType === "external_senders");\n` +
+          `    const externalSenders = externalSendersExtension === undefined ? [[]] : decodeExternalSenders(externalSendersExtension.extensionData, 0);\n` +
+          `    if (externalSenders === undefined)\n` +
+          `        throw new ValidationError("Could not decode external_senders extension");\n` +
+          `    const externalSenderExtensionIndex = externalSenders[0].findIndex((sender) => constantTimeEqual(sender.signaturePublicKey, signaturePublicKey));\n`,
+      },
+    ],
+  },
+  {
     path: "dist/src/publicMessage.js",
     before: "768c1e11fb584c8c27f2ec887b52aa289806513489f98ff8219f1fa7c05b65f6",
     after: "235f6baf5cb13b433c3d0d300c1bca3d9f281922d0ee43964518df40c08173ca",

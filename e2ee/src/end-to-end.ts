@@ -60,6 +60,7 @@ class MlsEndToEnd implements EndToEnd {
   readonly #queue = new KeyedQueue();
   readonly #refused = new Map<string, number>();
   #identity: SigningIdentity;
+  #heard = 0;
   #closed = false;
 
   constructor(options: EndToEndOptions) {
@@ -165,7 +166,7 @@ class MlsEndToEnd implements EndToEnd {
         const added = checked.slice(at, at + addBatchMax);
         const change = await this.#committer.commit(group, () => {
           // Who is a member already has lost its state: the old leaf goes in the same commit. So do unfit members.
-          const removed = new Set([...this.#unfit(group).map((each) => each.leafIndex), ...group.leaving]);
+          const removed = new Set([...this.#unfitForGood(group), ...group.leaving]);
           for (const { agent } of added) {
             const leaf = group.leafOf(agent);
             if (leaf !== undefined) removed.add(leaf);
@@ -198,7 +199,8 @@ class MlsEndToEnd implements EndToEnd {
       const frames: SealedFrame[] = [];
       const unfit = this.#unfit(group);
       if (unfit.length > 0) {
-        if (!this.#mayRemove(group)) throw unfit[0]?.reason ?? refuse("CAUSEWAY_INTERNAL", "no reason is known");
+        const kept = this.#mayRemove(group) ? unfit.find((each) => !each.forGood) : unfit[0];
+        if (kept !== undefined) throw kept.reason;
         frames.push(...((await this.#removeUnfit(group))?.frames ?? []));
       }
       frames.push(...(await this.#updateIfDue(group)), await this.#sealIn(group, plaintext));
@@ -322,6 +324,7 @@ class MlsEndToEnd implements EndToEnd {
   async #openApplication(group: Group, message: PrivateMessage, source: SpiffeId): Promise<Opened> {
     const current = message.epoch === group.epoch;
     const { sender, leafIndex, plaintext } = await group.openApplication(message, source);
+    group.lastHeard = ++this.#heard;
     if (!group.history.confirmed) {
       group.history.confirmed = true;
       group.history.welcome = undefined;
@@ -370,6 +373,7 @@ class MlsEndToEnd implements EndToEnd {
     const held = this.#book.get(group.id);
     if (held !== undefined && held.epoch >= group.epoch) return { kind: "handshake", change: "known", group: held.view() };
     if (held !== undefined) await this.#inGroup(held, () => this.#book.drop(held, "the agent was invited again"));
+    group.lastHeard = ++this.#heard;
     await this.#book.add(group);
     await this.#shelf.use(own);
     if (group.facts.kind === "pair") await this.#book.limitPairs(source, group);
@@ -390,14 +394,22 @@ class MlsEndToEnd implements EndToEnd {
     const usable: Group[] = [];
     for (const group of this.#book.pairsWith(peer)) {
       const [unfit] = this.#unfit(group);
+      if (unfit?.forGood === false) throw unfit.reason;
       if (unfit !== undefined || group.broken !== undefined) {
         await this.#inGroup(group, () => this.#book.drop(group, unfit?.reason.message ?? group.broken ?? "the group is broken"));
       } else if (group.carries(this.#identity)) {
         usable.push(group);
       }
     }
-    // Confirmed groups first; then the smallest id, so that both sides of a concurrent creation settle on one.
-    usable.sort((a, b) => Number(b.history.confirmed) - Number(a.history.confirmed) || (a.id < b.id ? -1 : 1));
+    // The peer has the groups in which it answered, most certainly the one heard last; the one heard last by both sides
+    // of a concurrent creation becomes the same with the first answer.
+    usable.sort(
+      (a, b) =>
+        Number(b.history.confirmed) - Number(a.history.confirmed) ||
+        b.lastHeard - a.lastHeard ||
+        b.history.epochSince - a.history.epochSince ||
+        (a.id < b.id ? -1 : 1),
+    );
     return usable[0];
   }
 
@@ -490,7 +502,7 @@ class MlsEndToEnd implements EndToEnd {
     if (group.closed) return [];
     if (group.facts.kind === "pair") {
       const idle = this.#now() - group.history.epochSince > pairIdleMs;
-      const [unfit] = this.#unfit(group);
+      const unfit = this.#unfit(group).find((each) => each.forGood);
       if (idle || unfit !== undefined || group.broken !== undefined) {
         await this.#book.drop(group, unfit?.reason.message ?? group.broken ?? "the group was not used for long");
       } else {
@@ -526,10 +538,16 @@ class MlsEndToEnd implements EndToEnd {
 
   #removeUnfit(group: Group): Promise<GroupChange | undefined> {
     return this.#committer.commit(group, () => {
-      const leaves = new Set(this.#unfit(group).map((each) => each.leafIndex));
+      const leaves = new Set(this.#unfitForGood(group));
       if (group.isOwner) for (const leaf of group.leaving) leaves.add(leaf);
       return removalPlan([...leaves]);
     });
+  }
+
+  #unfitForGood(group: Group): readonly number[] {
+    return this.#unfit(group)
+      .filter((each) => each.forGood)
+      .map((each) => each.leafIndex);
   }
 
   #unfit(group: Group): readonly UnfitMember[] {
@@ -537,7 +555,7 @@ class MlsEndToEnd implements EndToEnd {
     if (unfit.length > 0 && group.unfitSince === undefined) {
       group.unfitSince = this.#now();
       for (const { name, reason } of unfit) {
-        this.#report({ type: "member.revoked", groupId: group.id, peer: name, code: CausewayError.from(reason).code, text: reason.message });
+        this.#report({ type: "member.revoked", groupId: group.id, peer: name, code: reason.code, text: reason.message });
       }
     }
     return unfit;

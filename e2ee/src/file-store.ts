@@ -17,8 +17,9 @@ export class FileStateStore implements StateStore {
   }
 
   async get(key: string): Promise<Uint8Array | undefined> {
+    const path = this.#path(key);
     try {
-      return await readFile(this.#path(key));
+      return await readFile(path);
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw storeFailure("read", key, error);
@@ -26,18 +27,20 @@ export class FileStateStore implements StateStore {
   }
 
   async put(key: string, value: Uint8Array, options?: { readonly durable?: boolean }): Promise<void> {
+    const path = this.#path(key);
     try {
       this.#made ??= mkdir(this.#directory, { recursive: true, mode: 0o700 });
       await this.#made;
-      await replaceFile(this.#directory, this.#path(key), value, options?.durable === true);
+      await replaceFile(this.#directory, path, value, options?.durable === true);
     } catch (error) {
       throw storeFailure("write", key, error);
     }
   }
 
   async delete(key: string): Promise<void> {
+    const path = this.#path(key);
     try {
-      await rm(this.#path(key), { force: true });
+      await rm(path, { force: true });
     } catch (error) {
       throw storeFailure("delete", key, error);
     }

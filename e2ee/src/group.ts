@@ -6,7 +6,7 @@
  * a pair nobody is added or removed; in a topic group only the owner adds, and nobody removes the owner; no external
  * commits, pre-shared keys or changed extensions.
  */
-import { type AgentId, agentOf, isCausewayError, refuse, type SpiffeId, type UnixMs } from "@causeway/core-base";
+import { type AgentId, agentOf, CausewayError, isCausewayError, refuse, type SpiffeId, type UnixMs } from "@causeway/core-base";
 import type { GroupView } from "./api.ts";
 import type { CredentialJudge } from "./credentials.ts";
 import { chainOf } from "./credentials.ts";
@@ -56,7 +56,9 @@ export type Names = ReadonlyMap<number, AgentId>;
 export interface UnfitMember {
   readonly leafIndex: number;
   readonly name: AgentId;
-  readonly reason: Error;
+  readonly reason: CausewayError;
+  /** False when the credential cannot be judged now (stale revocation list): nothing is sent, nobody is removed. */
+  readonly forGood: boolean;
 }
 
 /** A commit of ours that the delivery service has not confirmed. */
@@ -125,6 +127,8 @@ export class Group {
   /** Set when the group was deleted; tasks that waited for it find out by this. */
   closed = false;
   unfitSince: UnixMs | undefined;
+  /** Order in which groups were last heard in this process; the newest is where the peer certainly is. */
+  lastHeard = 0;
   lastCatchUp = Number.NEGATIVE_INFINITY;
   lastWelcome = Number.NEGATIVE_INFINITY;
 
@@ -231,7 +235,8 @@ export class Group {
       try {
         until = Math.min(until, this.#judge.expiry(this.#leaf(leafIndex)));
       } catch (error) {
-        unfit.push({ leafIndex, name, reason: error instanceof Error ? error : new Error(String(error)) });
+        const reason = CausewayError.from(error);
+        unfit.push({ leafIndex, name, reason, forGood: !reason.retryable });
       }
     }
     if (unfit.length === 0) {

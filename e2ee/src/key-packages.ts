@@ -129,11 +129,10 @@ export class KeyPackages {
 
   /** Judges a foreign package. Throws `CAUSEWAY_E2EE_KEY_PACKAGE_REFUSED` or a `CAUSEWAY_IDENTITY_*` code. */
   async check(fetched: FetchedKeyPackage, agent: AgentId, suite: MlsSuite, now: UnixMs): Promise<KeyPackage> {
-    const decoded = decodeKeyPackage(fetched.keyPackage, 0);
-    if (decoded === undefined || decoded[1] !== fetched.keyPackage.length) throw refused(agent, "it is not a key package");
-    const [keyPackage] = decoded;
+    const keyPackage = decodeWhole(fetched.keyPackage);
+    if (keyPackage === undefined) throw refused(agent, "it is not a key package");
     const { leafNode } = keyPackage;
-    if (keyPackage.version !== "mls10" || suiteOf(keyPackage.cipherSuite) !== suite) throw refused(agent, `it is not for suite ${suite}`);
+    if (keyPackage.version !== "mls10" || keyPackage.cipherSuite !== (await suiteImpl(suite)).name) throw refused(agent, `it is not for suite ${suite}`);
     if (leafNode.leafNodeSource !== "key_package") throw refused(agent, "its leaf is not one of a key package");
     const seconds = BigInt(Math.floor(now / 1000));
     const { notBefore, notAfter } = leafNode.lifetime;
@@ -178,6 +177,16 @@ export function newKeyPackage(identity: SigningIdentity, suite: MlsSuite, lastRe
       impl,
     ),
   );
+}
+
+function decodeWhole(bytes: Uint8Array): KeyPackage | undefined {
+  try {
+    const decoded = decodeKeyPackage(bytes, 0);
+    return decoded?.[1] === bytes.length ? decoded[0] : undefined;
+  } catch {
+    // The decoder throws on some malformed lengths: it is not a key package.
+    return undefined;
+  }
 }
 
 async function refOf(keyPackage: KeyPackage): Promise<string> {
