@@ -1,83 +1,560 @@
-import type { AgentId, ErrorFacts, Instant, Machine, Now, Random } from "@causeway/core-base";
-import type { CryptoPort, Signer, VerifiedPeer } from "@causeway/core-identity";
-import type { aap, agp } from "@causeway/core-wire";
-import type { AgentEffect, AgentStatusView, AttachmentModelName, BootstrapHint, Condition } from "./effects.ts";
-import type { OfferPolicy, VerifiedOffer } from "./offers.ts";
+/**
+ * The agent's side of AAP (AAP-2, AAP-10, AAP-45, AAP-53, AAP-57, AAP-61 to AAP-67): finds a gateway by whatever hints
+ * it has, attaches, keeps the lease, and begins again when the link is lost. Hints only say where to try: every
+ * candidate goes through the same authentication, and one that fails costs nothing but the time to try the next.
+ */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import {
+  type AgentId,
+  defaults,
+  type ErrorFacts,
+  type Instant,
+  isCausewayError,
+  later,
+  type Machine,
+  type Now,
+  type Random,
+  refuse,
+  Timers,
+  type UnixMs,
+  withInstance,
+} from "@causeway/core-base";
+import { type CryptoPort, type Signer, type VerifiedPeer, verifyByPeer } from "@causeway/core-identity";
+import { aap, type agp, encodeFrame, FrameKind, fromErrorDetail, hex, wrapFrame } from "@causeway/core-wire";
+import { type AgentInput, type AgentState, agentTransitions } from "./agent-transitions.ts";
+import type {
+  AgentEffect,
+  AgentEventType,
+  AgentStatusView,
+  AttachmentModelName,
+  BootstrapHint,
+  Condition,
+  GatewayCandidate,
+  Lease,
+} from "./effects.ts";
+import { defaultFeatures, securityFeatures } from "./features.ts";
+import { type ChallengeFacts, readChallenge, readLease } from "./lease.ts";
+import { chooseOffers, discoverNonceBytes, type OfferPolicy, type VerifiedOffer } from "./offers.ts";
+import { bindingBytes, leaseMessage, nonceBytes, proofMessage } from "./transcript.ts";
 
 export interface AgentAttachmentOptions {
   readonly agentId: AgentId;
+  /** Names this attachment among others of the agent. */
   readonly instance: string;
+  /** In the order of preference; all are tried in each round (AAP-46). */
   readonly hints: readonly BootstrapHint[];
+  /** Default `defaultFeatures`. */
   readonly features?: readonly string[];
+  /** Needed of the gateway, beside the security features. Default none. */
   readonly requiredFeatures?: readonly string[];
+  /** Default stateful. */
   readonly model?: AttachmentModelName;
+  /** Default false: being known to other domains is opt-in. */
   readonly advertise?: boolean;
   readonly policy?: OfferPolicy;
-  /** The agent's TLS key. */
+  /** The agent's TLS key. Called for each proof, so that a renewed key is used. */
   readonly signer: () => Signer;
   readonly crypto: CryptoPort;
   readonly random: Random;
+  /** How long offers are collected. Default 500 ms. */
   readonly offerWindowMs?: number;
+  /** From dialling to the lease. Default 10 s. */
   readonly handshakeMs?: number;
+  /** First and longest pause between rounds. Default 0.5 s and 30 s. */
   readonly reconnectMsMin?: number;
   readonly reconnectMsMax?: number;
+  /** Silence of the gateway after an unanswered heartbeat until the link is given up. Default 90 s. */
   readonly staleAfterMs?: number;
+}
+
+type TimerName = "offers" | "handshake" | "heartbeat" | "silence" | "backoff" | "ending";
+
+/** A handshake under way. */
+interface Handshake {
+  readonly candidate: GatewayCandidate;
+  peer: VerifiedPeer | undefined;
+  binding: Uint8Array;
+  hello: Uint8Array;
+  sequence: bigint;
+  answered: { readonly facts: ChallengeFacts; readonly challenge: Uint8Array; readonly proof: Uint8Array } | undefined;
 }
 
 /** One attachment of an agent, kept up over losses and moves. */
 export class AgentAttachment implements Machine<AgentEffect> {
-  constructor(_options: AgentAttachmentOptions) {}
-  start(_now: Now): void {
-    throw new Error("not yet");
+  readonly #options: AgentAttachmentOptions;
+  readonly #features: readonly string[];
+  readonly #required: readonly string[];
+  readonly #timers = new Timers<TimerName>();
+  readonly #nonces = new Set<string>();
+  #state: AgentState = "idle";
+  #found: GatewayCandidate[] = [];
+  /** The candidates of this round, best first, and those of them that were not tried yet. */
+  #ranked: readonly GatewayCandidate[] = [];
+  #queue: GatewayCandidate[] = [];
+  #attempt = 0;
+  #handshake: Handshake | undefined;
+  #lease: Lease | undefined;
+  #endpoint = "";
+  #attachedAt: Instant | undefined;
+  #sequence = 0n;
+  #heartbeat = 0n;
+  #condition: Condition = "running";
+  #failedRounds = 0;
+  #lastError: ErrorFacts | undefined;
+  #clockSkewMs = 0;
+  #effects: AgentEffect[] = [];
+
+  /** Throws `CAUSEWAY_NAME_INVALID` for a bad instance and `CAUSEWAY_MISUSE` without hints. */
+  constructor(options: AgentAttachmentOptions) {
+    withInstance(options.agentId, options.instance);
+    if (options.hints.length === 0)
+      throw refuse("CAUSEWAY_MISUSE", "expected at least one hint where to find a gateway, got none");
+    this.#options = options;
+    this.#features = options.features ?? defaultFeatures;
+    this.#required = [...securityFeatures, ...(options.requiredFeatures ?? [])];
   }
-  handleOffer(_now: Now, _offer: VerifiedOffer): void {
-    throw new Error("not yet");
+
+  /** Begins; once. */
+  start(now: Now): void {
+    if (this.#state !== "idle")
+      throw refuse("CAUSEWAY_MISUSE", `expected start in state idle, got it in ${this.#state}`);
+    this.#enter("start");
+    this.#discover(now);
   }
-  /** TLS stands and the server's chain was verified as a gateway. */
-  handleLinkUp(_now: Now, _attempt: number, _peer: VerifiedPeer, _channelBinding: Uint8Array): void {
-    throw new Error("not yet");
+
+  /** An answer to one of the `discover` effects. Late ones and those with a nonce that isn't ours are dropped (AAP-48). */
+  handleOffer(_now: Now, offer: VerifiedOffer): void {
+    if (this.#state !== "discovering" || this.#found.length >= candidatesMax) return;
+    if (!this.#nonces.has(hex(offer.nonce)))
+      return this.#event("offer-refused", `${offer.endpoint}: its nonce is not one of ours`);
+    this.#found.push(offer);
   }
-  /** The dial failed or the link closed. */
-  handleLinkDown(_now: Now, _attempt: number, _error?: ErrorFacts): void {
-    throw new Error("not yet");
+
+  /** TLS stands and the server's chain was verified. */
+  handleLinkUp(now: Now, attempt: number, peer: VerifiedPeer, channelBinding: Uint8Array): void {
+    const handshake = this.#current(attempt);
+    if (handshake === undefined || handshake.peer !== undefined) return;
+    const { candidate } = handshake;
+    if (peer.role !== "gateway" || peer.purpose !== "tls" || peer.gateway === undefined) {
+      return this.#fail(now, {
+        code: "CAUSEWAY_IDENTITY_ROLE_WRONG",
+        message: `expected a certified gateway at ${candidate.endpoint}, got ${peer.spiffeId} of role ${peer.role}`,
+      });
+    }
+    // AAP-58: the identifier of the offer is the one of the certificate.
+    if (
+      candidate.gatewayId !== undefined &&
+      (candidate.gatewayId !== peer.spiffeId || candidate.gatewayUri !== peer.gateway.uri)
+    ) {
+      return this.#fail(now, {
+        code: "CAUSEWAY_IDENTITY_MISMATCH",
+        message: `expected ${candidate.gatewayId}, which made the offer, got ${peer.spiffeId}`,
+      });
+    }
+    if (channelBinding.length !== bindingBytes)
+      throw refuse("CAUSEWAY_MISUSE", `expected a channel binding of ${bindingBytes} bytes`);
+    handshake.peer = peer;
+    handshake.binding = channelBinding;
+    this.#sequence = handshake.sequence = maxOf(this.#sequence + 1n, BigInt(Math.max(0, Math.floor(now.unix))));
+    handshake.hello = toBinary(
+      aap.AttachHelloSchema,
+      create(aap.AttachHelloSchema, {
+        agentId: this.#options.agentId,
+        instance: this.#options.instance,
+        nonce: this.#options.random.bytes(nonceBytes),
+        features: [...this.#features],
+        model: this.#options.model === "soft" ? aap.AttachmentModel.SOFT : aap.AttachmentModel.STATEFUL,
+        attachmentSequence: handshake.sequence,
+        advertise: this.#options.advertise ?? false,
+      }),
+    );
+    this.#send(wrapFrame(FrameKind.attachHello, handshake.hello));
   }
-  /** Exact bytes of the body. */
-  handleChallenge(_now: Now, _attempt: number, _challenge: Uint8Array): void {
-    throw new Error("not yet");
+
+  /** The dial failed, or the link closed. */
+  handleLinkDown(now: Now, attempt: number, error?: ErrorFacts): void {
+    if (attempt !== this.#attempt) return;
+    const cause = error ?? { code: "CAUSEWAY_UNREACHABLE" as const, message: "the link to the gateway was closed" };
+    if (this.#state === "proving") this.#fail(now, cause, false);
+    else if (this.#isAttached) this.#lose(now, cause, "link-lost", false);
+    else if (this.#state === "detaching") this.#finish(undefined, false);
   }
-  handleLease(_now: Now, _attempt: number, _lease: Uint8Array): void {
-    throw new Error("not yet");
+
+  /** `challenge`: the exact bytes of the body. */
+  handleChallenge(now: Now, attempt: number, challenge: Uint8Array): void {
+    const handshake = this.#current(attempt);
+    if (handshake === undefined) return;
+    if (handshake.peer === undefined || handshake.answered !== undefined)
+      return this.#fail(now, unexpected("AttachChallenge"));
+    const facts = readChallenge(challenge, handshake.peer, this.#features, this.#required);
+    if ("code" in facts) return this.#fail(now, facts);
+    const { crypto, signer } = this.#options;
+    const proof = signer().sign(proofMessage(crypto, handshake.binding, handshake.hello, challenge));
+    handshake.answered = { facts, challenge, proof };
+    this.#send(encodeFrame({ case: "attachProof", value: { signature: proof } }));
   }
-  handleHeartbeatAck(_now: Now, _attempt: number, _ack: aap.HeartbeatAck): void {
-    throw new Error("not yet");
+
+  /** `lease`: the exact bytes of the body. */
+  handleLease(now: Now, attempt: number, lease: Uint8Array): void {
+    const handshake = this.#current(attempt);
+    if (handshake === undefined) return;
+    const { peer, answered } = handshake;
+    if (peer === undefined || answered === undefined) return this.#fail(now, unexpected("AttachmentLease"));
+    const refusal = this.#verifyLease(handshake.binding, peer, { hello: handshake.hello, ...answered }, lease);
+    if (refusal !== undefined) return this.#fail(now, refusal);
+    const facts = readLease(lease, peer, { features: answered.facts.features, attachmentSequence: handshake.sequence });
+    if ("code" in facts) return this.#fail(now, facts);
+
+    this.#enter("lease-accepted");
+    this.#timers.clear("handshake");
+    this.#handshake = undefined;
+    this.#lease = facts;
+    this.#endpoint = handshake.candidate.endpoint;
+    this.#attachedAt = now.instant;
+    this.#heartbeat = 0n;
+    this.#lastError = undefined;
+    this.#noteClock(now, facts.gatewayUnixMs, true);
+    this.#armHeartbeat(now);
+    this.#effects.push({ kind: "attached", attempt, lease: facts });
   }
-  handleSessionEnd(_now: Now, _attempt: number, _end: aap.SessionEnd): void {
-    throw new Error("not yet");
+
+  handleHeartbeatAck(now: Now, attempt: number, ack: aap.HeartbeatAck): void {
+    if (attempt !== this.#attempt || this.#state !== "refreshing" || ack.sequence !== this.#heartbeat) return;
+    this.#enter("refresh-acknowledged");
+    this.#timers.clear("silence");
+    this.#noteClock(now, Number(ack.gatewayUnixMs) as UnixMs, false);
   }
-  handleDrain(_now: Now, _attempt: number, _notice: agp.Drain): void {
-    throw new Error("not yet");
+
+  /** The gateway ended the attachment, or answered our own end. */
+  handleSessionEnd(now: Now, attempt: number, end: aap.SessionEnd): void {
+    if (attempt !== this.#attempt) return;
+    if (this.#state === "detaching") return this.#finish(undefined, true);
+    const cause = end.error
+      ? fromErrorDetail(end.error)
+      : {
+          code: "CAUSEWAY_ATTACHMENT_DETACHED" as const,
+          message: end.reason.slice(0, 200) || "the gateway ended the attachment",
+        };
+    const facts: ErrorFacts = { code: cause.code, message: cause.message };
+    if (this.#isAttached) this.#lose(now, facts, "gateway-leaves", true);
+    else if (this.#state === "proving") this.#fail(now, facts);
   }
-  /** Own traffic was sent: in the soft model it replaces a refresh. */
-  noteTraffic(_now: Now): void {
-    throw new Error("not yet");
+
+  /** The gateway goes out of service: move to another at once, or come back later. */
+  handleDrain(now: Now, attempt: number, notice: agp.Drain): void {
+    if (attempt !== this.#attempt || !this.#isAttached) return;
+    this.#event("gateway-draining", notice.reason.slice(0, 200));
+    this.#send(this.#sessionEnd("moving to another gateway"));
+    this.#lose(
+      now,
+      { code: "CAUSEWAY_GATEWAY_DRAINING", message: "the gateway is going out of service" },
+      "gateway-leaves",
+      true,
+    );
   }
-  setCondition(_now: Now, _condition: Condition): void {
-    throw new Error("not yet");
+
+  /** Own traffic was sent: in the soft model it replaces a refresh (AAP-90). */
+  noteTraffic(now: Now): void {
+    if (this.#state === "attached" && this.#lease?.model === "soft") this.#armHeartbeat(now);
   }
+
+  /** Reported with the next heartbeat, which is sent at once. */
+  setCondition(now: Now, condition: Condition): void {
+    if (condition === this.#condition) return;
+    this.#condition = condition;
+    if (this.#isAttached) this.#refresh(now);
+  }
+
   /** Ends the attachment for good. */
-  detach(_now: Now, _reason: string): void {
-    throw new Error("not yet");
+  detach(now: Now, reason: string): void {
+    if (this.#state === "closed" || this.#state === "detaching") return;
+    const wasAttached = this.#isAttached;
+    const wasProving = this.#state === "proving";
+    this.#enter("detach");
+    this.#timers.clearAll();
+    if (wasAttached) {
+      this.#send(this.#sessionEnd(reason));
+      this.#timers.set("ending", later(now.instant, endingMs));
+      this.#effects.push({ kind: "lost", cause: { code: "CAUSEWAY_CANCELLED", message: reason }, isFinal: true });
+      this.#lease = undefined;
+    } else if (wasProving) {
+      this.#finish(undefined, true);
+    }
   }
+
   status(): AgentStatusView {
-    throw new Error("not yet");
+    return {
+      state: this.#state,
+      lease: this.#lease,
+      attempt: this.#attempt,
+      lastError: this.#lastError,
+      clockSkewMs: this.#clockSkewMs,
+    };
   }
+
   drain(): readonly AgentEffect[] {
-    throw new Error("not yet");
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
   }
+
   deadline(): Instant | undefined {
-    throw new Error("not yet");
+    return this.#timers.deadline();
   }
-  handleTimeout(_now: Now): void {
-    throw new Error("not yet");
+
+  handleTimeout(now: Now): void {
+    for (const name of this.#timers.takeDue(now.instant)) this.#onTimer(now, name);
+  }
+
+  #onTimer(now: Now, name: TimerName): void {
+    switch (name) {
+      case "offers":
+        return this.#choose(now);
+      case "handshake":
+        if (this.#state === "proving")
+          this.#fail(now, { code: "CAUSEWAY_TIMEOUT", message: "the gateway did not finish the handshake in time" });
+        return;
+      case "heartbeat":
+        if (this.#isAttached) this.#refresh(now);
+        return;
+      case "silence":
+        if (this.#isAttached)
+          this.#lose(
+            now,
+            { code: "CAUSEWAY_TIMEOUT", message: "the gateway did not answer heartbeats" },
+            "link-lost",
+            true,
+          );
+        return;
+      case "backoff":
+        if (this.#state !== "backoff") return;
+        this.#enter("backoff-over");
+        return this.#discover(now);
+      case "ending":
+        return this.#finish(undefined, true);
+    }
+  }
+
+  #discover(now: Now): void {
+    this.#nonces.clear();
+    this.#found = [];
+    for (const hint of this.#options.hints) {
+      if (hint.discover) {
+        const nonce = this.#options.random.bytes(discoverNonceBytes);
+        this.#nonces.add(hex(nonce));
+        this.#effects.push({ kind: "discover", endpoint: hint.endpoint, nonce });
+      } else {
+        this.#found.push({ endpoint: hint.endpoint, method: hint.method, features: [], load: 0, delayMs: 0 });
+      }
+    }
+    if (this.#nonces.size > 0)
+      this.#timers.set("offers", later(now.instant, this.#options.offerWindowMs ?? defaults.offerWindowMs));
+    else this.#choose(now);
+  }
+
+  #choose(now: Now): void {
+    const choice = chooseOffers(this.#found, {
+      ...this.#options.policy,
+      requiredFeatures: [...this.#required, ...(this.#options.policy?.requiredFeatures ?? [])],
+    });
+    for (const { candidate, error } of choice.refused)
+      this.#event("offer-refused", `${candidate.endpoint}: ${error.message}`);
+    this.#ranked = choice.ranked.map((each) => each.candidate);
+    this.#queue = [...this.#ranked];
+    this.#enter("hints-complete");
+    this.#tryNext(now);
+  }
+
+  #tryNext(now: Now): void {
+    const candidate = this.#queue.shift();
+    if (candidate === undefined) return this.#backOff(now);
+    this.#enter("candidate-chosen");
+    this.#attempt++;
+    this.#handshake = {
+      candidate,
+      peer: undefined,
+      binding: new Uint8Array(0),
+      hello: new Uint8Array(0),
+      sequence: 0n,
+      answered: undefined,
+    };
+    this.#timers.set("handshake", later(now.instant, this.#options.handshakeMs ?? 10_000));
+    this.#effects.push({ kind: "connect", attempt: this.#attempt, candidate });
+  }
+
+  /** AGP-6: the pause doubles up to the bound, with jitter of a half, so that a restarted gateway isn't stormed. */
+  #backOff(now: Now): void {
+    const {
+      reconnectMsMin = defaults.reconnectMsMin,
+      reconnectMsMax = defaults.reconnectMsMax,
+      random,
+    } = this.#options;
+    this.#enter("no-candidate");
+    const full = Math.min(reconnectMsMax, reconnectMsMin * 2 ** Math.min(this.#failedRounds++, 16));
+    const pauseMs = Math.round(full * (0.5 + random.fraction() / 2));
+    this.#timers.set("backoff", later(now.instant, pauseMs));
+    this.#event("backing-off", `no gateway could be attached to; next round in ${pauseMs} ms`);
+  }
+
+  /** The candidate under way is no good: close it and try the next (AAP-53, AAP-57). */
+  #fail(now: Now, error: ErrorFacts, isOpen = true): void {
+    const endpoint = this.#handshake?.candidate.endpoint ?? "";
+    this.#lastError = error;
+    this.#handshake = undefined;
+    this.#timers.clear("handshake");
+    if (isOpen) this.#effects.push({ kind: "close", attempt: this.#attempt, error });
+    this.#event("candidate-refused", `${endpoint}: ${error.code}: ${error.message}`);
+    this.#enter("link-lost");
+    this.#tryNext(now);
+  }
+
+  /** An attachment is lost. Go on at another gateway, after a pause when this one didn't last, or not at all. */
+  #lose(now: Now, cause: ErrorFacts, input: "link-lost" | "gateway-leaves", isOpen: boolean): void {
+    const isFinal = finalCodes.has(cause.code);
+    const lasted = now.instant - (this.#attachedAt ?? now.instant);
+    this.#lease = undefined;
+    this.#lastError = cause;
+    this.#timers.clearAll();
+    if (isOpen) this.#effects.push({ kind: "close", attempt: this.#attempt, error: isFinal ? cause : undefined });
+    this.#effects.push({ kind: "lost", cause, isFinal });
+    if (isFinal) {
+      this.#enter("detach");
+      return this.#enter("ended");
+    }
+    this.#enter(input);
+    // After one that lasted every candidate gets a new chance; one that didn't last must not be tried in a circle.
+    const isFresh = lasted < (this.#options.reconnectMsMax ?? defaults.reconnectMsMax);
+    if (!isFresh) {
+      this.#failedRounds = 0;
+      this.#queue = [...this.#ranked];
+    }
+    if (input === "gateway-leaves")
+      this.#queue = this.#queue.filter((candidate) => candidate.endpoint !== this.#endpoint);
+    this.#tryNext(now);
+  }
+
+  #finish(error: ErrorFacts | undefined, isOpen: boolean): void {
+    if (isOpen) this.#effects.push({ kind: "close", attempt: this.#attempt, error });
+    this.#timers.clearAll();
+    this.#handshake = undefined;
+    this.#enter("ended");
+  }
+
+  #refresh(now: Now): void {
+    const lease = this.#lease;
+    if (lease === undefined) return;
+    this.#heartbeat++;
+    this.#send(
+      encodeFrame({
+        case: "heartbeat",
+        value: { leaseId: lease.leaseId, sequence: this.#heartbeat, condition: conditions[this.#condition] },
+      }),
+    );
+    this.#enter("refresh-sent");
+    if (this.#timers.at("silence") === undefined)
+      this.#timers.set("silence", later(now.instant, this.#options.staleAfterMs ?? defaults.staleAfterMs));
+    this.#armHeartbeat(now);
+  }
+
+  /** AAP-84: 30 s, up to a tenth more or less. The soft model refreshes at a third of the lifetime when nothing else is sent. */
+  #armHeartbeat(now: Now): void {
+    const lease = this.#lease;
+    if (lease === undefined) return;
+    const interval = lease.model === "soft" ? lease.lifetimeMs / 3 : lease.heartbeatMs;
+    this.#timers.set(
+      "heartbeat",
+      later(now.instant, Math.round(interval * (0.9 + 0.2 * this.#options.random.fraction()))),
+    );
+  }
+
+  #verifyLease(
+    binding: Uint8Array,
+    peer: VerifiedPeer,
+    transcript: { readonly hello: Uint8Array; readonly challenge: Uint8Array; readonly proof: Uint8Array },
+    lease: Uint8Array,
+  ): ErrorFacts | undefined {
+    try {
+      const { signature } = decodeLease(lease);
+      verifyByPeer(
+        this.#options.crypto,
+        peer,
+        leaseMessage(this.#options.crypto, binding, transcript, lease),
+        signature,
+      );
+      return undefined;
+    } catch (thrown) {
+      if (!isCausewayError(thrown)) throw thrown;
+      if (thrown.code === "CAUSEWAY_FRAME_MALFORMED") return { code: thrown.code, message: thrown.message };
+      return {
+        code: "CAUSEWAY_ATTACHMENT_PROOF_INVALID",
+        message: `the lease is not signed by ${peer.spiffeId} over this handshake; someone may have changed it on the way`,
+      };
+    }
+  }
+
+  #noteClock(now: Now, gatewayUnixMs: UnixMs, isFirst: boolean): void {
+    this.#clockSkewMs = gatewayUnixMs - now.unix;
+    if (isFirst && Math.abs(this.#clockSkewMs) > clockSkewMsMax) {
+      this.#event(
+        "clock-skewed",
+        `the gateway's clock is ${this.#clockSkewMs} ms ahead of ours; certificates and expiry times may be misjudged`,
+      );
+    }
+  }
+
+  get #isAttached(): boolean {
+    return this.#state === "attached" || this.#state === "refreshing";
+  }
+
+  #current(attempt: number): Handshake | undefined {
+    return attempt === this.#attempt && this.#state === "proving" ? this.#handshake : undefined;
+  }
+
+  #sessionEnd(reason: string): Uint8Array {
+    return encodeFrame({ case: "sessionEnd", value: { leaseId: this.#lease?.leaseId ?? new Uint8Array(0), reason } });
+  }
+
+  #enter(input: AgentInput): void {
+    const next = agentTransitions[this.#state][input];
+    if (next === undefined) throw new Error(`attachment: no transition from ${this.#state} by ${input}`);
+    this.#state = next;
+  }
+
+  #send(frame: Uint8Array): void {
+    this.#effects.push({ kind: "send", attempt: this.#attempt, frame });
+  }
+
+  #event(type: AgentEventType, cause: string): void {
+    this.#effects.push({ kind: "event", type, cause });
   }
 }
+
+function decodeLease(bytes: Uint8Array): aap.AttachmentLease {
+  try {
+    return fromBinary(aap.AttachmentLeaseSchema, bytes);
+  } catch (cause) {
+    throw refuse("CAUSEWAY_FRAME_MALFORMED", "expected an AttachmentLease, got bytes that do not decode", { cause });
+  }
+}
+
+const unexpected = (frame: string): ErrorFacts => ({
+  code: "CAUSEWAY_FRAME_UNEXPECTED",
+  message: `${frame} does not fit the state of the handshake`,
+});
+const maxOf = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+
+const conditions = {
+  running: aap.AgentCondition.RUNNING,
+  degraded: aap.AgentCondition.DEGRADED,
+  offline: aap.AgentCondition.OFFLINE,
+} as const satisfies Record<Condition, aap.AgentCondition>;
+
+/** After these the agent must not come back by itself: someone decided it. */
+const finalCodes: ReadonlySet<string> = new Set([
+  "CAUSEWAY_ATTACHMENT_REPLACED",
+  "CAUSEWAY_ATTACHMENT_DETACHED",
+  "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
+]);
+const candidatesMax = 64;
+const clockSkewMsMax = 30_000;
+const endingMs = 5_000;

@@ -2,11 +2,25 @@
 
 /** What this version speaks. */
 export const defaultFeatures: readonly string[] = ["agp/1", "mls/1", "topics/1"];
-/** Never negotiable away. */
+/** Never negotiable away: without them there is no attachment. */
 export const securityFeatures: readonly string[] = ["mls/1"];
+/** Longest list that is read. */
+export const featuresMax = 64;
 
-/** Sorted set that both sides have. */
+const featurePattern = /^[a-z0-9-]{1,48}\/[0-9]{1,4}$/;
+
+/** Sorted set of what both sides have. */
 export function negotiate(own: readonly string[], theirs: readonly string[]): readonly string[] {
   const other = new Set(theirs);
-  return [...new Set(own)].filter((f) => other.has(f)).sort();
+  return [...new Set(own)].filter((feature) => other.has(feature)).sort();
+}
+
+/** True for a list of well-formed feature names within the bound. */
+export function isFeatureList(features: readonly string[]): boolean {
+  return features.length <= featuresMax && features.every((feature) => featurePattern.test(feature));
+}
+
+/** Features of `needed` that `features` lacks. */
+export function missingFeatures(features: readonly string[], needed: readonly string[]): readonly string[] {
+  return needed.filter((feature) => !features.includes(feature));
 }

@@ -1,0 +1,94 @@
+/** Reading challenge and lease at the agent: untrusted bytes become checked facts or a typed refusal (AAP-105). */
+import { fromBinary } from "@bufbuild/protobuf";
+import { asUnixMs, type ErrorFacts } from "@causeway/core-base";
+import type { VerifiedPeer } from "@causeway/core-identity";
+import { aap } from "@causeway/core-wire";
+import type { Lease } from "./effects.ts";
+import { isFeatureList, missingFeatures, negotiate } from "./features.ts";
+import { nonceBytes } from "./transcript.ts";
+
+/** What a checked challenge says: the features that the lease has to name. */
+export interface ChallengeFacts {
+  readonly features: readonly string[];
+}
+
+const malformed = (message: string): ErrorFacts => ({ code: "CAUSEWAY_FRAME_MALFORMED", message });
+
+/** Checks a challenge against the verified gateway that sent it (AAP-58) and what the agent offers and needs. */
+export function readChallenge(
+  bytes: Uint8Array,
+  peer: VerifiedPeer,
+  own: readonly string[],
+  required: readonly string[],
+): ChallengeFacts | ErrorFacts {
+  let challenge: aap.AttachChallenge;
+  try {
+    challenge = fromBinary(aap.AttachChallengeSchema, bytes);
+  } catch {
+    return malformed("expected an AttachChallenge, got bytes that do not decode");
+  }
+  if (challenge.nonce.length !== nonceBytes)
+    return malformed(`expected a nonce of ${nonceBytes} bytes, got ${challenge.nonce.length}`);
+  if (challenge.gatewayId !== peer.spiffeId || challenge.gatewayUri !== peer.gateway?.uri) {
+    return {
+      code: "CAUSEWAY_IDENTITY_MISMATCH",
+      message: `expected the certified gateway ${peer.spiffeId}, got a challenge that names another`,
+    };
+  }
+  if (!isFeatureList(challenge.features)) return malformed("expected at most 64 features of the form name/version");
+  const features = negotiate(own, challenge.features);
+  const missing = missingFeatures(features, required);
+  if (missing.length > 0) {
+    return {
+      code: "CAUSEWAY_ATTACHMENT_FEATURE_MISSING",
+      message: `expected the features ${missing.join(", ")}, which ${peer.spiffeId} does not offer`,
+    };
+  }
+  return { features };
+}
+
+/** Checks the fields of a lease whose signature was verified. One that lacks a field is refused. */
+export function readLease(
+  bytes: Uint8Array,
+  peer: VerifiedPeer,
+  expected: { readonly features: readonly string[]; readonly attachmentSequence: bigint },
+): Lease | ErrorFacts {
+  const lease = fromBinary(aap.AttachmentLeaseSchema, bytes);
+  const gatewayUri = peer.gateway?.uri;
+  const lifetimeMs = Number(lease.lifetimeMs);
+  const heartbeatMs = Number(lease.heartbeatIntervalMs);
+  if (gatewayUri === undefined) return malformed("expected the peer to be a certified gateway");
+  if (lease.leaseId.length === 0 || lease.leaseId.length > 64) return malformed("expected a lease id of 1 to 64 bytes");
+  if (!(lifetimeMs >= 1 && lifetimeMs <= dayMs)) return malformed("expected a lease lifetime of 1 ms to 24 h");
+  if (!(heartbeatMs >= 1 && heartbeatMs <= lifetimeMs))
+    return malformed("expected a heartbeat interval within the lifetime of the lease");
+  if (lease.model !== aap.AttachmentModel.STATEFUL && lease.model !== aap.AttachmentModel.SOFT) {
+    return malformed("expected the model stateful or soft in the lease");
+  }
+  if (lease.gatewayUnixMs === 0n || lease.gatewayUnixMs > BigInt(Number.MAX_SAFE_INTEGER))
+    return malformed("expected the gateway's time in the lease");
+  if (lease.attachmentSequence !== expected.attachmentSequence) {
+    return malformed(
+      `expected the attachment sequence ${expected.attachmentSequence} in the lease, got ${lease.attachmentSequence}`,
+    );
+  }
+  if (lease.features.join() !== expected.features.join()) {
+    return {
+      code: "CAUSEWAY_ATTACHMENT_FEATURE_MISSING",
+      message: `expected the negotiated features ${expected.features.join(", ")} in the lease, got ${lease.features.join(", ")}`,
+    };
+  }
+  return {
+    leaseId: lease.leaseId,
+    lifetimeMs,
+    heartbeatMs,
+    model: lease.model === aap.AttachmentModel.SOFT ? "soft" : "stateful",
+    features: lease.features,
+    gatewayUnixMs: asUnixMs(Number(lease.gatewayUnixMs)),
+    attachmentSequence: lease.attachmentSequence,
+    gatewayId: peer.spiffeId,
+    gatewayUri,
+  };
+}
+
+const dayMs = 86_400_000;
