@@ -5,6 +5,9 @@ import { addOperatorCommands } from "./commands/operators.ts";
 import { addServiceCommands } from "./commands/services.ts";
 import { reportFailure } from "./terminal/output.ts";
 
+/** Time for log lines to leave after a failure. */
+const lastWordsMs = 500;
+
 const program = new Command("causeway")
   .description(
     "The agent gateway network: identity, attachment, discovery and end-to-end encrypted messages between agents.",
@@ -31,6 +34,8 @@ program
 try {
   await program.parseAsync();
 } catch (thrown) {
+  // What a failed start left open must not keep the process; whatever it still has to say gets a moment.
+  setTimeout(() => process.exit(), lastWordsMs).unref();
   process.exitCode =
     thrown instanceof CommanderError ? thrown.exitCode : reportFailure(thrown, process.argv.includes("--json"));
 }

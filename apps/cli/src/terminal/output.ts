@@ -21,6 +21,7 @@ export interface Style {
 }
 
 const progressAfterMs = 1_000;
+const progressEveryMs = 5_000;
 
 export function createOutput(options: { readonly json: boolean }): Output {
   const style = createStyle(process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined && !options.json);
@@ -37,11 +38,14 @@ export function createOutput(options: { readonly json: boolean }): Output {
       const started = performance.now();
       const report = () =>
         process.stderr.write(`${style.dim(`... ${what} (${Math.round((performance.now() - started) / 1000)} s)`)}\n`);
-      const timer = setInterval(report, progressAfterMs);
+      let timer = setTimeout(function again() {
+        report();
+        timer = setTimeout(again, progressEveryMs);
+      }, progressAfterMs);
       try {
         return await work;
       } finally {
-        clearInterval(timer);
+        clearTimeout(timer);
       }
     },
   };
