@@ -76,17 +76,6 @@ export const files = [
     ],
   },
   {
-    path: "dist/src/ratchetTree.js",
-    before: "669956ceac1962bdd2bf74c296f9f93b37ba3397949f45c95b9c3036550cdf5c",
-    after: "4a95ee9a1b2f3c9e5c7606857f3a84e899c06ed11402ddfd981f5d15367a13bd",
-    edits: [
-      {
-        find: `unmergedLeaves: [...parentNode.parent.unmergedLeaves, insertedLeafIndex] },`,
-        replace: `unmergedLeaves: [...parentNode.parent.unmergedLeaves, insertedLeafIndex].sort((a, b) => a - b) },`,
-      },
-    ],
-  },
-  {
     path: "dist/src/createCommit.js",
     before: "2813d68a1457a55470bbb1f2d223e12aa61c69e18a177f920c51cbdccc4bb004",
     after: "d690b47de7b4fe93a151a63824b8179d636eeb5eca814543a91e5e4fdacea7e6",

@@ -164,22 +164,6 @@ test("a joiner accepts a tree whose nodes have different unmerged leaves", async
   expect(new Set(secrets).size).toBe(1);
 });
 
-test("unmerged leaves stay in order when a freed leaf is filled", async () => {
-  const group = await new Growing().start();
-  for (let i = 1; i <= 5; i++) await group.add(0, i);
-  for (const by of [0, 1, 2, 3, 4, 5]) await group.commit(by, []);
-  await group.add(0, 6);
-  await group.commit(0, [{ proposalType: "remove", remove: { removed: 1 } }]);
-  group.states[1] = undefined;
-  await group.commit(5, []);
-  await group.add(0, 7);
-  await group.add(0, 8);
-  for (const node of group.at(0).ratchetTree) {
-    if (node?.nodeType !== "parent") continue;
-    expect(node.parent.unmergedLeaves).toEqual([...node.parent.unmergedLeaves].sort((a, b) => a - b));
-  }
-});
-
 describe("the patch step", () => {
   const made: string[] = [];
   afterEach(() => {
