@@ -54,11 +54,13 @@ describe("attachments of one gateway", () => {
     const alice = await known("blue.example/travel/alice");
     const bob = await known("blue.example/travel/bob");
     await bob.crash();
+    await world.scheduler.advance(10);
     await alice.message(bob.agentId, "waiting");
     expect(alice.reports).toEqual([]);
     const back = await new TestAgent(world, at, bob.identity).attach();
     expect(back.messages).toEqual(["waiting"]);
     await back.crash();
+    await world.scheduler.advance(10);
     await alice.message(bob.agentId, "in vain");
     await world.scheduler.advance(defaults.staleAfterMs + defaults.removeAfterStaleMs + 10_000);
     expect(alice.reports.map((each) => each.code)).toEqual([expect.stringMatching(/NO_ROUTE|NOT_ATTACHED/)]);
@@ -73,6 +75,7 @@ describe("attachments of one gateway", () => {
     const alice = await known("blue.example/travel/alice");
     const bob = await known("blue.example/travel/bob");
     await bob.crash();
+    await world.scheduler.advance(10);
     for (let n = 0; n < 5; n++) await alice.message(bob.agentId, `m${n}`);
     expect(alice.reports.map((each) => each.code)).toEqual([
       "CAUSEWAY_FORWARDING_OVERLOADED",

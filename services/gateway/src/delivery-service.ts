@@ -58,6 +58,7 @@ export class DeliveryService {
         );
       }
       const lastResort = upload.lastResort.length > 0 ? upload.lastResort : undefined;
+      if (upload.replace) this.#store.dropKeyPackages(agentId);
       const stored = this.#store.addKeyPackages(agentId, upload.keyPackages, lastResort, this.#limits.keyPackagesMax);
       return create(agp.KeyPackageUploadResultSchema, { request, stored });
     } catch (error) {
