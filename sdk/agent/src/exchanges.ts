@@ -165,7 +165,8 @@ export class Exchanges {
         return;
       case "cancel": {
         const incoming = this.#incomingOf(delivery.from, body.value.exchange);
-        incoming?.abort.abort(refuse("CAUSEWAY_CANCELLED", "the requester wants no further answer"));
+        const code = body.value.reason === "CAUSEWAY_TIMEOUT" ? "CAUSEWAY_TIMEOUT" : "CAUSEWAY_CANCELLED";
+        incoming?.abort.abort(refuse(code, "the requester wants no further answer"));
         delivery.settle();
         return;
       }
@@ -211,7 +212,6 @@ export class Exchanges {
         this.#outgoing.delete(id);
         stopTimer();
         signal?.removeEventListener("abort", onAbort);
-        this.#messenger.closeLane(id);
       };
       onError = (error) => {
         if (!this.#outgoing.has(id)) return;
@@ -223,15 +223,20 @@ export class Exchanges {
         onPart: (part) => onPart(part, cancel),
         onEnd: (last, grant) => {
           finish();
+          this.#messenger.closeLane(id);
           resolve({ last, grant });
         },
-        onError,
+        onError: (error) => {
+          onError(error);
+          this.#messenger.closeLane(id);
+        },
       });
     });
     const cancel = (error: CausewayError): void => {
       if (!this.#outgoing.has(id)) return;
       onError(error);
       this.#messenger.cancel(id, error);
+      // In the same lane, which stays open for it: a receiver that lacks the request then does not wait for it.
       const notice = create(session.CancelSchema, { exchange: fromHex(id), reason: error.code });
       // A cancellation that does not arrive costs the other side its silence limit, nothing else.
       this.#messenger.post(peer, { case: "cancel", value: notice }, { lane: id, timeoutMs: 30_000 }).catch(() => undefined);
@@ -250,7 +255,7 @@ export class Exchanges {
     touch();
     this.#messenger
       .post(peer, body, { lane: id, id, timeoutMs, trace: options.trace ?? false })
-      .catch((error: unknown) => onError(CausewayError.from(error)));
+      .catch((error: unknown) => this.#outgoing.get(id)?.onError(CausewayError.from(error)));
     return { id, ended, cancel, touch };
   }
 

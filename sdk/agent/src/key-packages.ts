@@ -37,9 +37,11 @@ export class KeyPackageStock {
     if (this.#isFilling || this.#stored >= lowMark) return;
     this.#isFilling = true;
     try {
+      // Without the private parts, what an earlier run has uploaded would only lead others astray.
+      const replace = this.#endToEnd.exportStatus().keyPackages === 0;
       const { packages, lastResort } = await this.#endToEnd.keyPackages(stockMax - this.#stored);
       const answer = await this.#session.call(
-        (request) => ({ case: "keyPackageUpload", value: { request, keyPackages: [...packages], lastResort } }),
+        (request) => ({ case: "keyPackageUpload", value: { request, keyPackages: [...packages], lastResort, replace } }),
         { timeoutMs: uploadMs, expected: "the gateway to store key packages" },
       );
       if (answer.case !== "keyPackageUploadResult") return;

@@ -13,8 +13,8 @@ export class ManualClock implements Scheduler {
   readonly #timers = new Set<Timer>();
   #order = 0;
 
-  /** `startUnixMs` is the wall clock at the beginning. */
-  constructor(startUnixMs = Date.UTC(2030, 0, 1)) {
+  /** `startUnixMs` is the wall clock at the beginning; today by default, since the MLS library reads the real one. */
+  constructor(startUnixMs = Date.now()) {
     this.#startUnixMs = startUnixMs;
   }
 

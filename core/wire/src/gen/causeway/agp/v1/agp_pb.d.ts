@@ -633,6 +633,13 @@ export declare type KeyPackageUpload = Message<"causeway.agp.v1.KeyPackageUpload
    * @generated from field: bytes last_resort = 3;
    */
   lastResort: Uint8Array;
+
+  /**
+   * True: what was stored before goes, because the agent has lost the private parts.
+   *
+   * @generated from field: bool replace = 4;
+   */
+  replace: boolean;
 };
 
 /**

@@ -1,0 +1,111 @@
+/** The attachment of an agent: heartbeats, loss and return of the gateway, renewal. */
+import { expect, test } from "vitest";
+import type { AgentEvent } from "./api.ts";
+import { codeOf, TestNetwork } from "./testing/index.ts";
+
+const aliceName = "blue.example/travel/alice";
+const bobName = "green.example/hotels/bob";
+
+test("reconnects with growing waits, resubscribes, advertises again and reports the gap [AGP-6]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName);
+  const topic = await network.clock.until(alice.createTopic("news"));
+  const heard: unknown[] = [];
+  await network.clock.until(bob.subscribe(topic, ({ data }) => void heard.push(data)));
+  const events: AgentEvent[] = [];
+  bob.onEvent((event) => events.push(event));
+
+  network.hub.isUp = false;
+  network.hub.cutAll();
+  await network.clock.advance(120_000);
+  const waits = events.filter((event) => event.type === "reconnecting").map(({ inMs }) => inMs);
+  expect(events[0]?.type).toBe("detached");
+  expect(bob.status().state).toBe("reconnecting");
+  expect(waits.length).toBeGreaterThan(4);
+  for (const wait of waits) expect(wait).toBeLessThanOrEqual(30_000);
+  expect(Math.max(...waits)).toBeGreaterThan(Math.min(...waits) * 4);
+
+  network.hub.isUp = true;
+  await network.clock.advance(70_000);
+  expect(bob.status().state).toBe("attached");
+  expect(events.find((event) => event.type === "gap")).toMatchObject({ scope: "link", downMs: expect.any(Number) as number });
+  expect(network.hub.subscribersOf(topic)).toContain(bob.id);
+  await network.clock.until(alice.publish(topic, "back"));
+  await network.clock.advance(100);
+  expect(heard).toEqual(["back"]);
+});
+
+test("keeps what is under way over a lost link", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName);
+  const taken: unknown[] = [];
+  bob.onMessage(({ data }) => void taken.push(data));
+  await network.clock.until(alice.send(bobName, 0));
+  const sent = [1, 2, 3].map((n) => alice.send(bobName, n, { timeoutMs: 600_000 }));
+  network.hub.cut(bob.id);
+  network.hub.cut(alice.id);
+  await network.clock.until(Promise.all(sent));
+  expect(taken).toEqual([0, 1, 2, 3]);
+});
+
+test("sends a heartbeat every 30 s and stays attached through ten idle minutes [AAP-84]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const beats: number[] = [];
+  network.hub.onHeartbeat = () => beats.push(network.clock.now().instant);
+  const events: AgentEvent[] = [];
+  alice.onEvent((event) => events.push(event));
+  await network.clock.advance(600_000);
+  const gaps = beats.slice(1).map((at, i) => at - (beats[i] ?? 0));
+  expect(beats.length).toBeGreaterThanOrEqual(18);
+  for (const gap of gaps) {
+    expect(gap).toBeGreaterThanOrEqual(27_000);
+    expect(gap).toBeLessThanOrEqual(33_000);
+  }
+  expect(events).toEqual([]);
+});
+
+test("uses renewed certificates at once, without losing sessions [ANA-73]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName);
+  bob.onMessage(() => undefined);
+  await network.clock.until(alice.send(bobName, "before"));
+  const before = network.hub.serialOf(alice.id);
+  alice.renew();
+  await network.clock.advance(5_000);
+  expect(network.hub.serialOf(alice.id)).not.toBe(before);
+  expect(alice.status().sessions).toHaveLength(1);
+  expect(await codeOf(network.clock.until(alice.send(bobName, "after")))).toBe("none");
+});
+
+test("closes in order: what is under way fails, the gateway is told, and calls afterwards are misuse", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName);
+  bob.onRequest(() => new Promise(() => undefined));
+  const pending = codeOf(alice.request(bobName, {}));
+  await network.clock.advance(100);
+  await network.clock.until(alice.close());
+  expect(await pending).toBe("CAUSEWAY_CANCELLED");
+  expect(network.hub.isAttached(alice.id)).toBe(false);
+  expect(await codeOf(alice.request(bobName, {}))).toBe("CAUSEWAY_MISUSE");
+  expect(alice.status().state).toBe("closed");
+});
+
+test("keeps its gateway stocked with key packages as others use them", async () => {
+  const network = new TestNetwork();
+  const bob = await network.connect(bobName);
+  bob.onMessage(() => undefined);
+  const full = network.hub.packagesOf(bob.id);
+  expect(full).toBeGreaterThanOrEqual(20);
+  for (let i = 0; i < full + 5; i++) {
+    const peer = await network.connect(`blue.example/travel/peer${i}`);
+    await network.clock.until(peer.send(bobName, "hello"));
+    await network.clock.until(peer.close());
+  }
+  await network.clock.advance(1_000);
+  expect(network.hub.packagesOf(bob.id)).toBeGreaterThanOrEqual(19);
+});

@@ -1,0 +1,386 @@
+/**
+ * Stands in for every gateway of a test: attaches agents with the gateway side of the attachment machine, routes frames
+ * between them, hands out key packages, orders commits and keeps topics. It can lose, repeat, delay and alter messages,
+ * and lie about sources.
+ */
+import { fromBinary } from "@bufbuild/protobuf";
+import { nodeCrypto } from "@causeway/adapter-keys";
+import { GatewayAttachments } from "@causeway/core-attachment";
+import { asInstant, CausewayError, domainOf, parseGatewayUri, refuse, type Scheduler } from "@causeway/core-base";
+import type { VerifiedPeer } from "@causeway/core-identity";
+import { aap, agp, asLinkId, decodeFrame, encodeFrame, type FrameBody, type FrameInit, FrameKind, FrameScan, type LinkId, scanFrame, toErrorDetail } from "@causeway/core-wire";
+import type { FrameSlice, GatewayLink } from "../connector.ts";
+import type { SeededRandom } from "./seeded-random.ts";
+import type { TestIdentity } from "./test-domain.ts";
+
+/** What happens to messages on their way. */
+export interface Faults {
+  /** Probabilities. */
+  readonly loss?: number;
+  readonly duplication?: number;
+  /** Messages take up to this long and overtake each other. Default 1. */
+  readonly delayMs?: number;
+}
+
+type Control = Extract<FrameBody, { case: "control" }>["value"];
+type ControlAnswer = NonNullable<Extract<FrameInit, { case: "control" }>["value"]["body"]>;
+
+interface HubLink {
+  readonly id: LinkId;
+  readonly gateway: HubGateway;
+  readonly agent: string;
+  readonly serial: string;
+  readonly deliver: (frame: Uint8Array) => void;
+  readonly close: (error?: CausewayError) => void;
+}
+
+/** One gateway that the hub stands in for. */
+interface HubGateway {
+  readonly machine: GatewayAttachments;
+  cancel: () => void;
+}
+
+export class Hub {
+  faults: Faults = {};
+  /** Sees, changes (returns another frame) or drops (returns undefined) each message frame before it is routed. */
+  intercept: (frame: Uint8Array) => Uint8Array | undefined = (frame) => frame;
+  /** Every message frame that passed, as a gateway sees it. */
+  readonly seen: Uint8Array[] = [];
+  isUp = true;
+  /** Called for each heartbeat. */
+  onHeartbeat: (agent: string) => void = () => undefined;
+  readonly #gateways = new Map<string, HubGateway>();
+  readonly #scheduler: Scheduler;
+  readonly #random: SeededRandom;
+  readonly #links = new Map<LinkId, HubLink>();
+  readonly #attached = new Map<string, HubLink>();
+  readonly #known = new Set<string>();
+  readonly #packages = new Map<string, { single: Uint8Array[]; lastResort: Uint8Array | undefined }>();
+  readonly #commits = new Map<string, Map<bigint, Uint8Array>>();
+  readonly #topics = new Map<string, { readonly owner: string; readonly policy: agp.TopicPolicy | undefined }>();
+  readonly #subscribers = new Map<string, Set<string>>();
+  #nextLink = 1;
+
+  constructor(gateways: Iterable<TestIdentity>, scheduler: Scheduler, random: SeededRandom) {
+    this.#scheduler = scheduler;
+    this.#random = random;
+    for (const identity of gateways) {
+      const domain = domainOf(identity.spiffeId);
+      const machine = new GatewayAttachments({
+        gatewayId: identity.spiffeId,
+        gatewayUri: parseGatewayUri(`https://gw.${domain}/amsp`),
+        signer: () => identity.signer("tls"),
+        crypto: nodeCrypto,
+        random,
+      });
+      this.#gateways.set(domain, { machine, cancel: () => undefined });
+    }
+  }
+
+  /** Opens a link of an agent. `gateway` is what the agent's side has verified. */
+  open(agent: VerifiedPeer, gateway: VerifiedPeer): GatewayLink {
+    if (!this.isUp) throw refuse("CAUSEWAY_UNREACHABLE", "the hub is down");
+    const owner = this.#gateways.get(agent.domain);
+    if (!owner) throw refuse("CAUSEWAY_UNREACHABLE", `no gateway serves ${agent.domain}`);
+    const id = asLinkId(this.#nextLink++);
+    const channelBinding = this.#random.bytes(32);
+    let receive: ((frames: readonly FrameSlice[]) => void) | undefined;
+    let onClose: (error?: CausewayError) => void = () => undefined;
+    let isOpen = true;
+    let isPaused = false;
+    const waiting: Uint8Array[] = [];
+    const flush = (): void => {
+      while (receive && !isPaused && waiting.length > 0) {
+        const frame = waiting.shift() as Uint8Array;
+        receive([{ buffer: frame, start: 0, end: frame.length }]);
+      }
+    };
+    const end = (error?: CausewayError): void => {
+      if (!isOpen) return;
+      isOpen = false;
+      this.#drop(link);
+      this.#soon(() => onClose(error));
+    };
+    const link: HubLink = {
+      id,
+      gateway: owner,
+      agent: agent.spiffeId,
+      serial: hex(agent.serial),
+      deliver: (frame) => {
+        if (!isOpen) return;
+        waiting.push(frame);
+        flush();
+      },
+      close: end,
+    };
+    this.#links.set(id, link);
+    this.#step(owner, (machine) => machine.handleLinkUp(this.#scheduler.now(), id, agent, channelBinding));
+    return {
+      peer: gateway,
+      channelBinding,
+      send: (frame) => {
+        const copy = frame.slice();
+        this.#soon(() => {
+          if (isOpen) this.#handleFrame(link, copy);
+        });
+        return isOpen;
+      },
+      onFrames: (run) => {
+        receive = run;
+        flush();
+      },
+      onWritable: () => undefined,
+      onClose: (run) => {
+        onClose = run;
+      },
+      pause: () => {
+        isPaused = true;
+      },
+      resume: () => {
+        isPaused = false;
+        flush();
+      },
+      close: () => end(),
+    };
+  }
+
+  /** Breaks the link of one agent. */
+  cut(agent: string): void {
+    this.#attached.get(agent)?.close(refuse("CAUSEWAY_UNREACHABLE", "the link was cut"));
+  }
+
+  /** Breaks every link. */
+  cutAll(): void {
+    for (const link of [...this.#links.values()]) link.close(refuse("CAUSEWAY_UNREACHABLE", "the hub went down"));
+  }
+
+  isAttached(agent: string): boolean {
+    return this.#attached.has(agent);
+  }
+
+  /** Unused single-use key packages of an agent. */
+  packagesOf(agent: string): number {
+    return this.#packages.get(agent)?.single.length ?? 0;
+  }
+
+  /** Hands out one agent's key packages as those of another. */
+  swapPackages(of: string, by: string): void {
+    const shelf = this.#packages.get(by);
+    if (shelf) this.#packages.set(of, shelf);
+  }
+
+  /** Serial number of the certificate with which an agent is attached, hex. */
+  serialOf(agent: string): string | undefined {
+    return this.#attached.get(agent)?.serial;
+  }
+
+  subscribersOf(topic: string): readonly string[] {
+    return [...(this.#subscribers.get(topic) ?? [])];
+  }
+
+  /** Puts a frame on an agent's link as if it had been routed. */
+  inject(agent: string, frame: Uint8Array): void {
+    this.#attached.get(agent)?.deliver(frame);
+  }
+
+  #drop(link: HubLink): void {
+    this.#links.delete(link.id);
+    if (this.#attached.get(link.agent) === link) this.#attached.delete(link.agent);
+    for (const members of this.#subscribers.values()) members.delete(link.agent);
+    this.#step(link.gateway, (machine) => machine.handleLinkDown(this.#scheduler.now(), link.id));
+  }
+
+  #step(gateway: HubGateway, input: (machine: GatewayAttachments) => void): void {
+    const { machine } = gateway;
+    input(machine);
+    for (let effects = machine.drain(); effects.length > 0; effects = machine.drain()) {
+      for (const effect of effects) {
+        if (effect.kind === "send") this.#links.get(effect.link)?.deliver(effect.frame);
+        else if (effect.kind === "close") this.#links.get(effect.link)?.close(effect.error && new CausewayError(effect.error));
+        else if (effect.kind === "install") {
+          const link = this.#links.get(effect.attachment.link);
+          if (link) this.#attached.set(effect.attachment.agentId, link);
+          this.#known.add(effect.attachment.agentId);
+        }
+      }
+    }
+    gateway.cancel();
+    const deadline = machine.deadline();
+    if (deadline === undefined) return;
+    gateway.cancel = this.#scheduler.at(deadline, () => this.#step(gateway, () => machine.handleTimeout(this.#scheduler.now())));
+  }
+
+  #handleFrame(link: HubLink, frame: Uint8Array): void {
+    const scan = new FrameScan();
+    if (scanFrame(frame, 0, frame.length, scan) !== undefined) throw new Error("the SDK sent a frame that does not scan");
+    const now = this.#scheduler.now();
+    switch (scan.kind) {
+      case FrameKind.attachHello:
+        this.#step(link.gateway, (machine) => machine.handleHello(now, link.id, scan.body()));
+        return;
+      case FrameKind.attachProof:
+        this.#step(link.gateway, (machine) => machine.handleProof(now, link.id, fromBinary(aap.AttachProofSchema, scan.body())));
+        return;
+      case FrameKind.heartbeat:
+        this.onHeartbeat(link.agent);
+        this.#step(link.gateway, (machine) => machine.handleHeartbeat(now, link.id, fromBinary(aap.HeartbeatSchema, scan.body())));
+        return;
+      case FrameKind.sessionEnd:
+        this.#step(link.gateway, (machine) => machine.handleSessionEnd(now, link.id, fromBinary(aap.SessionEndSchema, scan.body())));
+        return;
+      case FrameKind.message:
+        if (scan.source() !== link.agent) throw new Error("the SDK sent another agent's name as source");
+        this.seen.push(frame);
+        this.#route(frame);
+        return;
+      default:
+        this.#handleBody(link, decodeFrame(frame));
+    }
+  }
+
+  #route(original: Uint8Array): void {
+    const frame = this.intercept(original);
+    if (!frame) return;
+    const body = decodeFrame(frame);
+    if (body.case !== "message" || !body.value.header) return;
+    const { target, targetKind, source, messageId } = body.value.header;
+    if (targetKind === agp.TargetKind.TOPIC) {
+      for (const member of this.#subscribers.get(target) ?? []) if (member !== source) this.#deliver(member, frame);
+      return;
+    }
+    if (this.#attached.has(target)) {
+      this.#deliver(target, frame);
+      return;
+    }
+    const error = this.#known.has(target)
+      ? refuse("CAUSEWAY_FORWARDING_NOT_ATTACHED", `${target} is not attached now`)
+      : refuse("CAUSEWAY_FORWARDING_NO_ROUTE", `no gateway knows ${target}`);
+    this.#report(source, messageId, target, error);
+  }
+
+  #report(source: string, messageId: Uint8Array, target: string, error: CausewayError): void {
+    this.#answer(source, messageId, { case: "deliveryReport", value: { messageId, target, reporter: "hub", error: toErrorDetail(error) } });
+  }
+
+  #deliver(agent: string, frame: Uint8Array): void {
+    const { loss = 0, duplication = 0, delayMs = 1 } = this.faults;
+    const copies = this.#random.fraction() < duplication ? 2 : 1;
+    for (let i = 0; i < copies; i++) {
+      if (this.#random.fraction() < loss) continue;
+      this.#after(delayMs === 1 ? 1 : 1 + this.#random.below(delayMs), () => this.#attached.get(agent)?.deliver(frame));
+    }
+  }
+
+  #handleBody(link: HubLink, body: FrameBody): void {
+    const send = (answer: FrameInit): void => link.deliver(encodeFrame(answer));
+    switch (body.case) {
+      case "control":
+        this.#handleControl(link, body.value);
+        return;
+      case "keyPackageUpload": {
+        const shelf = this.#packages.get(link.agent) ?? { single: [], lastResort: undefined };
+        if (body.value.replace) shelf.single.length = 0;
+        shelf.single.push(...body.value.keyPackages);
+        if (body.value.lastResort.length > 0) shelf.lastResort = body.value.lastResort;
+        this.#packages.set(link.agent, shelf);
+        send({ case: "keyPackageUploadResult", value: { request: body.value.request, stored: shelf.single.length } });
+        return;
+      }
+      case "subscribe": {
+        const topic = this.#topics.get(body.value.topic);
+        if (topic) {
+          const members = this.#subscribers.get(body.value.topic) ?? new Set();
+          this.#subscribers.set(body.value.topic, members.add(link.agent));
+        }
+        const error = topic ? undefined : toErrorDetail(refuse("CAUSEWAY_TOPIC_NOT_FOUND", `no topic ${body.value.topic}`));
+        send({ case: "subscriptionResult", value: { request: body.value.request, ...(error && { error }) } });
+        return;
+      }
+      case "unsubscribe":
+        this.#subscribers.get(body.value.topic)?.delete(link.agent);
+        send({ case: "subscriptionResult", value: { request: body.value.request } });
+        return;
+      case "topicCommand":
+        this.#handleTopicCommand(link, body.value);
+        return;
+      case "advertise":
+        send({ case: "advertiseResult", value: { request: body.value.request, epoch: 1n, sequence: 1n } });
+        return;
+      default:
+        throw new Error(`the SDK sent an unexpected ${body.case}`);
+    }
+  }
+
+  #handleTopicCommand(link: HubLink, { request, command }: agp.TopicCommand): void {
+    let error: CausewayError | undefined;
+    if (command.case === "create") {
+      const { topic, policy } = command.value;
+      if (this.#topics.has(topic)) error = refuse("CAUSEWAY_TOPIC_EXISTS", `${topic} exists`);
+      else this.#topics.set(topic, { owner: link.agent, policy });
+    }
+    link.deliver(encodeFrame({ case: "topicResult", value: { request, ...(error && { error: toErrorDetail(error) }) } }));
+  }
+
+  #handleControl(link: HubLink, control: Control): void {
+    const { header, requestId, body } = control;
+    if (!header) return;
+    const answer = (value: ControlAnswer): void => this.#answer(link.agent, requestId, value);
+    switch (body.case) {
+      case "keyPackageFetch": {
+        const shelf = this.#packages.get(header.target);
+        if (!this.#known.has(header.target)) {
+          this.#report(link.agent, header.messageId, header.target, refuse("CAUSEWAY_FORWARDING_NO_ROUTE", `no gateway knows ${header.target}`));
+          return;
+        }
+        const single = shelf?.single.shift();
+        const keyPackage = single ?? shelf?.lastResort;
+        const missing = toErrorDetail(refuse("CAUSEWAY_E2EE_NO_KEY_PACKAGE", `${header.target} has none left`));
+        answer({ case: "keyPackageResult", value: keyPackage ? { keyPackage, lastResort: single === undefined } : { error: missing } });
+        return;
+      }
+      case "commitSubmit": {
+        const { groupId, epoch, commit } = body.value;
+        const log = this.#commits.get(hex(groupId)) ?? new Map<bigint, Uint8Array>();
+        this.#commits.set(hex(groupId), log);
+        const winner = log.get(epoch);
+        if (!winner) log.set(epoch, commit);
+        answer({ case: "commitResult", value: winner ? { accepted: false, winner } : { accepted: true } });
+        return;
+      }
+      case "handshakeFetch": {
+        const log = this.#commits.get(hex(body.value.groupId));
+        const commits: Uint8Array[] = [];
+        for (let epoch = body.value.fromEpoch; log?.has(epoch); epoch++) commits.push(log.get(epoch) as Uint8Array);
+        answer({ case: "handshakeResult", value: { commits } });
+        return;
+      }
+      case "deliveryReport":
+        this.#deliver(header.target, encodeFrame({ case: "control", value: control }));
+        return;
+      default:
+        throw new Error(`the SDK sent an unexpected control ${body.case}`);
+    }
+  }
+
+  #answer(agent: string, requestId: Uint8Array, body: ControlAnswer): void {
+    const frame = encodeFrame({
+      case: "control",
+      value: {
+        header: { version: 1, hopTtl: 16, targetKind: agp.TargetKind.AGENT, target: agent, source: "spiffe://hub.example/gateway/hub", messageId: this.#random.bytes(16) },
+        requestId,
+        body,
+      },
+    });
+    this.#after(1, () => this.#attached.get(agent)?.deliver(frame));
+  }
+
+  #soon(run: () => void): void {
+    this.#after(1, run);
+  }
+
+  #after(ms: number, run: () => void): void {
+    this.#scheduler.at(asInstant(this.#scheduler.now().instant + ms), run);
+  }
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");

@@ -1,0 +1,222 @@
+/** Agents of several domains over one hub, in memory, with real certificates and real MLS, on a clock that a test owns. */
+import { create } from "@bufbuild/protobuf";
+import { nodeCrypto } from "@causeway/adapter-keys";
+import { asUnixMs, type CausewayError, domainOf, parseAgentId, refuse, silentLog } from "@causeway/core-base";
+import { signReceipt, parseRecordBody } from "@causeway/core-records";
+import { type Role, TrustStore, type VerifiedPeer } from "@causeway/core-identity";
+import { aca, ars, record } from "@causeway/core-wire";
+import { createEndToEnd, MemoryStateStore } from "@causeway/e2ee";
+import { openAgent, type OpenOptions } from "../agent.ts";
+import type { Agent } from "../api.ts";
+import type { Connector, RegistryPort } from "../connector.ts";
+import { Hub } from "./hub.ts";
+import { ManualClock } from "./manual-clock.ts";
+import { SeededRandom } from "./seeded-random.ts";
+import { TestDomain, type TestIdentity } from "./test-domain.ts";
+
+/** What survives a restart of an agent: its identity and its store. */
+export interface TestHome {
+  identity: TestIdentity;
+  readonly store: MemoryStateStore;
+  readonly stateKey: Uint8Array;
+}
+
+/** Options of one agent of the network. */
+export interface TestAgentOptions extends OpenOptions {
+  /** From an earlier run of the same agent. */
+  readonly home?: TestHome;
+  /** The gateway that answers: role and domain as certified. Default the right one. */
+  readonly gateway?: { readonly role: Role; readonly domain: string };
+}
+
+/** A running agent with the handles of a test. */
+export interface TestAgent extends Agent {
+  readonly home: TestHome;
+  /** Certificates were renewed. */
+  renew(): void;
+}
+
+export class TestNetwork {
+  readonly clock = new ManualClock();
+  readonly random: SeededRandom;
+  readonly hub: Hub;
+  readonly #domains = new Map<string, TestDomain>();
+  readonly #gateways = new Map<string, TestIdentity>();
+  readonly #trusts = new Set<{ readonly store: TrustStore; readonly changed: () => void }>();
+  readonly #judge: TrustStore;
+  readonly #records = new Map<string, { readonly signed: record.SignedRecord; readonly resourceId: string }>();
+  readonly #registries = new Map<string, TestIdentity>();
+  #sequence = 0n;
+
+  constructor(options: { readonly seed?: number; readonly domains?: readonly string[] } = {}) {
+    this.random = new SeededRandom(options.seed ?? 1);
+    const names = options.domains ?? ["blue.example", "green.example"];
+    for (const name of names) {
+      const domain = new TestDomain(name, () => this.clock.now().unix);
+      this.#domains.set(name, domain);
+      this.#registries.set(name, domain.issue(`${name}/registry/main`, "registry"));
+    }
+    for (const [name, domain] of this.#domains) this.#gateways.set(name, domain.issue(`${name}/gateway/gw`, "gateway"));
+    this.#judge = this.#newTrust(() => undefined);
+    this.hub = new Hub(this.#gateways.values(), this.clock, this.random);
+  }
+
+  issue(name: string, role: Role = "agent"): TestIdentity {
+    const id = parseAgentId(name);
+    return this.#domain(domainOf(id)).issue(id, role);
+  }
+
+  /** Revokes an agent's certificates and pushes the news to everyone. */
+  revoke(identity: TestIdentity): void {
+    this.#domain(domainOf(identity.spiffeId)).revoke(identity);
+    this.#publishTrust();
+  }
+
+  /** Takes an agent onto the network. */
+  async connect(name: string, options: TestAgentOptions = {}): Promise<TestAgent> {
+    const home = options.home ?? { identity: this.issue(name), store: new MemoryStateStore(), stateKey: this.random.bytes(32) };
+    const renewals = new Set<() => void>();
+    const trustListeners = new Set<() => void>();
+    const trust = this.#newTrust(() => {
+      for (const listener of trustListeners) listener();
+    });
+    const connector = this.#connector(home, trust, options, trustListeners, renewals);
+    const agent = await this.clock.until(openAgent(connector, options));
+    return Object.assign(agent, {
+      home,
+      renew: () => {
+        home.identity = this.issue(home.identity.spiffeId);
+        for (const listener of renewals) listener();
+      },
+    });
+  }
+
+  #connector(
+    home: TestHome,
+    trust: TrustStore,
+    options: TestAgentOptions,
+    trustListeners: Set<() => void>,
+    renewals: Set<() => void>,
+  ): Connector {
+    const { store, stateKey } = home;
+    const { spiffeId } = home.identity;
+    const listen = (set: Set<() => void>) => (listener: () => void) => {
+      set.add(listener);
+      return () => set.delete(listener);
+    };
+    return {
+      identity: {
+        agentId: spiffeId,
+        crypto: nodeCrypto,
+        trust,
+        signer: (purpose) => home.identity.signer(purpose),
+        mls: () => ({ chain: home.identity.signer("mls").chain, privateKey: home.identity.mlsSeed() }),
+        notAfter: () => asUnixMs(this.clock.now().unix + 86_400_000),
+        onTrust: listen(trustListeners),
+        onRenewed: listen(renewals),
+      },
+      hints: [{ method: "static", endpoint: "https://127.0.0.1:7401", discover: false }],
+      dial: async () => {
+        const gateway = this.#gatewayFor(options, domainOf(spiffeId));
+        return this.hub.open(this.#peer(this.#judge, home.identity), this.#peer(trust, gateway));
+      },
+      discoverGateway: () => Promise.reject(refuse("CAUSEWAY_UNREACHABLE", "the hub answers no discovery")),
+      registry: this.#registry(home),
+      scheduler: this.clock,
+      random: this.random,
+      store,
+      createEndToEnd: (basics) => createEndToEnd({ ...basics, store, stateKey }),
+      log: silentLog,
+      close: async () => undefined,
+    };
+  }
+
+  #gatewayFor(options: TestAgentOptions, domain: string): TestIdentity {
+    if (!options.gateway) return this.#gateways.get(domain) as TestIdentity;
+    const { role, domain: other } = options.gateway;
+    return this.#domain(other).issue(`${other}/gateway/odd`, role);
+  }
+
+  #peer(trust: TrustStore, identity: TestIdentity): VerifiedPeer {
+    return trust.verifyChain(identity.signer("tls").chain, { now: this.clock.now().unix, purpose: "tls" });
+  }
+
+  #registry(home: TestHome): RegistryPort {
+    const { spiffeId } = home.identity;
+    const registry = this.#registries.get(domainOf(spiffeId)) as TestIdentity;
+    return {
+      register: async ({ record: signed }) => {
+        if (!signed) throw refuse("CAUSEWAY_RECORD_MALFORMED", "expected a record, got none");
+        const { revision } = parseRecordBody(signed.body);
+        const resourceId = `res-${this.#records.size + 1}`;
+        this.#records.set(spiffeId, { signed, resourceId });
+        const issuedAt = this.clock.now().unix;
+        const receipt = signReceipt(registry.signer("record"), {
+          agentId: spiffeId,
+          resourceId,
+          revision,
+          bodyDigest: nodeCrypto.sha256(signed.body),
+          issuedAt,
+          expiresAt: asUnixMs(issuedAt + 30 * 86_400_000),
+        });
+        return create(ars.RegisterResponseSchema, { resourceId, revision, receipt });
+      },
+      deregister: async () => {
+        this.#records.delete(spiffeId);
+      },
+      discover: async ({ text }) => {
+        const matches = [...this.#records].map(([agentId, { signed }]) => this.#match(agentId, signed, `found for ${text}`));
+        return create(ars.DiscoverResponseSchema, { matches, considered: BigInt(matches.length) });
+      },
+      getRecord: async ({ agentId }) => {
+        const found = this.#records.get(agentId);
+        if (!found) throw refuse("CAUSEWAY_RECORD_NOT_FOUND", `no record of ${agentId}`);
+        return create(ars.GetRecordResponseSchema, { match: this.#match(agentId, found.signed, "asked for by name") });
+      },
+    };
+  }
+
+  /** Replaces what the registry holds of an agent, as a lying registry would. */
+  forge(agent: string, as: string): void {
+    const found = this.#records.get(agent);
+    if (found) this.#records.set(as, found);
+  }
+
+  #match(agentId: string, signed: record.SignedRecord, why: string): ars.Match {
+    return create(ars.MatchSchema, { agentId, record: signed, why, score: 1, local: true, status: record.AgentStatus.ONLINE, freshUnixMs: BigInt(this.clock.now().unix) });
+  }
+
+  #newTrust(changed: () => void): TrustStore {
+    const store = new TrustStore(nodeCrypto);
+    const entry = { store, changed };
+    this.#trusts.add(entry);
+    store.replace(this.#state());
+    return store;
+  }
+
+  #publishTrust(): void {
+    const state = this.#state();
+    for (const { store, changed } of this.#trusts) {
+      store.replace(state);
+      changed();
+    }
+  }
+
+  #state(): aca.TrustState {
+    return create(aca.TrustStateSchema, { sequence: ++this.#sequence, bundles: [...this.#domains.values()].map((domain) => domain.bundle()) });
+  }
+
+  #domain(name: string): TestDomain {
+    const domain = this.#domains.get(name);
+    if (!domain) throw refuse("CAUSEWAY_MISUSE", `expected a domain of the network (${[...this.#domains.keys()].join(", ")}), got ${name}`);
+    return domain;
+  }
+}
+
+/** The code of what `work` fails with; "none" when it succeeds. */
+export async function codeOf(work: Promise<unknown>): Promise<string> {
+  return work.then(
+    () => "none",
+    (error: unknown) => (error as CausewayError).code ?? String(error),
+  );
+}
