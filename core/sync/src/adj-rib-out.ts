@@ -9,7 +9,7 @@ import { SetDigest } from "./set-digest.ts";
 
 /** The state of one record in the peer's view, as far as we know. */
 export interface SentEntry {
-  /** Hash of what was sent; undefined when it is not known whether the last message arrived. */
+  /** Hash of what was sent; undefined after a Withdraw, and when it is not known whether the last message arrived. */
   readonly hash: Uint8Array | undefined;
   /** The peer holds it as usable way. */
   readonly isLive: boolean;
@@ -82,8 +82,8 @@ export class AdjRibOut {
       if (n > number) break;
       this.#unacknowledged.delete(n);
       const entry = this.#entries.get(key);
-      // What the peer neither holds nor refused need not be remembered once it knows.
-      if (entry !== undefined && !entry.isLive && entry.bodyDigest === undefined && entry.refused === undefined) {
+      // A way that was taken back, of a record whose body the peer never had: nothing to remember once it knows.
+      if (entry !== undefined && !entry.isLive && entry.hash === undefined && entry.bodyDigest === undefined) {
         this.#entries.delete(key);
       }
     }

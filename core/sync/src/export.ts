@@ -75,15 +75,10 @@ function sendOne(state: SyncState, now: Now, peer: Peer, key: SlotKey): boolean 
   const before = peer.sent.entry(key);
   if (slot === undefined || desired.kind === "none")
     return before?.isLive === true && sendWithdraw(state, now, peer, key, before);
-  if (desired.kind === "tombstone") {
-    return (
-      (before?.isLive === true || holdsOlder(peer, slot)) && sendUpdate(state, now, peer, slot, desired.path, before)
-    );
-  }
   slot.exportHash ??= viewHash(state.options.sha256, key, slot.held.statement.version, desired.path);
-  const hash = slot.exportHash;
-  if (before?.hash !== undefined && sameHash(before.hash, hash) && (before.isLive || before.refused !== undefined))
-    return false;
+  if (before?.hash !== undefined && sameHash(before.hash, slot.exportHash)) return false;
+  // A withdrawal goes to whoever holds the record from us, or said at the beginning that it holds an older version.
+  if (desired.kind === "tombstone" && before?.isLive !== true && !holdsOlder(peer, slot)) return false;
   return sendUpdate(state, now, peer, slot, desired.path, before);
 }
 
@@ -108,7 +103,7 @@ function sendUpdate(
     before?.bodyDigest === hex(statement.bodyDigest) ||
     (before === undefined && holdsSame(peer, slot));
   const number = peer.sent.sent(slot.key, {
-    hash: body === undefined ? undefined : slot.exportHash,
+    hash: slot.exportHash,
     // A peer that is in PATH discards it: its view does not hold it.
     isLive: body !== undefined && !path.some((uri) => uri === peer.name),
     bodyDigest: body === undefined ? undefined : hex(statement.bodyDigest),
