@@ -71,6 +71,8 @@ function run(name, args) {
       return execute([cli, "demo", ...args]);
     case "causeway":
       return execute([cli, ...args]);
+    case "example":
+      return execute([join(root, "examples", args[0] ?? "", "src/main.ts"), ...args.slice(1)]);
     default:
       return execute([tools, name, ...args]);
   }

@@ -17,7 +17,7 @@ import { isLoopback } from "./upstream.ts";
 export interface A2aEndpoint extends AsyncDisposable {
   /** http://127.0.0.1:PORT */
   readonly url: string;
-  /** Base URL of one agent, as A2A clients take it. */
+  /** Base URL of one agent, as A2A clients take it; it ends in "/", since they resolve the card relative to it. */
   urlOf(agentId: string): string;
 }
 
@@ -84,7 +84,7 @@ export async function openA2aEndpoint(agent: Agent, options: EndpointOptions): P
 
   return {
     url,
-    urlOf: (agentId) => `${url}/agents/${shortName(parseAgentId(agentId))}`,
+    urlOf: (agentId) => `${url}/agents/${shortName(parseAgentId(agentId))}/`,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
