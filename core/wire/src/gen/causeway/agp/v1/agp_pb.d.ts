@@ -1265,6 +1265,13 @@ export declare type TopicInterest = Message<"causeway.agp.v1.TopicInterest"> & {
    * @generated from field: repeated string topics = 5;
    */
   topics: string[];
+
+  /**
+   * True when the sender no longer reaches this origin; topics is then empty.
+   *
+   * @generated from field: bool withdrawn = 6;
+   */
+  withdrawn: boolean;
 };
 
 /**
