@@ -80,6 +80,7 @@ export class Admin {
       if (routes.length >= limit) break;
       if (prefix === "" || isPrefixOf(prefix, route.agentId)) routes.push(toRoute(route));
     }
+    if (prefix === "") routes.push(...this.#unadvertised(), ...this.#uplinks());
     return create(admin.ListRoutesResponseSchema, { routes });
   }
 
@@ -157,6 +158,39 @@ export class Admin {
   drain(request: admin.DrainRequest): admin.DrainResponse {
     this.#parts.drain(request.deadlineMs === 0n ? drainMsDefault : Number(request.deadlineMs));
     return create(admin.DrainResponseSchema);
+  }
+
+  /** Agents that are attached here and have no record: reachable through this gateway only. */
+  #unadvertised(): readonly admin.Route[] {
+    const { attachments, sync, config } = this.#parts;
+    return attachments
+      .attachments()
+      .filter((each) => sync.ownRoute(each.agentId) === undefined)
+      .map((each) =>
+        create(admin.RouteSchema, {
+          target: each.agentId,
+          kind: "local",
+          origin: config.gatewayUri,
+          status: each.state === "stale" ? "offline" : "online",
+          applicable: true,
+          reason: "attached here and not advertised",
+        }),
+      );
+  }
+
+  /** Where everything unknown goes. */
+  #uplinks(): readonly admin.Route[] {
+    return this.#parts.links.peers().flatMap((entry) =>
+      entry.role.kind === "peer" && entry.role.config?.kind === "uplink"
+        ? create(admin.RouteSchema, {
+            target: "*",
+            kind: "uplink",
+            nextHop: entry.role.arrival.peer,
+            applicable: true,
+            reason: "default route",
+          })
+        : [],
+    );
   }
 
   #attachment(each: Attachment): admin.Attachment {

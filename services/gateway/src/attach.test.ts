@@ -1,7 +1,7 @@
 import { defaults } from "@causeway/core-base";
 import { beforeEach, describe, expect, test } from "vitest";
-import { TestAgent } from "./fixtures/test-agent.ts";
-import { World, type WorldGateway } from "./fixtures/world.ts";
+import { TestAgent } from "./testing/test-agent.ts";
+import { World, type WorldGateway } from "./testing/world.ts";
 
 let world: World;
 let at: WorldGateway;

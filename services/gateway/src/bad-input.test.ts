@@ -1,10 +1,10 @@
 import { encodeFrame, encodeMessageFrame, newMessageId, TargetKind, wrapFrame } from "@causeway/core-wire";
 import { beforeEach, describe, expect, test } from "vitest";
-import { linkPair } from "./fixtures/link-pair.ts";
-import { settle } from "./fixtures/manual-scheduler.ts";
-import { privateMessage } from "./fixtures/mls-bytes.ts";
-import type { TestAgent } from "./fixtures/test-agent.ts";
-import { World, type WorldGateway } from "./fixtures/world.ts";
+import { linkPair } from "./testing/link-pair.ts";
+import { settle } from "./testing/manual-scheduler.ts";
+import { privateMessage } from "./testing/mls-bytes.ts";
+import type { TestAgent } from "./testing/test-agent.ts";
+import { World, type WorldGateway } from "./testing/world.ts";
 
 let world: World;
 let at: WorldGateway;

@@ -59,13 +59,15 @@ const sweepMs = 5_000;
 const pruneMs = 3_600_000;
 const stopMsDefault = 2_000;
 
-class GatewayService implements Gateway {
+/** Exported for the tests of this room. */
+export class GatewayService implements Gateway {
   readonly #config: GatewayConfig;
   readonly #deps: GatewayDeps;
   readonly #limits: GatewayLimits;
   readonly #tally = new Tally();
   readonly #security: BoundedLog;
   readonly #links: Links;
+  readonly #table: ForwardingTable;
   readonly #attachments: AttachmentDriver;
   readonly #topics: TopicsDriver;
   readonly #sync: SyncDriver;
@@ -100,6 +102,7 @@ class GatewayService implements Gateway {
     const routes = new RouteInstaller(table);
     const parts = { config, deps, limits, features, links, table, trace, tally, security, verifier };
     this.#links = links;
+    this.#table = table;
     this.#security = security;
     this.#delivery = new DeliveryService(deps.store, deps.scheduler, limits);
     this.#topics = new TopicsDriver(parts);
@@ -228,6 +231,11 @@ class GatewayService implements Gateway {
       isDraining: this.#state === "draining",
       counters: this.#tally.snapshot(),
     };
+  }
+
+  /** The record base and the table that follows from it. */
+  inspect(): { readonly sync: SyncDriver; readonly table: ForwardingTable } {
+    return { sync: this.#sync, table: this.#table };
   }
 
   /** Takes a link into service, accepted or dialled. */

@@ -1,9 +1,9 @@
 import { FrameKind, FrameScan, scanFrame } from "@causeway/core-wire";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { LinkEnd } from "./fixtures/link-pair.ts";
-import { settle } from "./fixtures/manual-scheduler.ts";
-import type { TestAgent } from "./fixtures/test-agent.ts";
-import { World, type WorldGateway } from "./fixtures/world.ts";
+import type { LinkEnd } from "./testing/link-pair.ts";
+import { settle } from "./testing/manual-scheduler.ts";
+import type { TestAgent } from "./testing/test-agent.ts";
+import { World, type WorldGateway } from "./testing/world.ts";
 
 type Chain = Awaited<ReturnType<World["chain"]>>;
 let world: World;
@@ -138,7 +138,7 @@ describe("two domains with two gateways each", () => {
   test("an agent that moves to another gateway is found on the new path at once [ANA-42] [AAP-95]", async () => {
     const alice = await known(net.blue1, "blue.example/travel/alice");
     const identity = world.authority("green.example").enrol("green.example/hotels/bob");
-    const { TestAgent: Agent } = await import("./fixtures/test-agent.ts");
+    const { TestAgent: Agent } = await import("./testing/test-agent.ts");
     const before = await new Agent(world, net.green1, identity).attach();
     await before.advertise();
     await world.scheduler.advance(1_000);
