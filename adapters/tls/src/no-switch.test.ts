@@ -25,8 +25,9 @@ test("no source file has a switch that turns verification off [AGP-56]", () => {
     globSync(`${room}/**/*.{ts,tsx,js,mjs,json,yaml,sh}`, { cwd: root, exclude: ["**/node_modules/**", "**/gen/**"] }),
   );
   expect(files.length).toBeGreaterThan(50);
+  // A switch that is spelled out in its safe position is none.
   const switches =
-    /rejectUnauthorized["']?\s*:\s*(?!true)|NODE_TLS_REJECT_UNAUTHORIZED|strictSSL|--insecure|insecureSkipVerify|skipVerification|allowUnauthorized/i;
+    /(?:rejectUnauthorized|strictSSL)["']?\s*:(?!\s*true)|(?:insecureSkipVerify|skipVerification|allowUnauthorized)["']?\s*:(?!\s*false)|NODE_TLS_REJECT_UNAUTHORIZED|--insecure\b/i;
   const found = files.filter((file) => switches.test(readFileSync(join(root, file), "utf8")));
   expect(found.toSorted()).toEqual(Object.keys(judgedElsewhere).toSorted());
 });

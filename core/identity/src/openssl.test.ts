@@ -341,7 +341,7 @@ function build(v: Variation) {
           v.notCa[level] ? basicConstraints(false) : basicConstraints(true, v.pathLength[level]),
           keyUsage(
             keyUsageBits.digitalSignature,
-            ...(v.noCertSign[level] || v.notCa[level] ? [] : [keyUsageBits.keyCertSign]),
+            ...(v.noCertSign[level] ? [] : [keyUsageBits.keyCertSign]),
             ...(v.noCrlSign[level] ? [] : [keyUsageBits.crlSign]),
           ),
           ...(level === 1 ? caExtensions(v) : []),
