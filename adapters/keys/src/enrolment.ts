@@ -71,6 +71,8 @@ export interface EnrolOptions {
   readonly pollMs: number;
   /** Called when an operator has to decide. */
   readonly onPending?: (applicationId: string) => void;
+  /** An identity that this one takes the place of: its keys are not used again. */
+  readonly replaced?: Identity;
   /** The keys of a lapsed identity, which the authority certifies again. Default: fresh ones. */
   readonly keys?: PurposeKeys;
   readonly signal: AbortSignal;
@@ -91,7 +93,7 @@ export async function enrol(options: EnrolOptions): Promise<Enrolled> {
     "token" in enrolment
       ? authorityOf(enrolment.token)
       : { url: enrolment.authorityUrl, fingerprint: enrolment.rootFingerprint };
-  const keys = options.keys ?? (await pendingKeys(vault));
+  const keys = options.keys ?? (await pendingKeys(vault, options.replaced));
   const applicant = applicantIdentity(crypto, keys.tls, scheduler.now().unix);
   const root = await fetchRoot({ url, fingerprint, identity: applicant, signal });
   if (Buffer.from(crypto.sha256(root)).toString("hex") !== fingerprint) {
@@ -197,12 +199,14 @@ async function accept(
 }
 
 /** The keys of an enrolment in progress; kept until its answer has come. */
-async function pendingKeys(vault: KeyVault): Promise<PurposeKeys> {
+async function pendingKeys(vault: KeyVault, replaced: Identity | undefined): Promise<PurposeKeys> {
   const fresh = generatePurposeKeys();
   const key = async (purpose: keyof PurposeKeys): Promise<KeyPair> => {
     const known = await vault.getKey(pendingName(purpose));
-    if (!known) await vault.putKey(pendingName(purpose), fresh[purpose]);
-    return known ?? fresh[purpose];
+    const isOld = known !== undefined && replaced !== undefined && known.hasSameKey(replaced.keys()[purpose]);
+    if (known && !isOld) return known;
+    await vault.putKey(pendingName(purpose), fresh[purpose]);
+    return fresh[purpose];
   };
   return { tls: await key("tls"), mls: await key("mls"), record: await key("record") };
 }

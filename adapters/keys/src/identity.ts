@@ -217,6 +217,17 @@ export async function loadTrust(vault: KeyVault): Promise<aca.TrustState | undef
   return bytes && fromBinary(aca.TrustStateSchema, bytes);
 }
 
+/** Remembers that the authority called this identity revoked: who is revoked may not read the list that says so. */
+export async function markRevoked(vault: KeyVault, identity: Identity): Promise<void> {
+  await vault.put(revokedName, identity.signer("tls").spki);
+}
+
+/** True when `markRevoked` was called for these very keys. */
+export async function isMarkedRevoked(vault: KeyVault, identity: Identity): Promise<boolean> {
+  const marked = await vault.get(revokedName);
+  return marked !== undefined && Buffer.from(marked).equals(identity.signer("tls").spki);
+}
+
 /** The wire's name of a purpose. */
 export const wirePurpose: Readonly<Record<Purpose, aca.KeyPurpose>> = {
   tls: aca.KeyPurpose.TLS,
@@ -273,3 +284,4 @@ function validityOf(chain: readonly Uint8Array[]): Omit<IdentityValidity, "purpo
 const loadAttempts = 3;
 const identityName = "identity";
 const trustName = "trust";
+const revokedName = "revoked";

@@ -31,6 +31,11 @@ export class KeyPair {
     return new Uint8Array(sign(this.type === "ed25519" ? null : "sha256", message, this.#key));
   }
 
+  /** True when both are the same key. */
+  hasSameKey(other: KeyPair): boolean {
+    return Buffer.from(this.spki).equals(other.spki);
+  }
+
   /** PKCS#8 DER, unencrypted. Only for wrapping in the vault. */
   exportPkcs8(): Uint8Array {
     return new Uint8Array(this.#key.export({ format: "der", type: "pkcs8" }));

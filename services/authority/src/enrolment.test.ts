@@ -1,6 +1,7 @@
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { certificateRequests, generateKeyPair, generatePurposeKeys, KeyPair, nodeCrypto } from "@causeway/adapter-keys";
+import { openAuthorityStore } from "@causeway/adapter-sqlite";
 import { parseAgentId } from "@causeway/core-base";
 import { createCsr, encodeJoinToken } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
@@ -361,3 +362,26 @@ async function refusalOf(call: () => Promise<unknown>): Promise<string> {
     return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
   }
 }
+
+test("a full disk refuses the enrolment with its code, and the token is still good afterwards", async () => {
+  const store = openAuthorityStore({ path: ":memory:", pagesMax: 60 });
+  const world = await World.open({ store });
+  const names = Array.from({ length: 40 }, (_, i) => `${name}-${i}`);
+  const tokens = await Promise.all(names.map((spiffeId) => world.token({ spiffeId })));
+  for (const [i, spiffeId] of names.entries()) {
+    const [keys, token] = [generatePurposeKeys(), tokens[i] ?? ""];
+    const attempt = world.client(() => applicant(keys)).enrol(enrolment(spiffeId, keys, { token }));
+    const isRefused = await attempt.then(
+      () => false,
+      () => true,
+    );
+    if (!isRefused) continue;
+    expect(await codeOf(attempt)).toBe("CAUSEWAY_STORE_FULL");
+    expect(store.certificates(spiffeId, 1)).toEqual([]);
+    const hash = Buffer.from(nodeCrypto.sha256(Buffer.from(token))).toString("hex");
+    expect(store.token(hash)).toMatchObject({ spiffeId });
+    expect(store.token(hash)?.usedUnixMs).toBeUndefined();
+    return;
+  }
+  throw new Error("the store never became full");
+});
