@@ -1,6 +1,33 @@
-import type { AgentId, CausewayError, ErrorFacts, GatewayUri, Instant, Machine, Now } from "@causeway/core-base";
-import type { agp, FrameScan, LinkId } from "@causeway/core-wire";
+/**
+ * Publish and subscribe of one gateway (AGP-9, AGP-12, AGP-15, AGP-19, AGP-20): the topic table, subscriptions of
+ * agents attached here, interest of other gateways, and who gets a copy of a message. Knows neither gRPC nor payloads.
+ * Invariants: one copy for each link and message; nothing goes back to where it came from; a Level-1 gateway carries
+ * nothing from neighbour to neighbour; after a link or neighbour is gone nothing is sent to it.
+ */
+import { create } from "@bufbuild/protobuf";
+import {
+  type AgentId,
+  agentOf,
+  CausewayError,
+  type ErrorFacts,
+  type GatewayUri,
+  type Instant,
+  isCausewayError,
+  isPrefixOf,
+  later,
+  type Machine,
+  type Now,
+  refuse,
+  type SpiffeId,
+  Timers,
+} from "@causeway/core-base";
+import { agp, encodeFrame, type FrameScan, type LinkId, toErrorDetail } from "@causeway/core-wire";
+import { Duplicates } from "./duplicates.ts";
 import type { Topic, TopicArrival, TopicPeer, TopicsEffect } from "./effects.ts";
+import { Interest } from "./interest.ts";
+import { PatternIndex } from "./subscriptions.ts";
+import { parseTopicPattern, type TopicName, type TopicPattern } from "./topic-name.ts";
+import { TopicTable } from "./topic-table.ts";
 
 /** Copies of one message. The arrays belong to the caller. */
 export interface FanOut {
@@ -10,7 +37,7 @@ export interface FanOut {
   readonly peers: readonly GatewayUri[];
   /** Set when the message may not be published: answer the publisher. */
   readonly refusal?: ErrorFacts;
-  /** Why there is nothing to do: a second copy, nobody interested. */
+  /** Why there is nothing, or less, to do. */
   readonly reason: "fan-out" | "duplicate" | "no-subscriber" | "refused" | "ttl-exhausted";
 }
 
@@ -19,58 +46,267 @@ export interface TopicsOptions {
   readonly level: 1 | 2;
   /** Grows at each restart. */
   readonly epoch: bigint;
+  /** Default 100,000; more are refused. */
   readonly topicsMax?: number;
+  /** Default 1,000; more are refused. */
+  readonly topicsPerOwnerMax?: number;
+  /** Default 1,000; more are refused. */
   readonly subscriptionsPerLinkMax?: number;
+  /** Patterns that one gateway may want. Default 4,096; more subscriptions, and a larger announced set, are refused. */
+  readonly patternsMax?: number;
+  /** Origins that one neighbour may announce. Default 10,000; more are refused. */
   readonly originsMax?: number;
+  /** Messages that the duplicate filter remembers. Default 65,536. */
   readonly duplicatesMax?: number;
+  /** Changes of interest are collected for so long before they are told. Default 20 ms. */
+  readonly interestDelayMs?: number;
+}
+
+interface Subscriber {
+  readonly agentId: AgentId;
+  readonly patterns: Set<TopicPattern>;
 }
 
 /** Topic table, subscriptions and interest of one gateway. */
 export class Topics implements Machine<TopicsEffect> {
-  constructor(_options: TopicsOptions) {}
-  /** Takes back what was persisted. */
-  restore(_now: Now, _topics: readonly Topic[]): void {
-    throw new Error("not yet");
+  readonly #options: TopicsOptions;
+  readonly #table: TopicTable;
+  readonly #subscribers = new Map<LinkId, Subscriber>();
+  readonly #local = new PatternIndex<LinkId>();
+  readonly #interest: Interest;
+  readonly #duplicates: Duplicates;
+  readonly #timers = new Timers<"interest" | "idle">();
+  #effects: TopicsEffect[] = [];
+
+  constructor(options: TopicsOptions) {
+    this.#options = options;
+    this.#table = new TopicTable({
+      topicsMax: options.topicsMax ?? 100_000,
+      topicsPerOwnerMax: options.topicsPerOwnerMax ?? 1_000,
+      isWanted: (topic) => this.#isWanted(topic),
+      emit: (effect) => this.#effects.push(effect),
+    });
+    this.#interest = new Interest({
+      self: options.self,
+      level: options.level,
+      epoch: options.epoch,
+      originsMax: options.originsMax ?? 10_000,
+      patternsMax: options.patternsMax ?? patternsMaxDefault,
+    });
+    this.#duplicates = new Duplicates(options.duplicatesMax ?? 65_536);
   }
+
+  /** Takes back what was persisted. Idle times begin anew. */
+  restore(now: Now, topics: readonly Topic[]): void {
+    for (const topic of topics) this.#table.restore(now, topic);
+    this.#armIdle();
+  }
+
   /** Serves create, describe, list and delete for an authenticated caller; refusals are in the result. */
-  handleCommand(_now: Now, _caller: AgentId, _command: agp.TopicCommand): agp.TopicResult {
-    throw new Error("not yet");
+  handleCommand(now: Now, caller: AgentId, command: agp.TopicCommand): agp.TopicResult {
+    try {
+      const topics = this.#serve(now, caller, command.command);
+      this.#armIdle();
+      return create(agp.TopicResultSchema, { request: command.request, topics: topics.map(infoOf) });
+    } catch (thrown) {
+      if (!isCausewayError(thrown)) throw thrown;
+      return create(agp.TopicResultSchema, { request: command.request, error: toErrorDetail(thrown) });
+    }
   }
-  /** Returns undefined, or why not. */
-  handleSubscribe(_now: Now, _link: LinkId, _subscriber: AgentId, _pattern: string): CausewayError | undefined {
-    throw new Error("not yet");
+
+  /** Returns undefined, or why not. Subscribing twice to the same pattern changes nothing. */
+  handleSubscribe(now: Now, link: LinkId, subscriber: AgentId, pattern: string): CausewayError | undefined {
+    const parsed = parsePattern(pattern);
+    if (isCausewayError(parsed)) return parsed;
+    const refusal = this.#table.checkSubscribe(subscriber, parsed as string as TopicName);
+    if (refusal !== undefined) return new CausewayError(refusal);
+    const held = this.#subscribers.get(link) ?? { agentId: subscriber, patterns: new Set<TopicPattern>() };
+    const limit = this.#options.subscriptionsPerLinkMax ?? 1_000;
+    if (!held.patterns.has(parsed) && held.patterns.size >= limit) {
+      return refuse(
+        "CAUSEWAY_LIMIT_COUNT",
+        `expected at most ${limit} subscriptions of one attachment; end one first`,
+        { details: { limit: "subscriptionsPerLinkMax" } },
+      );
+    }
+    const patternsMax = this.#options.patternsMax ?? patternsMaxDefault;
+    if (!this.#local.has(parsed) && this.#local.size >= patternsMax) {
+      return refuse(
+        "CAUSEWAY_LIMIT_COUNT",
+        `expected at most ${patternsMax} different patterns at this gateway; use wildcards`,
+        { details: { limit: "patternsMax" } },
+      );
+    }
+    this.#subscribers.set(link, held);
+    held.patterns.add(parsed);
+    if (this.#local.add(parsed, link)) this.#interestChanged(now);
+    return undefined;
   }
-  handleUnsubscribe(_now: Now, _link: LinkId, _pattern: string): CausewayError | undefined {
-    throw new Error("not yet");
+
+  /** Ending a subscription that isn't there changes nothing. */
+  handleUnsubscribe(now: Now, link: LinkId, pattern: string): CausewayError | undefined {
+    const parsed = parsePattern(pattern);
+    if (isCausewayError(parsed)) return parsed;
+    this.#subscribers.get(link)?.patterns.delete(parsed);
+    if (this.#local.delete(parsed, link)) this.#interestChanged(now);
+    return undefined;
   }
+
   /** Ends every subscription of a link. */
-  handleLinkDown(_now: Now, _link: LinkId): void {
-    throw new Error("not yet");
+  handleLinkDown(now: Now, link: LinkId): void {
+    const held = this.#subscribers.get(link);
+    if (held === undefined) return;
+    this.#subscribers.delete(link);
+    for (const pattern of held.patterns) this.#local.delete(pattern, link);
+    this.#interestChanged(now);
   }
-  handlePeerUp(_now: Now, _peer: TopicPeer): void {
-    throw new Error("not yet");
+
+  /** A data link to a neighbour stands; it knows nothing yet. */
+  handlePeerUp(now: Now, peer: TopicPeer): void {
+    this.#interest.peerUp(peer);
+    this.#interestChanged(now);
   }
-  handlePeerDown(_now: Now, _peer: GatewayUri): void {
-    throw new Error("not yet");
+
+  handlePeerDown(now: Now, peer: GatewayUri): void {
+    this.#interest.peerDown(peer);
+    this.#interestChanged(now);
   }
+
   /** Returns why the frame was refused, undefined when it was taken or rightly ignored. */
-  handleInterest(_now: Now, _from: GatewayUri, _interest: agp.TopicInterest): ErrorFacts | undefined {
-    throw new Error("not yet");
+  handleInterest(now: Now, from: GatewayUri, interest: agp.TopicInterest): ErrorFacts | undefined {
+    const refusal = this.#interest.handle(from, interest);
+    if (refusal === undefined) this.#interestChanged(now);
+    return refusal;
   }
+
   /** Who gets the scanned topic message. */
-  fanOut(_now: Now, _scan: FrameScan, _arrival: TopicArrival): FanOut {
-    throw new Error("not yet");
+  fanOut(now: Now, scan: FrameScan, arrival: TopicArrival): FanOut {
+    const topic = scan.target() as TopicName;
+    const source = scan.source();
+    const refusal = this.#table.checkPublish(now, agentOf(source as SpiffeId), topic);
+    if (refusal !== undefined) return { links: none, peers: none, refusal, reason: "refused" };
+    const from = arrival.kind === "peer" ? arrival.peer : undefined;
+    const { passage, isFirst } = this.#duplicates.note(`${source} ${scan.messageId()}`);
+    if (from !== undefined) passage.sentTo.add(from);
+    const links = passage.isDeliveredHere ? none : this.#linksFor(topic, arrival);
+    passage.isDeliveredHere = true;
+    const wanted = [...this.#interest.next(topic, from)].filter((peer) => !passage.sentTo.has(peer));
+    if (wanted.length > 0 && scan.hopTtl <= 1) return { links, peers: none, reason: "ttl-exhausted" };
+    for (const peer of wanted) passage.sentTo.add(peer);
+    const isNothing = links.length === 0 && wanted.length === 0;
+    return { links, peers: wanted, reason: !isNothing ? "fan-out" : isFirst ? "no-subscriber" : "duplicate" };
   }
+
+  /** Topics kept here, by name. */
   topics(): readonly Topic[] {
-    throw new Error("not yet");
+    return this.#table.list();
   }
+
+  /** Interest of other gateways and the neighbour that leads to each (AGP-59). */
+  origins(): ReturnType<Interest["origins"]> {
+    return this.#interest.origins();
+  }
+
   drain(): readonly TopicsEffect[] {
-    throw new Error("not yet");
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
   }
+
   deadline(): Instant | undefined {
-    throw new Error("not yet");
+    return this.#timers.deadline();
   }
-  handleTimeout(_now: Now): void {
-    throw new Error("not yet");
+
+  handleTimeout(now: Now): void {
+    for (const name of this.#timers.takeDue(now.instant)) {
+      if (name === "idle") {
+        this.#table.expire(now);
+        this.#armIdle();
+      } else {
+        this.#tell();
+      }
+    }
+  }
+
+  #serve(now: Now, caller: AgentId, command: agp.TopicCommand["command"]): readonly Topic[] {
+    switch (command.case) {
+      case "create":
+        return [this.#table.create(now, caller, command.value.topic, command.value.policy)];
+      case "describe":
+        return [this.#table.describe(command.value.topic)];
+      case "delete":
+        return [this.#table.delete(caller, command.value.topic)];
+      case "list": {
+        const { prefix } = command.value;
+        const all = this.#table.list().filter((topic) => prefix === "" || isPrefixOf(prefix, topic.topic));
+        return all.slice(0, listMax);
+      }
+      default:
+        throw refuse("CAUSEWAY_FRAME_UNKNOWN", "expected a topic command that version 1 knows, got none");
+    }
+  }
+
+  #linksFor(topic: TopicName, arrival: TopicArrival): readonly LinkId[] {
+    const links = new Set<LinkId>();
+    this.#local.collect(topic, links);
+    if (arrival.kind === "agent") links.delete(arrival.link);
+    // A wildcard must not reach what the topic's own policy withholds.
+    return [...links].filter((link) => {
+      const subscriber = this.#subscribers.get(link);
+      return subscriber !== undefined && this.#table.checkSubscribe(subscriber.agentId, topic) === undefined;
+    });
+  }
+
+  #isWanted(topic: TopicName): boolean {
+    const links = new Set<LinkId>();
+    this.#local.collect(topic, links);
+    return links.size > 0 || this.#interest.isWanted(topic);
+  }
+
+  #armIdle(): void {
+    const at = this.#table.deadline();
+    if (at === undefined) this.#timers.clear("idle");
+    else this.#timers.set("idle", at);
+  }
+
+  #interestChanged(now: Now): void {
+    if (this.#timers.at("interest") === undefined)
+      this.#timers.set("interest", later(now.instant, this.#options.interestDelayMs ?? 20));
+  }
+
+  #tell(): void {
+    this.#interest.setOwn(this.#local.patterns());
+    for (const { peer, interest } of this.#interest.announcements()) {
+      this.#effects.push({ kind: "send", peer, frame: encodeFrame({ case: "topicInterest", value: interest }) });
+    }
   }
 }
+
+function parsePattern(text: string): TopicPattern | CausewayError {
+  try {
+    return parseTopicPattern(text);
+  } catch (thrown) {
+    if (isCausewayError(thrown)) return thrown;
+    throw thrown;
+  }
+}
+
+function infoOf(topic: Topic): {
+  topic: string;
+  owner: string;
+  policy: { publishers: string[]; subscribers: string[]; idleExpiryMs: bigint };
+  createdUnixMs: bigint;
+} {
+  const { publishers, subscribers, idleExpiryMs } = topic.policy;
+  return {
+    topic: topic.topic,
+    owner: topic.owner,
+    policy: { publishers: [...publishers], subscribers: [...subscribers], idleExpiryMs: BigInt(idleExpiryMs) },
+    createdUnixMs: BigInt(topic.createdUnixMs),
+  };
+}
+
+/** Topics in one answer to a list; ask with a longer prefix for the rest. */
+const listMax = 1_000;
+const patternsMaxDefault = 4_096;
+const none: readonly never[] = [];
