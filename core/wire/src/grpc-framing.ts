@@ -59,15 +59,18 @@ export class FrameSplitter {
       at = this.#fill(chunk, visit);
       if (at < 0) return this.#refusal;
     }
+    let wholeBytes: number = grpcPrefixBytes;
     while (chunk.length - at >= grpcPrefixBytes) {
       const length = this.#readLength(chunk, at);
       if (length < 0) return this.#refusal;
       const from = at + grpcPrefixBytes;
+      wholeBytes = grpcPrefixBytes + length;
       if (chunk.length - from < length) break;
       at = from + length;
       visit(chunk, from, at);
     }
-    if (at < chunk.length) this.#hold(chunk, at, chunk.length);
+    if (at < chunk.length)
+      this.#hold(chunk, at, chunk.length, chunk.length - at < grpcPrefixBytes ? grpcPrefixBytes : wholeBytes);
     return undefined;
   }
 
@@ -99,10 +102,11 @@ export class FrameSplitter {
     return at;
   }
 
-  #hold(chunk: Uint8Array, from: number, to: number, wholeBytes = Number.POSITIVE_INFINITY): void {
+  /** `wholeBytes`: length of the whole frame with its prefix, as far as it is known. */
+  #hold(chunk: Uint8Array, from: number, to: number, wholeBytes = grpcPrefixBytes): void {
     const needed = this.#heldBytes + to - from;
     if (this.#held === undefined || this.#held.length < needed) {
-      const grown = new Uint8Array(Math.max(needed, Math.min(wholeBytes, Math.max(64, 2 * needed))));
+      const grown = new Uint8Array(Math.max(needed, Math.min(wholeBytes, Math.max(atOnceBytes, 2 * needed))));
       if (this.#held !== undefined) grown.set(this.#held.subarray(0, this.#heldBytes));
       this.#held = grown;
     }
@@ -129,6 +133,9 @@ export class FrameSplitter {
     return unsigned;
   }
 }
+
+/** Memory that an announced length gets at once; a longer frame grows with what has arrived. */
+const atOnceBytes = 65_536;
 
 const compressed: ErrorFacts = {
   code: "CAUSEWAY_FRAME_MALFORMED",
