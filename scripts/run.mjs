@@ -16,7 +16,10 @@ ensurePatched();
 const node = pinnedNode();
 process.exitCode = run(command, rest);
 
-/** Installs from the lock file when node_modules is missing or belongs to another lock file. */
+/**
+ * Installs from the lock file when node_modules is missing or belongs to another lock file. Not `npm ci`: it refuses a
+ * lock file that lacks optional packages of platforms that the registry at hand does not serve.
+ */
 function ensureInstalled() {
   const lock = readFileSync(join(root, "package-lock.json"));
   const stampFile = join(root, "node_modules", ".causeway-installed");
@@ -26,7 +29,7 @@ function ensureInstalled() {
   const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
   const result = spawnSync(
     npm[0],
-    [...npm.slice(1), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
+    [...npm.slice(1), "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
     {
       cwd: root,
       stdio: ["ignore", 2, "inherit"],
@@ -34,7 +37,7 @@ function ensureInstalled() {
   );
   if (result.status !== 0) {
     process.stderr.write(
-      "causeway: npm ci failed; see the lines above. The npm registry has to be reachable for the first run.\n",
+      "causeway: npm install failed; see the lines above. The npm registry has to be reachable for the first run.\n",
     );
     process.exit(1);
   }
