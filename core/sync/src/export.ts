@@ -10,7 +10,7 @@ import type { SentEntry } from "./adj-rib-out.ts";
 import type { Via } from "./effects.ts";
 import type { Slot, SlotKey, Way } from "./loc-rib.ts";
 import { isOpen, type Peer } from "./peer.ts";
-import { decideExport } from "./policy.ts";
+import { decideExport, type SyncPolicy } from "./policy.ts";
 import { viewHash } from "./set-digest.ts";
 import type { SyncState } from "./sync-state.ts";
 
@@ -20,7 +20,14 @@ export type Export =
   | { readonly kind: "tombstone"; readonly path: Way["path"] }
   | { readonly kind: "none"; readonly reason: string };
 
-export function desiredExport(state: SyncState, slot: Slot | undefined, peer: Peer, now: Now): Export {
+/** Judges by the policy in force, or by another one to see what it would do. */
+export function desiredExport(
+  state: SyncState,
+  slot: Slot | undefined,
+  peer: Peer,
+  now: Now,
+  policy: SyncPolicy = state.policy,
+): Export {
   const none = (reason: string): Export => ({ kind: "none", reason });
   if (slot === undefined) return none("the record is not known here");
   const { rules, self } = state;
@@ -36,7 +43,7 @@ export function desiredExport(state: SyncState, slot: Slot | undefined, peer: Pe
   if (!rules.mayAdvertise(self.role, route.via)) return none("this gateway passes on its own records only");
   if (rules.isBackToSource(route.via, peer.name)) return none("it was learned from this peer");
   if (slot.origin === peer.name) return none("it is this peer's own record");
-  const verdict = decideExport(state.policy, route.record, peer, peer.subscriptions.matches(route.record));
+  const verdict = decideExport(policy, route.record, peer, peer.subscriptions.matches(route.record));
   if (verdict !== true) return none(verdict.denied);
   if (peer.recordsMax > 0 && peer.sent.liveCount >= peer.recordsMax && peer.sent.entry(slot.key)?.isLive !== true) {
     return none(`the peer takes at most ${peer.recordsMax} records`);

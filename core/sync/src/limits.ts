@@ -37,7 +37,7 @@ export interface SyncLimits {
   /** Mismatching complete views in a row after which the session is closed. */
   readonly mismatchesMax: number;
   readonly queryMs: number;
-  /** Gateways that a query may pass. */
+  /** Gateways that a query may pass; each further one multiplies the traffic of a query that nobody can answer. */
   readonly queryHops: number;
   /** Queries of one peer in progress; further ones are refused. */
   readonly queriesPerPeerMax: number;
@@ -68,7 +68,7 @@ export const defaultSyncLimits: SyncLimits = {
   refreshesPerMinute: 12,
   mismatchesMax: 3,
   queryMs: 2_000,
-  queryHops: 4,
+  queryHops: 2,
   queriesPerPeerMax: 1_000,
   queryMatchesMax: 50,
   reconnectMsMin: defaults.reconnectMsMin,

@@ -18,7 +18,7 @@ import {
   type StoredVector,
   type UnixMs,
 } from "@causeway/core-base";
-import { type InterestTopic, parseStoredOrigin, parseStoredRecord, type Status } from "@causeway/core-records";
+import { type InterestTopic, matchesInterest, parseStoredOrigin, parseStoredRecord, type Status } from "@causeway/core-records";
 import type { amsp } from "@causeway/core-wire";
 import { compareOrigins, compareText } from "./decide.ts";
 import type { PeerName, RouteCandidate, SessionId, SyncEffect, SyncPeerStatus } from "./effects.ts";
@@ -159,7 +159,7 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
 
   /** Asks the Level-2 gateways for records of a topic, now and at each new session. The same topic again is the same id. */
   subscribe(now: Now, topic: Partial<InterestTopic>): bigint {
-    const whole = { all: false, agentIds: [], skills: [], tags: [], domains: [], ...topic };
+    const whole = completeTopic(topic);
     return this.#run(now, () => {
       const { id, isNew } = this.#state.subscriptions.add(whole, now.instant);
       this.#state.wakeAt("idle", later(now.instant, this.#state.limits.idleSubscriptionMs));
@@ -251,6 +251,28 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
     if (desired.kind === "none") return { denied: desired.reason };
     if (desired.kind === "tombstone") return { denied: "it is withdrawn" };
     return refused === undefined ? true : { denied: `the peer refused it: ${refused}` };
+  }
+
+  /** What a policy would send to a peer and what not, without applying it (AMSP-82). */
+  preview(
+    now: Now,
+    name: PeerName,
+    policy: SyncPolicy,
+  ): readonly { readonly route: RouteCandidate; readonly verdict: PolicyVerdict }[] {
+    const peer = this.#state.peers.get(name);
+    if (peer === undefined) return [];
+    return [...this.allRoutes()].map((route) => {
+      const slot = this.#state.base.slot(slotKey(route.agentId, route.origin));
+      const desired = desiredExport(this.#state, slot, peer, now, policy);
+      return { route, verdict: desired.kind === "live" ? true : { denied: desired.kind === "none" ? desired.reason : "withdrawn" } };
+    });
+  }
+
+  /** Applicable routes to agents of a topic, best first: the table by skill, tag or domain (AMSP-25). */
+  matching(topic: Partial<InterestTopic>): readonly RouteCandidate[] {
+    const whole = completeTopic(topic);
+    const found = [...this.allRoutes()].filter((route) => route.applicable && matchesInterest(whole, route.record));
+    return found.sort((a, b) => Number(b.via === "local") - Number(a.via === "local") || compareOrigins(a, b));
   }
 
   /** Per origin, up to which version every body is held. */
@@ -391,6 +413,10 @@ export class SyncMachine extends RuledSyncMachine {
   constructor(options: SyncOptions) {
     super(options, productionRules);
   }
+}
+
+function completeTopic(topic: Partial<InterestTopic>): InterestTopic {
+  return { all: false, agentIds: [], skills: [], tags: [], domains: [], ...topic };
 }
 
 function notOriginated(agentId: AgentId): Error {
