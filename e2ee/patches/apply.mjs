@@ -12,7 +12,8 @@ export function installedLibrary() {
   for (let at = dirname(dirname(fileURLToPath(import.meta.url))); ; at = dirname(at)) {
     const candidate = join(at, "node_modules", packageName);
     if (existsSync(join(candidate, "package.json"))) return candidate;
-    if (dirname(at) === at) throw new Error(`${packageName} is not installed; run npm start or npm test at the root of the repository`);
+    if (dirname(at) === at)
+      throw new Error(`${packageName} is not installed; run npm start or npm test at the root of the repository`);
   }
 }
 
@@ -41,7 +42,8 @@ export function applyPatches(directory) {
       );
     }
     const fixed = fix(text, file);
-    if (sha256(fixed) !== file.after) throw new Error(`the edits for ${file.path} do not give the expected content (sha-256 ${sha256(fixed)})`);
+    if (sha256(fixed) !== file.after)
+      throw new Error(`the edits for ${file.path} do not give the expected content (sha-256 ${sha256(fixed)})`);
     pending.push({ path, fixed });
   }
   for (const { path, fixed } of pending) {
@@ -60,7 +62,8 @@ function fix(text, file) {
   let fixed = text;
   for (const { find, replace } of file.edits) {
     const parts = fixed.split(find);
-    if (parts.length !== 2) throw new Error(`expected one occurrence in ${file.path}, found ${parts.length - 1}: ${find.slice(0, 80)}`);
+    if (parts.length !== 2)
+      throw new Error(`expected one occurrence in ${file.path}, found ${parts.length - 1}: ${find.slice(0, 80)}`);
     fixed = parts.join(replace);
   }
   return fixed;
@@ -73,7 +76,8 @@ function sha256(text) {
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   try {
     const changed = applyPatches(installedLibrary());
-    if (changed.length > 0) process.stderr.write(`causeway: applied the MLS library fixes to ${changed.length} files\n`);
+    if (changed.length > 0)
+      process.stderr.write(`causeway: applied the MLS library fixes to ${changed.length} files\n`);
   } catch (error) {
     process.stderr.write(`causeway: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;

@@ -1,6 +1,14 @@
 /** The types of the end-to-end layer: what an endpoint can do with it, and what comes out. */
 import type { AgentId, ErrorCode, SpiffeId } from "@causeway/core-base";
-import type { DeliveryPort, MlsIdentity, MlsSuite, MonotonicCounter, StateStore, UnixClock, VerifyLeaf } from "./ports.ts";
+import type {
+  DeliveryPort,
+  MlsIdentity,
+  MlsSuite,
+  MonotonicCounter,
+  StateStore,
+  UnixClock,
+  VerifyLeaf,
+} from "./ports.ts";
 
 /** Options of `createEndToEnd`. */
 export interface EndToEndOptions {

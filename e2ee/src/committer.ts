@@ -7,7 +7,14 @@ import { type AgentId, CausewayError, isCausewayError, refuse } from "@causeway/
 import type { GroupChange, SealedFrame } from "./api.ts";
 import type { Group, PendingCommit } from "./group.ts";
 import type { GroupBook, Report } from "./group-book.ts";
-import { decodeMlsMessage, encodeMlsMessage, type KeyPackage, type PrivateMessage, type Proposal, type Welcome } from "./library.ts";
+import {
+  decodeMlsMessage,
+  encodeMlsMessage,
+  type KeyPackage,
+  type PrivateMessage,
+  type Proposal,
+  type Welcome,
+} from "./library.ts";
 import type { DeliveryPort, UnixClock } from "./ports.ts";
 import type { SigningIdentity } from "./signing-identity.ts";
 
@@ -70,7 +77,10 @@ export class Committer {
       if (answer.accepted || same(answer.winner, pending.bytes)) return this.#won(group, pending, context);
       await this.#lost(group, answer.winner);
     }
-    throw refuse("CAUSEWAY_E2EE_STALE_EPOCH", `other members won ${attemptsMax} epochs of the group in a row; try again later`);
+    throw refuse(
+      "CAUSEWAY_E2EE_STALE_EPOCH",
+      `other members won ${attemptsMax} epochs of the group in a row; try again later`,
+    );
   }
 
   /** Learns the fate of an own commit whose answer is missing. */
@@ -82,7 +92,8 @@ export class Committer {
     const [first] = await delivery.fetchHandshakes(group.facts.owner, group.idBytes, pending.epoch);
     if (first === undefined) {
       const answer = await delivery.submitCommit(group.facts.owner, group.idBytes, pending.epoch, pending.bytes);
-      if (answer.accepted || same(answer.winner, pending.bytes)) this.#late.push(await this.#won(group, pending, context));
+      if (answer.accepted || same(answer.winner, pending.bytes))
+        this.#late.push(await this.#won(group, pending, context));
       else await this.#lost(group, answer.winner);
     } else if (same(first, pending.bytes)) {
       this.#late.push(await this.#won(group, pending, context));
@@ -113,12 +124,17 @@ export class Committer {
     const message = privateMessage(bytes);
     if (group.closed || group.broken !== undefined || (message !== undefined && message.epoch < group.epoch)) return;
     try {
-      if (message === undefined || message.contentType !== "commit") throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", "it is not a commit");
-      if (message.epoch !== group.epoch) throw refuse("CAUSEWAY_E2EE_STALE_EPOCH", `it starts from epoch ${message.epoch}`);
+      if (message === undefined || message.contentType !== "commit")
+        throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", "it is not a commit");
+      if (message.epoch !== group.epoch)
+        throw refuse("CAUSEWAY_E2EE_STALE_EPOCH", `it starts from epoch ${message.epoch}`);
       await this.apply(group, message, undefined);
     } catch (error) {
       if (isCausewayError(error) && error.code.startsWith("CAUSEWAY_STORE")) throw error;
-      this.markBroken(group, `the commit ordered for epoch ${group.epoch} cannot be applied: ${CausewayError.from(error).message}`);
+      this.markBroken(
+        group,
+        `the commit ordered for epoch ${group.epoch} cannot be applied: ${CausewayError.from(error).message}`,
+      );
     }
   }
 
@@ -127,12 +143,22 @@ export class Committer {
     const { book, clock, report } = this.#parts;
     const advance = await group.processCommit(message, source);
     if (advance.removed) {
-      await book.drop(group, `${advance.committer} removed this agent from the group`, "group.removed", advance.committer);
+      await book.drop(
+        group,
+        `${advance.committer} removed this agent from the group`,
+        "group.removed",
+        advance.committer,
+      );
       return;
     }
     await group.adoptAdvance(advance, clock());
     await book.saved(group);
-    report({ type: "group.advanced", groupId: group.id, peer: advance.committer, text: `${advance.committer} moved the group to epoch ${group.epoch}` });
+    report({
+      type: "group.advanced",
+      groupId: group.id,
+      peer: advance.committer,
+      text: `${advance.committer} moved the group to epoch ${group.epoch}`,
+    });
   }
 
   markBroken(group: Group, why: string): void {
@@ -152,7 +178,9 @@ export class Committer {
 
   async #won(group: Group, pending: PendingCommit, context: Uint8Array): Promise<GroupChange> {
     const { book, clock, report } = this.#parts;
-    const frames: SealedFrame[] = group.alone ? [] : [{ kind: "commit", securityContextId: context, payload: pending.bytes }];
+    const frames: SealedFrame[] = group.alone
+      ? []
+      : [{ kind: "commit", securityContextId: context, payload: pending.bytes }];
     await group.adoptPending(pending, clock());
     if (group.facts.kind === "pair") group.history.welcome = pending.welcomes[0]?.payload ?? group.history.welcome;
     await book.saved(group);
@@ -161,7 +189,10 @@ export class Committer {
     return {
       group: group.view(),
       frames,
-      welcomes: pending.welcomes.map(({ to, payload }) => ({ to, frame: { kind: "welcome", securityContextId, payload } })),
+      welcomes: pending.welcomes.map(({ to, payload }) => ({
+        to,
+        frame: { kind: "welcome", securityContextId, payload },
+      })),
       refused: [],
     };
   }
@@ -171,7 +202,8 @@ export class Committer {
     await this.#parts.book.records(group).dropPending();
     const ordered = winner === undefined ? await this.#missed(group) : [winner];
     for (const commit of ordered) await this.applyOrdered(group, commit);
-    if (ordered.length === 0) this.markBroken(group, `the delivery service is not in epoch ${group.epoch} and has no commit of it`);
+    if (ordered.length === 0)
+      this.markBroken(group, `the delivery service is not in epoch ${group.epoch} and has no commit of it`);
     if (group.closed || group.broken !== undefined) {
       throw refuse("CAUSEWAY_E2EE_STALE_EPOCH", group.broken ?? "this agent was removed from the group meanwhile");
     }
@@ -182,7 +214,8 @@ export class Committer {
 export function privateMessage(bytes: Uint8Array): PrivateMessage | undefined {
   try {
     const decoded = decodeMlsMessage(bytes, 0);
-    if (decoded === undefined || decoded[1] !== bytes.length || decoded[0].wireformat !== "mls_private_message") return undefined;
+    if (decoded === undefined || decoded[1] !== bytes.length || decoded[0].wireformat !== "mls_private_message")
+      return undefined;
     return decoded[0].privateMessage;
   } catch {
     // The decoder throws on some malformed lengths: it is not a private message.
@@ -196,7 +229,11 @@ function welcomesFor(welcome: Welcome | undefined, plan: Plan): PendingCommit["w
   return (plan.added ?? []).map(({ agent }, i) => {
     const secret = welcome.secrets[i];
     if (secret === undefined) throw refuse("CAUSEWAY_INTERNAL", "the welcome lacks a secret for a new member");
-    const payload = encodeMlsMessage({ version: "mls10", wireformat: "mls_welcome", welcome: { ...welcome, secrets: [secret] } });
+    const payload = encodeMlsMessage({
+      version: "mls10",
+      wireformat: "mls_welcome",
+      welcome: { ...welcome, secrets: [secret] },
+    });
     return { to: agent, payload };
   });
 }

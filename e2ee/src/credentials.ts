@@ -41,10 +41,16 @@ export class CredentialJudge {
     if (peer === undefined || peer.notAfter <= now) {
       peer = this.#verifyLeaf(chain);
       if (peer.purpose !== "mls") {
-        throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected a certificate for MLS, got one for ${peer.purpose} of ${peer.spiffeId}`);
+        throw refuse(
+          "CAUSEWAY_IDENTITY_ROLE_WRONG",
+          `expected a certificate for MLS, got one for ${peer.purpose} of ${peer.spiffeId}`,
+        );
       }
       if (!certifies(peer.spki, holder.signaturePublicKey)) {
-        throw refuse("CAUSEWAY_IDENTITY_MISMATCH", `the certificate of ${peer.spiffeId} is not for the key of the MLS leaf`);
+        throw refuse(
+          "CAUSEWAY_IDENTITY_MISMATCH",
+          `the certificate of ${peer.spiffeId} is not for the key of the MLS leaf`,
+        );
       }
       if (this.#known.size >= knownMax) this.#known.clear();
       this.#known.set(id, peer);
@@ -66,7 +72,10 @@ export class CredentialJudge {
 /** The chain of an X.509 credential. Throws for any other type of credential. */
 export function chainOf(credential: Credential): readonly Uint8Array[] {
   if (credential.credentialType !== "x509" || !("certificates" in credential)) {
-    throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_MISSING", `expected an X.509 credential, got ${credential.credentialType}`);
+    throw refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_MISSING",
+      `expected an X.509 credential, got ${credential.credentialType}`,
+    );
   }
   return credential.certificates;
 }

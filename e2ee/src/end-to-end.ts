@@ -13,7 +13,16 @@ import {
   refuse,
   type SpiffeId,
 } from "@causeway/core-base";
-import type { EndToEnd, EndToEndEvent, EndToEndOptions, EndToEndStatus, GroupChange, GroupView, Opened, SealedFrame } from "./api.ts";
+import type {
+  EndToEnd,
+  EndToEndEvent,
+  EndToEndOptions,
+  EndToEndStatus,
+  GroupChange,
+  GroupView,
+  Opened,
+  SealedFrame,
+} from "./api.ts";
 import { Committer, type Plan, privateMessage } from "./committer.ts";
 import { CredentialJudge } from "./credentials.ts";
 import { clientConfig, Group, mls, type UnfitMember } from "./group.ts";
@@ -21,7 +30,15 @@ import { GroupBook } from "./group-book.ts";
 import { factsExtension, type GroupFacts } from "./group-facts.ts";
 import { KeyPackages, newKeyPackage } from "./key-packages.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
-import { createGroup, decodeMlsMessage, emptyPskIndex, joinGroup, type KeyPackage, type PrivateMessage, type Welcome } from "./library.ts";
+import {
+  createGroup,
+  decodeMlsMessage,
+  emptyPskIndex,
+  joinGroup,
+  type KeyPackage,
+  type PrivateMessage,
+  type Welcome,
+} from "./library.ts";
 import type { MlsIdentity, MlsSuite } from "./ports.ts";
 import { SealedStore } from "./sealed-store.ts";
 import { type SigningIdentity, signingIdentity } from "./signing-identity.ts";
@@ -93,7 +110,8 @@ class MlsEndToEnd implements EndToEnd {
         code: "CAUSEWAY_E2EE_STATE_CORRUPT",
         text: "the stored state is older than what this agent has done; its groups and key packages are destroyed and made anew",
       });
-      for (const group of this.#book.all()) await this.#book.drop(group, "the stored state was rolled back", "group.removed");
+      for (const group of this.#book.all())
+        await this.#book.drop(group, "the stored state was rolled back", "group.removed");
       await this.#shelf.clear();
     }
     await this.#version.keep();
@@ -117,7 +135,9 @@ class MlsEndToEnd implements EndToEnd {
     return this.#queue.run(`peer ${peer}`, async () => {
       for (;;) {
         const group = (await this.#usablePair(peer)) ?? (await this.#establish(peer));
-        const frames = await this.#inGroup(group, () => (group.closed ? undefined : this.#sealInPair(group, plaintext)));
+        const frames = await this.#inGroup(group, () =>
+          group.closed ? undefined : this.#sealInPair(group, plaintext),
+        );
         if (frames !== undefined) return frames;
       }
     });
@@ -130,7 +150,9 @@ class MlsEndToEnd implements EndToEnd {
       if (message !== undefined) return await this.#openPrivate(source, securityContextId, message, payload);
       const welcome = welcomeIn(payload);
       if (welcome === undefined) throw refuse("CAUSEWAY_PAYLOAD_NOT_MLS", "expected an MLS private message or welcome");
-      return await this.#queue.run(`welcome ${agentOf(source)}`, () => this.#openWelcome(agentOf(source), securityContextId, welcome));
+      return await this.#queue.run(`welcome ${agentOf(source)}`, () =>
+        this.#openWelcome(agentOf(source), securityContextId, welcome),
+      );
     } catch (error) {
       throw this.#noteRefusal(error, source);
     }
@@ -146,9 +168,11 @@ class MlsEndToEnd implements EndToEnd {
 
   async addMembers(groupId: string, agents: readonly AgentId[]): Promise<GroupChange> {
     const group = this.#topicGroup(groupId);
-    if (!group.isOwner) throw refuse("CAUSEWAY_TOPIC_NOT_ALLOWED", `only ${group.facts.owner} can add members to this group`);
+    if (!group.isOwner)
+      throw refuse("CAUSEWAY_TOPIC_NOT_ALLOWED", `only ${group.facts.owner} can add members to this group`);
     const wanted = [...new Set(agents)].filter((agent) => agent !== this.#self);
-    if (wanted.length > membersMax) throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${membersMax} agents at a time, got ${wanted.length}`);
+    if (wanted.length > membersMax)
+      throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${membersMax} agents at a time, got ${wanted.length}`);
     const refused: { agent: AgentId; code: CausewayError["code"]; message: string }[] = [];
     const checked: { agent: AgentId; keyPackage: KeyPackage }[] = [];
     const fetchOne = async (agent: AgentId): Promise<void> => {
@@ -159,7 +183,8 @@ class MlsEndToEnd implements EndToEnd {
         refused.push({ agent, code, message });
       }
     };
-    for (let at = 0; at < wanted.length; at += fetchesAtOnce) await Promise.all(wanted.slice(at, at + fetchesAtOnce).map(fetchOne));
+    for (let at = 0; at < wanted.length; at += fetchesAtOnce)
+      await Promise.all(wanted.slice(at, at + fetchesAtOnce).map(fetchOne));
     return this.#inGroup(group, async () => {
       const changes: GroupChange[] = [];
       for (let at = 0; at < checked.length; at += addBatchMax) {
@@ -171,7 +196,10 @@ class MlsEndToEnd implements EndToEnd {
             const leaf = group.leafOf(agent);
             if (leaf !== undefined) removed.add(leaf);
           }
-          const proposals = [...removals([...removed]), ...added.map(({ keyPackage }) => ({ proposalType: "add" as const, add: { keyPackage } }))];
+          const proposals = [
+            ...removals([...removed]),
+            ...added.map(({ keyPackage }) => ({ proposalType: "add" as const, add: { keyPackage } })),
+          ];
           return { proposals, added };
         });
         for (const { keyPackage } of added) await this.#shelf.markUsed(keyPackage);
@@ -216,7 +244,8 @@ class MlsEndToEnd implements EndToEnd {
       if (group.isOwner) {
         // Without its owner a group cannot change: it ends for everybody.
         const others = () => [...group.names.keys()].filter((leaf) => leaf !== group.ownLeaf);
-        if (group.broken === undefined) frames = (await this.#committer.commit(group, () => removalPlan(others())))?.frames ?? [];
+        if (group.broken === undefined)
+          frames = (await this.#committer.commit(group, () => removalPlan(others())))?.frames ?? [];
       } else if (group.broken === undefined) {
         const payload = await group.buildLeave();
         frames = [{ kind: "proposal", securityContextId: group.contextId, payload }];
@@ -231,7 +260,9 @@ class MlsEndToEnd implements EndToEnd {
   }
 
   groupByName(name: string): GroupView | undefined {
-    const named = this.#book.all().filter((group) => group.facts.kind === "topic" && group.facts.name === name && group.broken === undefined);
+    const named = this.#book
+      .all()
+      .filter((group) => group.facts.kind === "topic" && group.facts.name === name && group.broken === undefined);
     named.sort((a, b) => b.history.epochSince - a.history.epochSince);
     return named[0]?.view();
   }
@@ -269,7 +300,8 @@ class MlsEndToEnd implements EndToEnd {
   }
 
   async forgetPeer(peer: AgentId): Promise<void> {
-    for (const group of this.#book.pairsWith(peer)) await this.#inGroup(group, () => this.#book.drop(group, "the group was given up"));
+    for (const group of this.#book.pairsWith(peer))
+      await this.#inGroup(group, () => this.#book.drop(group, "the group was given up"));
   }
 
   exportStatus(): EndToEndStatus {
@@ -294,7 +326,12 @@ class MlsEndToEnd implements EndToEnd {
     await this.#book.settled();
   }
 
-  async #openPrivate(source: SpiffeId, context: Uint8Array, message: PrivateMessage, payload: Uint8Array): Promise<Opened> {
+  async #openPrivate(
+    source: SpiffeId,
+    context: Uint8Array,
+    message: PrivateMessage,
+    payload: Uint8Array,
+  ): Promise<Opened> {
     const id = Buffer.from(message.groupId).toString("hex");
     if (this.#book.get(id) === undefined) await this.#queue.run(`welcome ${agentOf(source)}`, async () => undefined);
     const group = this.#book.get(id);
@@ -303,11 +340,18 @@ class MlsEndToEnd implements EndToEnd {
       if (group.closed) throw unknownContext("the group was closed");
       if (message.epoch > group.epoch) await this.#committer.catchUp(group);
       if (group.closed) return { kind: "handshake", change: "removed", group: group.view() };
-      if (message.epoch > group.epoch) throw unknownContext(`the message is of epoch ${message.epoch}, the group is in ${group.epoch}`);
+      if (message.epoch > group.epoch)
+        throw unknownContext(`the message is of epoch ${message.epoch}, the group is in ${group.epoch}`);
       const expected = group.contextOf(message.epoch);
       if (expected !== undefined && Buffer.compare(expected, context) !== 0) {
         // Same group and epoch, other secrets: the members were told different commits.
-        this.#report({ type: "group.forked", groupId: id, peer: source, code: "CAUSEWAY_E2EE_CONTEXT_UNKNOWN", text: `context id of epoch ${message.epoch} differs` });
+        this.#report({
+          type: "group.forked",
+          groupId: id,
+          peer: source,
+          code: "CAUSEWAY_E2EE_CONTEXT_UNKNOWN",
+          text: `context id of epoch ${message.epoch} differs`,
+        });
         throw unknownContext(`the sender's epoch ${message.epoch} is another one than this agent's`);
       }
       switch (message.contentType) {
@@ -364,29 +408,48 @@ class MlsEndToEnd implements EndToEnd {
     }
     const impl = await suiteImpl(suite);
     const state = await mls(() =>
-      joinGroup(welcome, own.publicPackage, own.privatePackage, emptyPskIndex, impl, undefined, undefined, clientConfig(this.#judge)),
+      joinGroup(
+        welcome,
+        own.publicPackage,
+        own.privatePackage,
+        emptyPskIndex,
+        impl,
+        undefined,
+        undefined,
+        clientConfig(this.#judge),
+      ),
     );
     const now = this.#now();
     const history = { epochSince: now, ownSince: now, sentBefore: 0, confirmed: true, welcome: undefined };
     const group = await Group.open({ state, history, impl, judge: this.#judge, self: this.#self });
     this.#checkWelcome(group, source);
     const held = this.#book.get(group.id);
-    if (held !== undefined && held.epoch >= group.epoch) return { kind: "handshake", change: "known", group: held.view() };
+    if (held !== undefined && held.epoch >= group.epoch)
+      return { kind: "handshake", change: "known", group: held.view() };
     if (held !== undefined) await this.#inGroup(held, () => this.#book.drop(held, "the agent was invited again"));
     group.lastHeard = ++this.#heard;
     await this.#book.add(group);
     await this.#shelf.use(own);
     if (group.facts.kind === "pair") await this.#book.limitPairs(source, group);
-    this.#report({ type: "group.joined", groupId: group.id, peer: source, text: `joined a group of ${group.facts.owner} at epoch ${group.epoch}` });
+    this.#report({
+      type: "group.joined",
+      groupId: group.id,
+      peer: source,
+      text: `joined a group of ${group.facts.owner} at epoch ${group.epoch}`,
+    });
     return { kind: "handshake", change: "joined", group: group.view() };
   }
 
   #checkWelcome(group: Group, source: AgentId): void {
     const { kind, owner } = group.facts;
     if (group.leafOf(source) === undefined || (kind === "pair" && (owner !== source || group.names.size !== 2))) {
-      throw refuse("CAUSEWAY_E2EE_SENDER_MISMATCH", `the header names ${source} as sender, the welcome is for a ${kind} of ${owner}`);
+      throw refuse(
+        "CAUSEWAY_E2EE_SENDER_MISMATCH",
+        `the header names ${source} as sender, the welcome is for a ${kind} of ${owner}`,
+      );
     }
-    if (group.leafOf(owner) === undefined) throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", "the owner is not a member of the group");
+    if (group.leafOf(owner) === undefined)
+      throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", "the owner is not a member of the group");
   }
 
   /** The pair to send in, without groups that hold an unfit member or an outdated own certificate. */
@@ -396,7 +459,9 @@ class MlsEndToEnd implements EndToEnd {
       const [unfit] = this.#unfit(group);
       if (unfit?.forGood === false) throw unfit.reason;
       if (unfit !== undefined || group.broken !== undefined) {
-        await this.#inGroup(group, () => this.#book.drop(group, unfit?.reason.message ?? group.broken ?? "the group is broken"));
+        await this.#inGroup(group, () =>
+          this.#book.drop(group, unfit?.reason.message ?? group.broken ?? "the group is broken"),
+        );
       } else if (group.carries(this.#identity)) {
         usable.push(group);
       }
@@ -436,9 +501,22 @@ class MlsEndToEnd implements EndToEnd {
     const impl = await suiteImpl(suite);
     const { publicPackage, privatePackage } = await newKeyPackage(this.#identity, suite, false);
     const id = new Uint8Array(randomBytes(groupIdBytes));
-    const state = await createGroup(id, publicPackage, privatePackage, [factsExtension(facts)], impl, clientConfig(this.#judge));
+    const state = await createGroup(
+      id,
+      publicPackage,
+      privatePackage,
+      [factsExtension(facts)],
+      impl,
+      clientConfig(this.#judge),
+    );
     const now = this.#now();
-    const history = { epochSince: now, ownSince: now, sentBefore: 0, confirmed: facts.kind === "topic", welcome: undefined };
+    const history = {
+      epochSince: now,
+      ownSince: now,
+      sentBefore: 0,
+      confirmed: facts.kind === "topic",
+      welcome: undefined,
+    };
     return Group.open({ state, history, impl, judge: this.#judge, self: this.#self });
   }
 
@@ -482,7 +560,9 @@ class MlsEndToEnd implements EndToEnd {
   async #updateIfDue(group: Group): Promise<readonly SealedFrame[]> {
     if (!this.#updateDue(group)) return [];
     try {
-      const change = await this.#committer.commit(group, () => (this.#updateDue(group) ? { proposals: [] } : undefined));
+      const change = await this.#committer.commit(group, () =>
+        this.#updateDue(group) ? { proposals: [] } : undefined,
+      );
       return change?.frames ?? [];
     } catch (error) {
       const overdue = group.sentWithOwnKey >= this.#updateMessages() * updateOverdueFactor;
@@ -495,7 +575,11 @@ class MlsEndToEnd implements EndToEnd {
     if (group.alone) return false;
     const age = this.#now() - group.history.ownSince;
     const rotated = group.facts.kind === "topic" && !group.carries(this.#identity);
-    return rotated || group.sentWithOwnKey >= this.#updateMessages() || age >= (this.#options.updateMs ?? defaults.mlsUpdateMs);
+    return (
+      rotated ||
+      group.sentWithOwnKey >= this.#updateMessages() ||
+      age >= (this.#options.updateMs ?? defaults.mlsUpdateMs)
+    );
   }
 
   async #maintainGroup(group: Group): Promise<readonly GroupChange[]> {
@@ -555,7 +639,13 @@ class MlsEndToEnd implements EndToEnd {
     if (unfit.length > 0 && group.unfitSince === undefined) {
       group.unfitSince = this.#now();
       for (const { name, reason } of unfit) {
-        this.#report({ type: "member.revoked", groupId: group.id, peer: name, code: reason.code, text: reason.message });
+        this.#report({
+          type: "member.revoked",
+          groupId: group.id,
+          peer: name,
+          code: reason.code,
+          text: reason.message,
+        });
       }
     }
     return unfit;
@@ -564,7 +654,10 @@ class MlsEndToEnd implements EndToEnd {
   #checkUsable(group: Group): void {
     if (group.closed) throw refuse("CAUSEWAY_E2EE_GROUP_UNKNOWN", "this agent is not a member of the group any more");
     if (group.broken !== undefined) {
-      throw refuse("CAUSEWAY_E2EE_CONTEXT_UNKNOWN", `the group cannot be used until its owner makes it anew: ${group.broken}`);
+      throw refuse(
+        "CAUSEWAY_E2EE_CONTEXT_UNKNOWN",
+        `the group cannot be used until its owner makes it anew: ${group.broken}`,
+      );
     }
   }
 
@@ -623,7 +716,8 @@ function merged(group: Group, changes: readonly GroupChange[], refused: GroupCha
 function welcomeIn(payload: Uint8Array): Welcome | undefined {
   try {
     const decoded = decodeMlsMessage(payload, 0);
-    if (decoded === undefined || decoded[1] !== payload.length || decoded[0].wireformat !== "mls_welcome") return undefined;
+    if (decoded === undefined || decoded[1] !== payload.length || decoded[0].wireformat !== "mls_welcome")
+      return undefined;
     return decoded[0].welcome;
   } catch {
     // The decoder throws on some malformed lengths: it is not a welcome.

@@ -64,7 +64,8 @@ export class FileStateStore implements StateStore {
   }
 
   #path(key: string): string {
-    if (!/^[a-z0-9/._-]{1,200}$/.test(key)) throw refuse("CAUSEWAY_MISUSE", `expected a state key, got ${JSON.stringify(key)}`);
+    if (!/^[a-z0-9/._-]{1,200}$/.test(key))
+      throw refuse("CAUSEWAY_MISUSE", `expected a state key, got ${JSON.stringify(key)}`);
     return join(this.#directory, key.replaceAll("/", "+") + suffix);
   }
 }
@@ -152,5 +153,9 @@ function errnoOf(error: unknown): string {
 
 function storeFailure(action: string, key: string, cause: unknown): Error {
   const full = errnoOf(cause) === "ENOSPC" || errnoOf(cause) === "EDQUOT";
-  return refuse(full ? "CAUSEWAY_STORE_FULL" : "CAUSEWAY_STORE_FAILED", `could not ${action} the end-to-end state ${key}`, { cause });
+  return refuse(
+    full ? "CAUSEWAY_STORE_FULL" : "CAUSEWAY_STORE_FAILED",
+    `could not ${action} the end-to-end state ${key}`,
+    { cause },
+  );
 }

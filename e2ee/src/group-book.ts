@@ -1,5 +1,5 @@
 /** The groups of one agent: found by id, by context id, by peer and by topic; kept in step with the store. */
-import { type AgentId, refuse, type SpiffeId, type UnixMs } from "@causeway/core-base";
+import { type AgentId, refuse, type SpiffeId } from "@causeway/core-base";
 import type { EndToEndEvent } from "./api.ts";
 import type { CredentialJudge } from "./credentials.ts";
 import type { Group } from "./group.ts";
@@ -58,7 +58,8 @@ export class GroupBook {
   /** A group that the caller named. Throws `CAUSEWAY_E2EE_GROUP_UNKNOWN`. */
   named(id: string): Group {
     const group = this.get(id);
-    if (group === undefined) throw refuse("CAUSEWAY_E2EE_GROUP_UNKNOWN", `this agent is not a member of a group ${id.slice(0, 16)}`);
+    if (group === undefined)
+      throw refuse("CAUSEWAY_E2EE_GROUP_UNKNOWN", `this agent is not a member of a group ${id.slice(0, 16)}`);
     return group;
   }
 
@@ -73,7 +74,8 @@ export class GroupBook {
 
   records(group: Group): GroupRecords {
     const held = this.#held.get(group.id);
-    if (held === undefined) throw refuse("CAUSEWAY_E2EE_GROUP_UNKNOWN", `the group ${group.id.slice(0, 16)} was closed meanwhile`);
+    if (held === undefined)
+      throw refuse("CAUSEWAY_E2EE_GROUP_UNKNOWN", `the group ${group.id.slice(0, 16)} was closed meanwhile`);
     return held.records;
   }
 
@@ -108,7 +110,8 @@ export class GroupBook {
     const others = this.pairsWith(peer).filter((group) => group !== inUse);
     others.sort((a, b) => a.history.epochSince - b.history.epochSince);
     const excess = others.length + (inUse === undefined ? 0 : 1) - pairGroupsPerPeerMax;
-    for (const group of others.slice(0, Math.max(0, excess))) await this.drop(group, "a newer group with this peer is in use");
+    for (const group of others.slice(0, Math.max(0, excess)))
+      await this.drop(group, "a newer group with this peer is in use");
   }
 
   async settled(): Promise<void> {
@@ -128,11 +131,6 @@ export class GroupBook {
     held.contexts = held.group.contextIds().map(hex);
     for (const context of held.contexts) this.#byContext.set(context, held.group.id);
   }
-}
-
-/** Age of a group's epoch. */
-export function epochAgeMs(group: Group, now: UnixMs): number {
-  return now - group.history.epochSince;
 }
 
 function hex(bytes: Uint8Array): string {

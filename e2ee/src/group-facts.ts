@@ -25,18 +25,32 @@ export function factsExtension(facts: GroupFacts): Extension {
 export function factsOf(state: ClientState): GroupFacts {
   const extensions = state.groupContext.extensions;
   const [only] = extensions;
-  if (extensions.length !== 1 || only?.extensionType !== factsExtensionType) throw notOurs("its context has other extensions than ours");
+  if (extensions.length !== 1 || only?.extensionType !== factsExtensionType)
+    throw notOurs("its context has other extensions than ours");
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(only.extensionData).toString("utf8"));
   } catch (cause) {
     throw notOurs("its facts are not JSON", cause);
   }
-  if (typeof value !== "object" || value === null || !("v" in value) || !("kind" in value) || !("name" in value) || !("owner" in value)) {
+  if (
+    typeof value !== "object" ||
+    value === null ||
+    !("v" in value) ||
+    !("kind" in value) ||
+    !("name" in value) ||
+    !("owner" in value)
+  ) {
     throw notOurs("its facts are incomplete");
   }
   const { v, kind, name, owner } = value;
-  if (v !== 1 || (kind !== "pair" && kind !== "topic") || typeof name !== "string" || name.length > nameLengthMax || typeof owner !== "string") {
+  if (
+    v !== 1 ||
+    (kind !== "pair" && kind !== "topic") ||
+    typeof name !== "string" ||
+    name.length > nameLengthMax ||
+    typeof owner !== "string"
+  ) {
     throw notOurs("its facts are malformed");
   }
   return { kind, name, owner: parseAgentId(owner) };

@@ -56,7 +56,9 @@ export class GroupRecords {
       const kept = new Set<string>();
       for (let bucket = 0; bucket * leavesPerRecord * 2 < group.state.secretTree.length; bucket++) {
         kept.add(ratchetKey(group, bucket));
-        await this.#store.put(ratchetKey(group, bucket), encodeRatchets(group, bucket, this.#version.current), { durable: true });
+        await this.#store.put(ratchetKey(group, bucket), encodeRatchets(group, bucket, this.#version.current), {
+          durable: true,
+        });
       }
       const version = this.#version.next();
       await this.#store.put(`${prefix}base`, encodeBase(group, version), { durable: true });
@@ -74,7 +76,10 @@ export class GroupRecords {
       const buckets = [...this.#dirty];
       this.#dirty.clear();
       for (const bucket of buckets) {
-        await this.#store.put(ratchetKey(this.#group, bucket), encodeRatchets(this.#group, bucket, this.#version.current));
+        await this.#store.put(
+          ratchetKey(this.#group, bucket),
+          encodeRatchets(this.#group, bucket, this.#version.current),
+        );
       }
     });
     return this.#nextFlush;
@@ -85,13 +90,17 @@ export class GroupRecords {
     return this.#inOrder(async () => {
       const bucket = Math.floor(this.#group.ownLeaf / leavesPerRecord);
       const version = this.#version.next();
-      await this.#store.put(ratchetKey(this.#group, bucket), encodeRatchets(this.#group, bucket, version), { durable: true });
+      await this.#store.put(ratchetKey(this.#group, bucket), encodeRatchets(this.#group, bucket, version), {
+        durable: true,
+      });
       await this.#version.reached(version);
     });
   }
 
   savePending(pending: PendingCommit): Promise<void> {
-    return this.#inOrder(() => this.#store.put(`g/${this.#group.id}/pending`, encodePending(pending), { durable: true }));
+    return this.#inOrder(() =>
+      this.#store.put(`g/${this.#group.id}/pending`, encodePending(pending), { durable: true }),
+    );
   }
 
   dropPending(): Promise<void> {
@@ -142,7 +151,8 @@ export async function loadGroup(
 ): Promise<{ readonly group: Group; readonly version: number }> {
   const bytes = await store.get(`g/${id}/base`);
   const [metaBytes, stateBytes, welcome] = bytes === undefined ? [] : unpack(bytes);
-  if (metaBytes === undefined || stateBytes === undefined || welcome === undefined) throw corrupt(id, "its base record is missing");
+  if (metaBytes === undefined || stateBytes === undefined || welcome === undefined)
+    throw corrupt(id, "its base record is missing");
   const meta = JSON.parse(Buffer.from(metaBytes).toString()) as BaseMeta;
   const state = decodeState(id, stateBytes, judge);
   const tree: SecretTree = [];
@@ -219,7 +229,8 @@ function encodePending(pending: PendingCommit): Uint8Array {
 
 function decodePending(id: string, bytes: Uint8Array, judge: CredentialJudge): PendingCommit {
   const [metaBytes, commit, stateBytes, ...payloads] = unpack(bytes);
-  if (metaBytes === undefined || commit === undefined || stateBytes === undefined) throw corrupt(id, "its pending commit is cut off");
+  if (metaBytes === undefined || commit === undefined || stateBytes === undefined)
+    throw corrupt(id, "its pending commit is cut off");
   const meta = JSON.parse(Buffer.from(metaBytes).toString()) as { epoch: string; hasPath: boolean; to: string[] };
   return {
     epoch: BigInt(meta.epoch),

@@ -6,7 +6,15 @@
  * a pair nobody is added or removed; in a topic group only the owner adds, and nobody removes the owner; no external
  * commits, pre-shared keys or changed extensions.
  */
-import { type AgentId, agentOf, CausewayError, isCausewayError, refuse, type SpiffeId, type UnixMs } from "@causeway/core-base";
+import {
+  type AgentId,
+  agentOf,
+  CausewayError,
+  isCausewayError,
+  refuse,
+  type SpiffeId,
+  type UnixMs,
+} from "@causeway/core-base";
 import type { GroupView } from "./api.ts";
 import type { CredentialJudge } from "./credentials.ts";
 import { chainOf } from "./credentials.ts";
@@ -37,7 +45,7 @@ import {
 } from "./library.ts";
 import { applicationOverheadBytes, bucketFor } from "./padding.ts";
 import type { MlsSuite } from "./ports.ts";
-import { rotating, sameChain, type SigningIdentity } from "./signing-identity.ts";
+import { rotating, type SigningIdentity, sameChain } from "./signing-identity.ts";
 import { suiteOf } from "./suites.ts";
 
 /** Late messages are opened in the current and this many former epochs. */
@@ -277,15 +285,29 @@ export class Group {
   }
 
   /** Opens application data of the current or a former epoch. The keys are used up only when all checks pass. */
-  async openApplication(message: PrivateMessage, source: SpiffeId): Promise<{ sender: AgentId; leafIndex: number; plaintext: Uint8Array }> {
+  async openApplication(
+    message: PrivateMessage,
+    source: SpiffeId,
+  ): Promise<{ sender: AgentId; leafIndex: number; plaintext: Uint8Array }> {
     const past = message.epoch < this.epoch ? this.#state.historicalReceiverData.get(message.epoch) : undefined;
     if (message.epoch !== this.epoch && past === undefined) {
-      throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", `epoch ${message.epoch} of the group is not kept; the current one is ${this.epoch}`);
+      throw refuse(
+        "CAUSEWAY_E2EE_DECRYPT_FAILED",
+        `epoch ${message.epoch} of the group is not kept; the current one is ${this.epoch}`,
+      );
     }
     const { senderDataSecret } = past ?? this.#state.keySchedule;
     const { secretTree, ratchetTree, groupContext } = past ?? this.#state;
     const result = await mls(() =>
-      unprotectPrivateMessage(senderDataSecret, message, secretTree, ratchetTree, groupContext, retentionConfig, this.#impl),
+      unprotectPrivateMessage(
+        senderDataSecret,
+        message,
+        secretTree,
+        ratchetTree,
+        groupContext,
+        retentionConfig,
+        this.#impl,
+      ),
     );
     const { content } = result.content;
     if (content.contentType !== "application" || content.sender.senderType !== "member") {
@@ -320,7 +342,8 @@ export class Group {
   ): Promise<Omit<PendingCommit, "welcomes"> & { readonly welcome: Welcome | undefined }> {
     const hasPath = proposals.length === 0 || proposals.some((each) => each.proposalType === "remove");
     const padded = this.#padded(this.#commitBytes(proposals, identity));
-    const { state, impl, adopt } = hasPath && !this.carries(identity) ? rotating(padded, this.#impl, identity) : unchanged(padded, this.#impl);
+    const { state, impl, adopt } =
+      hasPath && !this.carries(identity) ? rotating(padded, this.#impl, identity) : unchanged(padded, this.#impl);
     const { newState, commit, welcome, consumed } = await createCommit(
       { state, cipherSuite: impl },
       { extraProposals: [...proposals], ratchetTreeExtension: true },
@@ -361,8 +384,16 @@ export class Group {
       return objection === undefined ? "accept" : "reject";
     };
     const result = await mls(() => processPrivateMessage(this.#state, message, emptyPskIndex, this.#impl, callback));
-    if (result.kind !== "newState" || committerLeaf === undefined || objection !== undefined || result.actionTaken === "reject") {
-      throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", `the commit breaks the rules of the group: ${objection ?? "it is not a commit of a member"}`);
+    if (
+      result.kind !== "newState" ||
+      committerLeaf === undefined ||
+      objection !== undefined ||
+      result.actionTaken === "reject"
+    ) {
+      throw refuse(
+        "CAUSEWAY_E2EE_DECRYPT_FAILED",
+        `the commit breaks the rules of the group: ${objection ?? "it is not a commit of a member"}`,
+      );
     }
     const committer = this.#names.get(committerLeaf);
     if (committer === undefined) throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", "the committer is not a member");
@@ -379,7 +410,8 @@ export class Group {
     const callback: IncomingMessageCallback = (incoming) => {
       if (incoming.kind === "proposal") {
         const { proposal, senderLeafIndex } = incoming.proposal;
-        const removes = proposal.proposalType === "remove" && "remove" in proposal ? proposal.remove.removed : undefined;
+        const removes =
+          proposal.proposalType === "remove" && "remove" in proposal ? proposal.remove.removed : undefined;
         heard = { leafIndex: senderLeafIndex, removes };
       }
       // Proposals are never kept by the library: a commit of ours names what it does by value, so that a member that
@@ -415,7 +447,13 @@ export class Group {
     return this.#adopt({ ...newState, historicalReceiverData: kept }, names, commit.consumed, now, commit.hasPath);
   }
 
-  async #adopt(newState: ClientState, names: Names, consumed: readonly Uint8Array[], now: UnixMs, ownPath: boolean): Promise<void> {
+  async #adopt(
+    newState: ClientState,
+    names: Names,
+    consumed: readonly Uint8Array[],
+    now: UnixMs,
+    ownPath: boolean,
+  ): Promise<void> {
     this.#pastNames.set(this.epoch, this.#names);
     const sent = this.sentInEpoch;
     this.#state = { ...newState, privatePath: withoutStaleKeys(newState) };
@@ -457,7 +495,13 @@ export class Group {
 
   async #rememberContext(): Promise<void> {
     const { exporterSecret, epochAuthenticator } = this.#state.keySchedule;
-    const alias = await mlsExporter(exporterSecret, "causeway security context", epochAuthenticator, contextIdBytes, this.#impl);
+    const alias = await mlsExporter(
+      exporterSecret,
+      "causeway security context",
+      epochAuthenticator,
+      contextIdBytes,
+      this.#impl,
+    );
     this.#contexts.set(this.epoch, alias);
   }
 
@@ -471,7 +515,8 @@ export class Group {
     const chainBytes = (chain: readonly Uint8Array[]) => chain.reduce((sum, each) => sum + each.length + 8, 0);
     let bytes = 1024 + chainBytes(identity.chain) + this.#state.ratchetTree.length * 100;
     for (const each of proposals) {
-      if (each.proposalType === "add" && "add" in each) bytes += 600 + chainBytes(chainOf(each.add.keyPackage.leafNode.credential));
+      if (each.proposalType === "add" && "add" in each)
+        bytes += 600 + chainBytes(chainOf(each.add.keyPackage.leafNode.credential));
       else bytes += 16;
     }
     return bytes;
@@ -512,7 +557,9 @@ export async function mls<T>(run: () => Promise<T>): Promise<T> {
     return await run();
   } catch (cause) {
     if (isCausewayError(cause)) throw cause;
-    throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", "the message is altered, was seen before or is not for this epoch", { cause });
+    throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", "the message is altered, was seen before or is not for this epoch", {
+      cause,
+    });
   }
 }
 
@@ -523,7 +570,12 @@ function requireSource(name: AgentId, source: SpiffeId): void {
 }
 
 /** Names of all leaves after a change; verifies the credentials of those that are new. */
-function verifiedNames(state: ClientState, before: ClientState | undefined, known: Names, judge: CredentialJudge): Names {
+function verifiedNames(
+  state: ClientState,
+  before: ClientState | undefined,
+  known: Names,
+  judge: CredentialJudge,
+): Names {
   const names = new Map<number, AgentId>();
   const seen = new Set<AgentId>();
   for (const [nodeIndex, node] of state.ratchetTree.entries()) {
@@ -532,7 +584,12 @@ function verifiedNames(state: ClientState, before: ClientState | undefined, know
     const old = before?.ratchetTree[nodeIndex];
     const unchanged = old !== undefined && old === node ? known.get(leafIndex) : undefined;
     const name = unchanged ?? judge.nameOf(node.leaf);
-    if (unchanged === undefined && node.leaf.leafNodeSource !== "key_package" && old !== undefined && known.get(leafIndex) !== name) {
+    if (
+      unchanged === undefined &&
+      node.leaf.leafNodeSource !== "key_package" &&
+      old !== undefined &&
+      known.get(leafIndex) !== name
+    ) {
       throw refuse("CAUSEWAY_IDENTITY_MISMATCH", `${known.get(leafIndex)} tried to become ${name} in the group`);
     }
     if (seen.has(name)) throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", `${name} is in the group twice`);

@@ -5,7 +5,10 @@ import { broadcast, bytes, deliver, type TestAgent, textOf, World } from "./test
 
 async function groupOf(world: World, owner: TestAgent, others: readonly TestAgent[]): Promise<string> {
   const { groupId } = await owner.e2ee.createGroup("blue.example/owner/deals");
-  const change = await owner.e2ee.addMembers(groupId, others.map((each) => each.id));
+  const change = await owner.e2ee.addMembers(
+    groupId,
+    others.map((each) => each.id),
+  );
   expect(change.refused).toEqual([]);
   await deliver(change, owner, [owner, ...others]);
   expect(world.delivery.commits.get(groupId)?.log ?? []).toHaveLength(0);
@@ -21,16 +24,26 @@ async function agents(world: World, ...names: string[]): Promise<TestAgent[]> {
 function agreeing(groupId: string, members: readonly TestAgent[]): boolean {
   const seen = members.map((each) => each.e2ee.groups().find((group) => group.groupId === groupId));
   const [first] = seen;
-  return first !== undefined && seen.every((each) => each?.epochAuthenticator === first.epochAuthenticator && each.epoch === first.epoch);
+  return (
+    first !== undefined &&
+    seen.every((each) => each?.epochAuthenticator === first.epochAuthenticator && each.epoch === first.epoch)
+  );
 }
 
 describe("a topic group", () => {
   test("carries messages of every member to all others", async () => {
     const world = new World();
-    const [owner, bob, carol] = (await agents(world, "owner", "bob", "green.example/carol")) as [TestAgent, TestAgent, TestAgent];
+    const [owner, bob, carol] = (await agents(world, "owner", "bob", "green.example/carol")) as [
+      TestAgent,
+      TestAgent,
+      TestAgent,
+    ];
     const groupId = await groupOf(world, owner, [bob, carol]);
     for (const sender of [owner, bob, carol]) {
-      expect(await broadcast(groupId, sender, [owner, bob, carol], `from ${sender.id}`)).toEqual([`from ${sender.id}`, `from ${sender.id}`]);
+      expect(await broadcast(groupId, sender, [owner, bob, carol], `from ${sender.id}`)).toEqual([
+        `from ${sender.id}`,
+        `from ${sender.id}`,
+      ]);
     }
     expect(bob.e2ee.groupByName("blue.example/owner/deals")).toMatchObject({ kind: "topic", owner: owner.id });
     expect(agreeing(groupId, [owner, bob, carol])).toBe(true);
@@ -105,7 +118,9 @@ describe("a topic group", () => {
     const world = new World();
     const [owner, bob, carol] = (await agents(world, "owner", "bob", "carol")) as [TestAgent, TestAgent, TestAgent];
     const groupId = await groupOf(world, owner, [bob]);
-    await expect(bob.e2ee.addMembers(groupId, [carol.id])).rejects.toMatchObject({ code: "CAUSEWAY_TOPIC_NOT_ALLOWED" });
+    await expect(bob.e2ee.addMembers(groupId, [carol.id])).rejects.toMatchObject({
+      code: "CAUSEWAY_TOPIC_NOT_ALLOWED",
+    });
     const change = await bob.e2ee.removeMembers(groupId, [owner.id]);
     await expect(owner.receive(bob, change.frames)).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_DECRYPT_FAILED" });
   });
@@ -150,7 +165,9 @@ describe("a topic group", () => {
     expect(await broadcast(groupId, owner, [bob, carol], "to new key")).toEqual(["to new key", "to new key"]);
     await bob.restart({ mls: renewed });
     expect(await broadcast(groupId, bob, [owner, carol], "restarted")).toEqual(["restarted", "restarted"]);
-    await expect(bob.e2ee.rotate(mlsOf(world.blue.identity("mallory")))).rejects.toMatchObject({ code: "CAUSEWAY_IDENTITY_MISMATCH" });
+    await expect(bob.e2ee.rotate(mlsOf(world.blue.identity("mallory")))).rejects.toMatchObject({
+      code: "CAUSEWAY_IDENTITY_MISMATCH",
+    });
   });
 });
 
@@ -165,17 +182,23 @@ describe("commits in conflict", () => {
     const inFlight = early.filter((each) => each.kind === "application");
     for (const member of [owner, bob, carol]) await member.receive(dave, early.slice(0, -1)).catch(() => undefined);
     const late = await owner.e2ee.sealGroup(groupId, bytes("sent before the conflict"));
-    const results = await Promise.all([owner.e2ee.removeMembers(groupId, [dave.id]), bob.e2ee.maintain(), carol.e2ee.maintain()]);
+    const results = await Promise.all([
+      owner.e2ee.removeMembers(groupId, [dave.id]),
+      bob.e2ee.maintain(),
+      carol.e2ee.maintain(),
+    ]);
     const [removal, ...updates] = results;
     const changes: [TestAgent, GroupChange][] = [[owner, removal]];
     for (const [i, each] of updates.entries()) for (const change of each) changes.push([i === 0 ? bob : carol, change]);
     // Whatever order the frames arrive in: what is missing is fetched, what is known is passed over.
     for (const [from, change] of changes.reverse()) {
-      for (const frame of change.frames) for (const member of [owner, bob, carol]) if (member !== from) await member.receive(from, [frame]);
+      for (const frame of change.frames)
+        for (const member of [owner, bob, carol]) if (member !== from) await member.receive(from, [frame]);
     }
     expect(agreeing(groupId, [owner, bob, carol])).toBe(true);
     expect(owner.e2ee.groups()[0]?.members).toHaveLength(3);
-    for (const member of [bob, carol]) expect(textOf(await member.receive(owner, late.slice(-1)))).toBe("sent before the conflict");
+    for (const member of [bob, carol])
+      expect(textOf(await member.receive(owner, late.slice(-1)))).toBe("sent before the conflict");
     for (const member of [owner, bob, carol]) expect(textOf(await member.receive(dave, inFlight))).toBe("old epoch");
     for (const sender of [owner, bob, carol]) {
       expect(await broadcast(groupId, sender, [owner, bob, carol], "after")).toEqual(["after", "after"]);
@@ -204,7 +227,9 @@ describe("commits in conflict", () => {
     const groupId = await groupOf(world, owner, [bob, carol]);
     await world.delivery.submitCommit(owner.id, Buffer.from(groupId, "hex"), 1n, bytes("garbage"));
     world.advance(3_600_000);
-    await expect(owner.e2ee.sealGroup(groupId, bytes("x"))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_STALE_EPOCH" });
+    await expect(owner.e2ee.sealGroup(groupId, bytes("x"))).rejects.toMatchObject({
+      code: "CAUSEWAY_E2EE_STALE_EPOCH",
+    });
     for (const change of await owner.e2ee.maintain()) await deliver(change, owner, [owner, bob, carol]);
     const renewed = owner.e2ee.groupByName("blue.example/owner/deals")?.groupId ?? "";
     expect(renewed).not.toBe(groupId);
@@ -222,20 +247,43 @@ describe("commits in conflict", () => {
     // A delivery service that tells the owner another story.
     world.delivery.commits.delete(groupId);
     const others = await owner.e2ee.sealGroup(groupId, bytes("o"));
-    await expect(carol.receive(owner, others.slice(-1))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_CONTEXT_UNKNOWN" });
+    await expect(carol.receive(owner, others.slice(-1))).rejects.toMatchObject({
+      code: "CAUSEWAY_E2EE_CONTEXT_UNKNOWN",
+    });
     expect(carol.events.map((each) => each.type)).toContain("group.forked");
   });
 });
 
-test("random adds, removals and updates leave all members with one secret and the removed with none [AGP-28] [AGP-36] [AGP-37]", { timeout: 240_000 }, async () => {
+test("random adds, removals and updates leave all members with one secret and the removed with none [AGP-28] [AGP-36] [AGP-37]", {
+  timeout: 240_000,
+}, async () => {
   const world = new World();
   const pool: TestAgent[] = [];
-  for (let i = 0; i < 20; i++) pool.push(await world.agent(i === 0 ? "owner" : `${i % 2 === 0 ? "green.example/" : ""}m${i}`, { packages: 60 }));
+  for (let i = 0; i < 20; i++)
+    pool.push(await world.agent(i === 0 ? "owner" : `${i % 2 === 0 ? "green.example/" : ""}m${i}`, { packages: 60 }));
   const [owner, ...others] = pool as [TestAgent, ...TestAgent[]];
   const step = fc.oneof(
-    fc.record({ kind: fc.constant("add" as const), who: fc.subarray(others.map((_, i) => i), { minLength: 1, maxLength: 6 }) }),
-    fc.record({ kind: fc.constant("remove" as const), who: fc.subarray(others.map((_, i) => i), { minLength: 1, maxLength: 4 }) }),
-    fc.record({ kind: fc.constant("update" as const), who: fc.subarray(others.map((_, i) => i), { minLength: 1, maxLength: 1 }) }),
+    fc.record({
+      kind: fc.constant("add" as const),
+      who: fc.subarray(
+        others.map((_, i) => i),
+        { minLength: 1, maxLength: 6 },
+      ),
+    }),
+    fc.record({
+      kind: fc.constant("remove" as const),
+      who: fc.subarray(
+        others.map((_, i) => i),
+        { minLength: 1, maxLength: 4 },
+      ),
+    }),
+    fc.record({
+      kind: fc.constant("update" as const),
+      who: fc.subarray(
+        others.map((_, i) => i),
+        { minLength: 1, maxLength: 1 },
+      ),
+    }),
   );
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 12 }), async (steps) => {
@@ -246,7 +294,10 @@ test("random adds, removals and updates leave all members with one secret and th
         const chosen = who.map((i) => others[i]).filter((each) => each !== undefined);
         if (kind === "add") {
           const fresh = chosen.filter((each) => !members.has(each));
-          const change = await owner.e2ee.addMembers(groupId, fresh.map((each) => each.id));
+          const change = await owner.e2ee.addMembers(
+            groupId,
+            fresh.map((each) => each.id),
+          );
           expect(change.refused).toEqual([]);
           for (const each of fresh) {
             members.add(each);
@@ -255,7 +306,14 @@ test("random adds, removals and updates leave all members with one secret and th
           await deliver(change, owner, [...members]);
         } else if (kind === "remove") {
           const gone = chosen.filter((each) => members.has(each));
-          await deliver(await owner.e2ee.removeMembers(groupId, gone.map((each) => each.id)), owner, [...members]);
+          await deliver(
+            await owner.e2ee.removeMembers(
+              groupId,
+              gone.map((each) => each.id),
+            ),
+            owner,
+            [...members],
+          );
           for (const each of gone) {
             members.delete(each);
             removed.add(each);

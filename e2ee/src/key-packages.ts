@@ -106,7 +106,12 @@ export class KeyPackages {
       if (publicPackage === undefined || !initPrivateKey || !hpkePrivateKey || !signaturePrivateKey) {
         throw refuse("CAUSEWAY_E2EE_STATE_CORRUPT", `the stored key package ${ref.slice(0, 8)} cannot be read`);
       }
-      return { ref, lastResort: shelved.lastResort, publicPackage, privatePackage: { initPrivateKey, hpkePrivateKey, signaturePrivateKey } };
+      return {
+        ref,
+        lastResort: shelved.lastResort,
+        publicPackage,
+        privatePackage: { initPrivateKey, hpkePrivateKey, signaturePrivateKey },
+      };
     }
     return undefined;
   }
@@ -132,19 +137,24 @@ export class KeyPackages {
     const keyPackage = decodeWhole(fetched.keyPackage);
     if (keyPackage === undefined) throw refused(agent, "it is not a key package");
     const { leafNode } = keyPackage;
-    if (keyPackage.version !== "mls10" || keyPackage.cipherSuite !== (await suiteImpl(suite)).name) throw refused(agent, `it is not for suite ${suite}`);
+    if (keyPackage.version !== "mls10" || keyPackage.cipherSuite !== (await suiteImpl(suite)).name)
+      throw refused(agent, `it is not for suite ${suite}`);
     if (leafNode.leafNodeSource !== "key_package") throw refused(agent, "its leaf is not one of a key package");
     const seconds = BigInt(Math.floor(now / 1000));
     const { notBefore, notAfter } = leafNode.lifetime;
-    if (seconds >= notAfter || seconds + skewSeconds < notBefore) throw refused(agent, "it is expired or not valid yet");
+    if (seconds >= notAfter || seconds + skewSeconds < notBefore)
+      throw refused(agent, "it is expired or not valid yet");
     if (notAfter - notBefore > lifetimeSecondsMax) throw refused(agent, "its lifetime is longer than 90 days");
     const name = this.#judge.nameOf(leafNode);
-    if (name !== agent) throw refuse("CAUSEWAY_IDENTITY_MISMATCH", `expected a key package of ${agent}, got one of ${name}`);
+    if (name !== agent)
+      throw refuse("CAUSEWAY_IDENTITY_MISMATCH", `expected a key package of ${agent}, got one of ${name}`);
     const { signature } = await suiteImpl(suite);
-    const signed = (await verifyLeafNodeSignatureKeyPackage(leafNode, signature)) && (await verifyKeyPackage(keyPackage, signature));
+    const signed =
+      (await verifyLeafNodeSignatureKeyPackage(leafNode, signature)) && (await verifyKeyPackage(keyPackage, signature));
     if (!signed) throw refused(agent, "its signature does not verify");
     const { capabilities: can } = leafNode;
-    if (!can.extensions.includes(factsExtensionType) || !can.credentials.includes("x509")) throw refused(agent, "its leaf lacks a capability");
+    if (!can.extensions.includes(factsExtensionType) || !can.credentials.includes("x509"))
+      throw refused(agent, "its leaf lacks a capability");
     const ref = await refOf(keyPackage);
     const lastResort = keyPackage.extensions.some((each) => each.extensionType === lastResortType);
     if (fetched.lastResort && !lastResort) throw refused(agent, "it was handed out as a last resort and is not one");

@@ -61,7 +61,10 @@ class Growing {
   }
 
   async commit(by: number, proposals: Proposal[]): Promise<MLSMessage> {
-    const result = await createCommit({ state: this.at(by), cipherSuite: impl }, { extraProposals: proposals, ratchetTreeExtension: true });
+    const result = await createCommit(
+      { state: this.at(by), cipherSuite: impl },
+      { extraProposals: proposals, ratchetTreeExtension: true },
+    );
     for (const [i, state] of this.states.entries()) {
       if (i === by || state === undefined || state.groupActiveState.kind !== "active") continue;
       if (result.commit.wireformat !== "mls_private_message") throw new Error("expected a private message");
@@ -90,7 +93,13 @@ describe("external join", () => {
     expect(external?.extensionData).toHaveLength(33);
     expect(external?.extensionData[0]).toBe(32);
     const joiner = await member("joiner");
-    const { publicMessage, newState } = await joinGroupExternal(info, joiner.publicPackage, joiner.privatePackage, false, impl);
+    const { publicMessage, newState } = await joinGroupExternal(
+      info,
+      joiner.publicPackage,
+      joiner.privatePackage,
+      false,
+      impl,
+    );
     for (const i of [0, 1]) {
       const processed = await processPublicMessage(group.at(i), publicMessage, makePskIndex(group.at(i), {}), impl);
       expect(processed.newState.keySchedule.epochAuthenticator).toEqual(newState.keySchedule.epochAuthenticator);
@@ -100,10 +109,15 @@ describe("external join", () => {
 
 describe("external senders", () => {
   test("are a list, all of which are validated and may propose", async () => {
-    const senders = [await member("gateway one"), await member("gateway two")].map(({ publicPackage, privatePackage }) => ({
-      sender: { credential: publicPackage.leafNode.credential, signaturePublicKey: publicPackage.leafNode.signaturePublicKey },
-      privatePackage,
-    }));
+    const senders = [await member("gateway one"), await member("gateway two")].map(
+      ({ publicPackage, privatePackage }) => ({
+        sender: {
+          credential: publicPackage.leafNode.credential,
+          signaturePublicKey: publicPackage.leafNode.signaturePublicKey,
+        },
+        privatePackage,
+      }),
+    );
     const extension: Extension = {
       extensionType: "external_senders",
       extensionData: encode(varLenTypeEncoder(externalSenderEncoder))(senders.map((each) => each.sender)),
@@ -118,14 +132,23 @@ describe("external senders", () => {
       },
     };
     const owner = await member("owner");
-    await createGroup(new Uint8Array([2]), owner.publicPackage, owner.privatePackage, [extension], impl, { ...defaultClientConfig, authService });
+    await createGroup(new Uint8Array([2]), owner.publicPackage, owner.privatePackage, [extension], impl, {
+      ...defaultClientConfig,
+      authService,
+    });
     expect(validated).toEqual(["gateway one", "gateway two"]);
     const info = await createGroupInfoWithExternalPubAndRatchetTree(group.at(0), [], impl);
     const second = senders[1];
     if (second === undefined) throw new Error("no sender");
     const removal: Proposal = { proposalType: "remove", remove: { removed: 1 } };
     const { signaturePublicKey } = second.sender;
-    const message = await proposeExternal(info, removal, signaturePublicKey, second.privatePackage.signaturePrivateKey, impl);
+    const message = await proposeExternal(
+      info,
+      removal,
+      signaturePublicKey,
+      second.privatePackage.signaturePrivateKey,
+      impl,
+    );
     if (message.wireformat !== "mls_public_message") throw new Error("expected a public message");
     const { newState } = await processPublicMessage(group.at(0), message.publicMessage, emptyPskIndex, impl);
     expect(Object.keys(newState.unappliedProposals)).toHaveLength(1);
@@ -144,8 +167,12 @@ test("a commit that changes the group context extensions has a path", async () =
   const group = await new Growing().start();
   await group.add(0, 1);
   const proposal: Proposal = { proposalType: "group_context_extensions", groupContextExtensions: { extensions: [] } };
-  const { commit } = await createCommit({ state: group.at(0), cipherSuite: impl }, { extraProposals: [proposal], wireAsPublicMessage: true });
-  if (commit.wireformat !== "mls_public_message" || commit.publicMessage.content.contentType !== "commit") throw new Error("expected a commit");
+  const { commit } = await createCommit(
+    { state: group.at(0), cipherSuite: impl },
+    { extraProposals: [proposal], wireAsPublicMessage: true },
+  );
+  if (commit.wireformat !== "mls_public_message" || commit.publicMessage.content.contentType !== "commit")
+    throw new Error("expected a commit");
   expect(commit.publicMessage.content.commit.path).toBeDefined();
   await expect(processPublicMessage(group.at(1), commit.publicMessage, emptyPskIndex, impl)).resolves.toBeDefined();
 });
@@ -159,7 +186,9 @@ test("a joiner accepts a tree whose nodes have different unmerged leaves", async
   for (const by of [0, 2, 4]) await group.commit(by, []);
   await group.add(0, 3);
   await group.add(0, 6);
-  const secrets = group.states.filter((each) => each !== undefined).map((each) => Buffer.from(each.keySchedule.epochAuthenticator).toString("hex"));
+  const secrets = group.states
+    .filter((each) => each !== undefined)
+    .map((each) => Buffer.from(each.keySchedule.epochAuthenticator).toString("hex"));
   expect(secrets).toHaveLength(7);
   expect(new Set(secrets).size).toBe(1);
 });
@@ -189,14 +218,18 @@ describe("the patch step", () => {
     expect(applyPatches(directory)).toHaveLength(files.length);
     expect(applyPatches(directory)).toEqual([]);
     for (const file of files) {
-      expect(readFileSync(join(directory, file.path), "utf8")).toBe(readFileSync(join(installedLibrary(), file.path), "utf8"));
+      expect(readFileSync(join(directory, file.path), "utf8")).toBe(
+        readFileSync(join(installedLibrary(), file.path), "utf8"),
+      );
     }
   });
 
   test("refuses another version and says what to do", () => {
     const directory = published();
     writeFileSync(join(directory, "package.json"), JSON.stringify({ version: "2.0.0" }));
-    expect(() => applyPatches(directory)).toThrow(/expected ts-mls 1\.6\.4, found 2\.0\.0.*review whether the new one needs them/s);
+    expect(() => applyPatches(directory)).toThrow(
+      /expected ts-mls 1\.6\.4, found 2\.0\.0.*review whether the new one needs them/s,
+    );
   });
 
   test("refuses files that it does not know and changes none", () => {
@@ -204,7 +237,9 @@ describe("the patch step", () => {
     const [first, last] = [files[0].path, files.at(-1).path];
     const before = readFileSync(join(directory, first), "utf8");
     writeFileSync(join(directory, last), "// something else");
-    expect(() => applyPatches(directory)).toThrow(/is neither the file that ts-mls 1\.6\.4 publishes nor the fixed one/);
+    expect(() => applyPatches(directory)).toThrow(
+      /is neither the file that ts-mls 1\.6\.4 publishes nor the fixed one/,
+    );
     expect(readFileSync(join(directory, first), "utf8")).toBe(before);
   });
 });

@@ -20,10 +20,13 @@ export { encode } from "ts-mls/codec/tlsEncoder.js";
 export { createCommit } from "ts-mls/createCommit.js";
 export { createApplicationMessage, createProposal } from "ts-mls/createMessage.js";
 export type { Credential } from "ts-mls/credential.js";
-export { type CiphersuiteImpl, type CiphersuiteName, ciphersuites, getCiphersuiteFromName } from "ts-mls/crypto/ciphersuite.js";
+export {
+  type CiphersuiteImpl,
+  type CiphersuiteName,
+  getCiphersuiteFromName,
+} from "ts-mls/crypto/ciphersuite.js";
 export type { Hpke, PrivateKey, PublicKey } from "ts-mls/crypto/hpke.js";
 export type { CryptoProvider } from "ts-mls/crypto/provider.js";
-export { defaultCapabilities } from "ts-mls/defaultCapabilities.js";
 export type { Extension } from "ts-mls/extension.js";
 export type { IncomingMessageCallback } from "ts-mls/incomingMessageAction.js";
 export {
@@ -35,17 +38,16 @@ export {
   type PrivateKeyPackage,
   verifyKeyPackage,
 } from "ts-mls/keyPackage.js";
+export { defaultKeyPackageEqualityConfig } from "ts-mls/keyPackageEqualityConfig.js";
 export { mlsExporter } from "ts-mls/keySchedule.js";
 export type { LeafNode } from "ts-mls/leafNode.js";
 export { verifyLeafNodeSignatureKeyPackage } from "ts-mls/leafNode.js";
-export { defaultKeyPackageEqualityConfig } from "ts-mls/keyPackageEqualityConfig.js";
-export { decodeMlsMessage, encodeMlsMessage, type MLSMessage } from "ts-mls/message.js";
+export { decodeMlsMessage, encodeMlsMessage } from "ts-mls/message.js";
 export { unprotectPrivateMessage } from "ts-mls/messageProtection.js";
 export type { PrivateMessage } from "ts-mls/privateMessage.js";
 export { processPrivateMessage } from "ts-mls/processMessages.js";
 export type { Proposal } from "ts-mls/proposal.js";
 export { emptyPskIndex } from "ts-mls/pskIndex.js";
-export type { RatchetTree } from "ts-mls/ratchetTree.js";
 export {
   consumeRatchet,
   decodeSecretTreeNode,

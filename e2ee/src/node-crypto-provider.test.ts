@@ -19,8 +19,12 @@ describe("RFC 9180 A.1.1 (base mode, X25519, HKDF-SHA256, AES-128-GCM)", () => {
 
   test("derives the key pair", async () => {
     const { privateKey, publicKey } = await own.hpke.deriveKeyPair(ikmR);
-    expect(text(await own.hpke.exportPrivateKey(privateKey))).toBe("4612c550263fc8ad58375df3f557aac531d26850903e55a9f23f21d8534e8ac8");
-    expect(text(await own.hpke.exportPublicKey(publicKey))).toBe("3948cfe0ad1ddb695d780e59077195da6c56506b027329794ab02bca80815c4d");
+    expect(text(await own.hpke.exportPrivateKey(privateKey))).toBe(
+      "4612c550263fc8ad58375df3f557aac531d26850903e55a9f23f21d8534e8ac8",
+    );
+    expect(text(await own.hpke.exportPublicKey(publicKey))).toBe(
+      "3948cfe0ad1ddb695d780e59077195da6c56506b027329794ab02bca80815c4d",
+    );
   });
 
   test("opens the ciphertext", async () => {
@@ -42,7 +46,9 @@ describe("RFC 9180 A.1.1 (base mode, X25519, HKDF-SHA256, AES-128-GCM)", () => {
 
 test("makes the HMAC of RFC 4231 cases 1, 2 and 6", async () => {
   const mac = async (key: Uint8Array, data: string) => text(await own.hash.mac(key, Buffer.from(data)));
-  expect(await mac(new Uint8Array(20).fill(0x0b), "Hi There")).toBe("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  expect(await mac(new Uint8Array(20).fill(0x0b), "Hi There")).toBe(
+    "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+  );
   expect(await mac(Buffer.from("Jefe"), "what do ya want for nothing?")).toBe(
     "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
   );
@@ -78,13 +84,21 @@ describe("agrees with the library's provider", () => {
     for (const length of [0, 1, 55, 56, 64, 65, 200]) {
       const data = bytes(length);
       expect(text(await own.hash.digest(data))).toBe(text(await other.hash.digest(data)));
-      expect(text(await own.kdf.extract(bytes(32, length), data))).toBe(text(await other.kdf.extract(bytes(32, length), data)));
-      expect(text(await own.kdf.expand(bytes(32), data, length + 1))).toBe(text(await other.kdf.expand(bytes(32), data, length + 1)));
+      expect(text(await own.kdf.extract(bytes(32, length), data))).toBe(
+        text(await other.kdf.extract(bytes(32, length), data)),
+      );
+      expect(text(await own.kdf.expand(bytes(32), data, length + 1))).toBe(
+        text(await other.kdf.expand(bytes(32), data, length + 1)),
+      );
     }
-    expect(text(await own.kdf.extract(new Uint8Array(), bytes(32)))).toBe(text(await other.kdf.extract(new Uint8Array(), bytes(32))));
+    expect(text(await own.kdf.extract(new Uint8Array(), bytes(32)))).toBe(
+      text(await other.kdf.extract(new Uint8Array(), bytes(32))),
+    );
     const ours = await own.hpke.deriveKeyPair(bytes(32));
     const theirs = await other.hpke.deriveKeyPair(bytes(32));
-    expect(text(await own.hpke.exportPublicKey(ours.publicKey))).toBe(text(await other.hpke.exportPublicKey(theirs.publicKey)));
+    expect(text(await own.hpke.exportPublicKey(ours.publicKey))).toBe(
+      text(await other.hpke.exportPublicKey(theirs.publicKey)),
+    );
   });
 
   test("on AEAD, in both directions", async () => {
@@ -104,9 +118,19 @@ describe("agrees with the library's provider", () => {
     ] as const) {
       const pair = await to.hpke.generateKeyPair();
       const raw = await to.hpke.exportPublicKey(pair.publicKey);
-      const { enc, ct } = await from.hpke.seal(await from.hpke.importPublicKey(raw), bytes(333), bytes(20), new Uint8Array());
+      const { enc, ct } = await from.hpke.seal(
+        await from.hpke.importPublicKey(raw),
+        bytes(333),
+        bytes(20),
+        new Uint8Array(),
+      );
       expect(text(await to.hpke.open(pair.privateKey, enc, ct, bytes(20), new Uint8Array()))).toBe(text(bytes(333)));
-      const { enc: kem, secret } = await from.hpke.exportSecret(await from.hpke.importPublicKey(raw), bytes(9), 32, bytes(3));
+      const { enc: kem, secret } = await from.hpke.exportSecret(
+        await from.hpke.importPublicKey(raw),
+        bytes(9),
+        32,
+        bytes(3),
+      );
       expect(text(await to.hpke.importSecret(pair.privateKey, bytes(9), kem, 32, bytes(3)))).toBe(text(secret));
     }
   });
@@ -125,13 +149,20 @@ test("offers suite 3 with ChaCha20-Poly1305 as in RFC 8439 section 2.8.2 [AGP-24
   const plaintext = Buffer.from(
     "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.",
   );
-  const sealed = await impl.hpke.encryptAead(key, hex("070000004041424344454647"), hex("50515253c0c1c2c3c4c5c6c7"), plaintext);
+  const sealed = await impl.hpke.encryptAead(
+    key,
+    hex("070000004041424344454647"),
+    hex("50515253c0c1c2c3c4c5c6c7"),
+    plaintext,
+  );
   expect(text(sealed.subarray(0, 16))).toBe("d31a8d34648e60db7b86afbc53ef7ec2");
   expect(text(sealed.subarray(sealed.length - 16))).toBe("1ae10b594f09e26a7e902ecbd0600691");
 });
 
 test("offers no other suite than 1 and 3 [AGP-53]", async () => {
   for (const name of ["MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_256_XWING_AES256GCM_SHA512_Ed25519"] as const) {
-    await expect(getCiphersuiteImpl(getCiphersuiteFromName(name), nodeCryptoProvider)).rejects.toMatchObject({ code: "CAUSEWAY_UNSUPPORTED" });
+    await expect(getCiphersuiteImpl(getCiphersuiteFromName(name), nodeCryptoProvider)).rejects.toMatchObject({
+      code: "CAUSEWAY_UNSUPPORTED",
+    });
   }
 });

@@ -167,7 +167,13 @@ function kemSecret(dh: Uint8Array, enc: Uint8Array, recipient: Uint8Array): Uint
   return labeledExpand(kemSuiteId, prk, "shared_secret", Buffer.concat([enc, recipient]), keyBytes);
 }
 
-function aeadSeal(spec: AeadSpec, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array | undefined, plaintext: Uint8Array): Uint8Array {
+function aeadSeal(
+  spec: AeadSpec,
+  key: Uint8Array,
+  nonce: Uint8Array,
+  aad: Uint8Array | undefined,
+  plaintext: Uint8Array,
+): Uint8Array {
   // Key objects, not raw keys: the latter cost four times as much on Node 24.
   const cipher =
     spec.cipher === "aes-128-gcm"
@@ -182,7 +188,13 @@ function aeadSeal(spec: AeadSpec, key: Uint8Array, nonce: Uint8Array, aad: Uint8
   return sealed;
 }
 
-function aeadOpen(spec: AeadSpec, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array | undefined, sealed: Uint8Array): Uint8Array {
+function aeadOpen(
+  spec: AeadSpec,
+  key: Uint8Array,
+  nonce: Uint8Array,
+  aad: Uint8Array | undefined,
+  sealed: Uint8Array,
+): Uint8Array {
   const length = sealed.length - tagBytes;
   if (length < 0) throw new Error("the ciphertext is shorter than its tag");
   const decipher =
@@ -276,8 +288,18 @@ function labeledExtract(suiteId: Uint8Array, salt: Uint8Array, label: string, ik
   return extract(salt, Buffer.concat([hpkeVersion, suiteId, Buffer.from(label), ikm]));
 }
 
-function labeledExpand(suiteId: Uint8Array, prk: Uint8Array, label: string, info: Uint8Array, length: number): Uint8Array {
-  return expand(prk, Buffer.concat([Buffer.from([length >> 8, length & 255]), hpkeVersion, suiteId, Buffer.from(label), info]), length);
+function labeledExpand(
+  suiteId: Uint8Array,
+  prk: Uint8Array,
+  label: string,
+  info: Uint8Array,
+  length: number,
+): Uint8Array {
+  return expand(
+    prk,
+    Buffer.concat([Buffer.from([length >> 8, length & 255]), hpkeVersion, suiteId, Buffer.from(label), info]),
+    length,
+  );
 }
 
 const asPublic = (key: KemPublic): PublicKey => key as unknown as PublicKey;

@@ -13,7 +13,16 @@ test("sizes of ciphertexts fall in a small fixed set [AGP-52]", async () => {
     const size = frame?.payload.length ?? 0;
     sizes.set(size, [...(sizes.get(size) ?? []), length]);
   }
-  expect([...sizes.values()]).toEqual([[0, 1, 50, 100, 186], [187, 300, 442], [443, 900], [2_000, 4_000], [4_100], [5_000], [10_000], [60_000]]);
+  expect([...sizes.values()]).toEqual([
+    [0, 1, 50, 100, 186],
+    [187, 300, 442],
+    [443, 900],
+    [2_000, 4_000],
+    [4_100],
+    [5_000],
+    [10_000],
+    [60_000],
+  ]);
 });
 
 test("handshakes of few and of many changes have sizes of the same set [AGP-52]", async () => {

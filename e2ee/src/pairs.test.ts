@@ -12,7 +12,11 @@ describe("a pair", () => {
       expect(frame.securityContextId).toHaveLength(16);
     }
     const opened = await bob.receive(alice, frames);
-    expect(opened).toMatchObject({ kind: "application", sender: alice.id, group: { kind: "pair", owner: alice.id, epoch: 1n } });
+    expect(opened).toMatchObject({
+      kind: "application",
+      sender: alice.id,
+      group: { kind: "pair", owner: alice.id, epoch: 1n },
+    });
     expect(textOf(opened)).toBe("marker-4711");
     expect(await bob.send(alice, "reply")).toBe("reply");
     expect((await alice.e2ee.seal(bob.id, bytes("more"))).map((each) => each.kind)).toEqual(["application"]);
@@ -41,14 +45,19 @@ describe("a pair", () => {
     const world = new World();
     const [alice, bob] = [await world.agent("alice"), await world.agent("bob")];
     const frames = await alice.e2ee.seal(bob.id, bytes("at once"));
-    const results = await Promise.all(frames.map((frame) => bob.e2ee.open(alice.id, frame.securityContextId, frame.payload)));
+    const results = await Promise.all(
+      frames.map((frame) => bob.e2ee.open(alice.id, frame.securityContextId, frame.payload)),
+    );
     expect(results.map((each) => each.kind)).toEqual(["handshake", "application"]);
   });
 
   test("may be created by both sides at once, and both groups stay usable until they settle on one", async () => {
     const world = new World();
     const [alice, bob] = [await world.agent("alice"), await world.agent("bob")];
-    const [fromAlice, fromBob] = await Promise.all([alice.e2ee.seal(bob.id, bytes("a")), bob.e2ee.seal(alice.id, bytes("b"))]);
+    const [fromAlice, fromBob] = await Promise.all([
+      alice.e2ee.seal(bob.id, bytes("a")),
+      bob.e2ee.seal(alice.id, bytes("b")),
+    ]);
     expect(textOf(await bob.receive(alice, fromAlice))).toBe("a");
     expect(textOf(await alice.receive(bob, fromBob))).toBe("b");
     expect(alice.e2ee.groups()).toHaveLength(2);
@@ -82,7 +91,9 @@ describe("a pair", () => {
       const frame = frames[i];
       if (frame !== undefined) expect(textOf(await bob.receive(alice, [frame]))).toBe(`m${i}`);
     }
-    await expect(bob.receive(alice, frames.slice(0, 1))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_DECRYPT_FAILED" });
+    await expect(bob.receive(alice, frames.slice(0, 1))).rejects.toMatchObject({
+      code: "CAUSEWAY_E2EE_DECRYPT_FAILED",
+    });
   });
 
   test("updates its keys after a number of messages and after a time [AGP-35]", async () => {
@@ -170,7 +181,9 @@ describe("key packages", () => {
     world.delivery.onFetch = () => ({ keyPackage, lastResort: false });
     expect(await alice.send(bob, "one")).toBe("one");
     await alice.e2ee.forgetPeer(bob.id);
-    await expect(alice.e2ee.seal(bob.id, bytes("two"))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_KEY_PACKAGE_REFUSED" });
+    await expect(alice.e2ee.seal(bob.id, bytes("two"))).rejects.toMatchObject({
+      code: "CAUSEWAY_E2EE_KEY_PACKAGE_REFUSED",
+    });
     expect(alice.e2ee.groups()).toHaveLength(0);
     const late = await carol.e2ee.seal(bob.id, bytes("me too"));
     await expect(bob.receive(carol, late.slice(0, 1))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_CONTEXT_UNKNOWN" });
@@ -185,7 +198,9 @@ describe("key packages", () => {
     const world = new World();
     const [alice, bob] = [await world.agent("alice"), await world.agent("bob")];
     world.advance(25 * 3_600_000);
-    await expect(alice.e2ee.seal(bob.id, bytes("late"))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_KEY_PACKAGE_REFUSED" });
+    await expect(alice.e2ee.seal(bob.id, bytes("late"))).rejects.toMatchObject({
+      code: "CAUSEWAY_E2EE_KEY_PACKAGE_REFUSED",
+    });
     expect(alice.e2ee.groups()).toHaveLength(0);
     expect(alice.events.map((each) => each.type)).toContain("key_package.refused");
   });
@@ -197,7 +212,8 @@ describe("key packages", () => {
     const { packages } = await bob.e2ee.keyPackages(3);
     const foreign = (await other.e2ee.keyPackages(1)).packages;
     const [a, b, c] = packages.map((each) => each.slice());
-    if (a === undefined || b === undefined || c === undefined || foreign[0] === undefined) throw new Error("no packages");
+    if (a === undefined || b === undefined || c === undefined || foreign[0] === undefined)
+      throw new Error("no packages");
     b[b.length - 3] = (b[b.length - 3] ?? 0) ^ 1;
     for (const fetched of [
       { keyPackage: a, lastResort: true },
@@ -207,7 +223,9 @@ describe("key packages", () => {
       { keyPackage: bytes("nonsense"), lastResort: false },
     ]) {
       world.delivery.onFetch = () => fetched;
-      await expect(alice.e2ee.seal(bob.id, bytes("x"))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_KEY_PACKAGE_REFUSED" });
+      await expect(alice.e2ee.seal(bob.id, bytes("x"))).rejects.toMatchObject({
+        code: "CAUSEWAY_E2EE_KEY_PACKAGE_REFUSED",
+      });
     }
     expect(alice.e2ee.groups()).toHaveLength(0);
   });
@@ -218,7 +236,9 @@ describe("key packages", () => {
     const bob = await world.agent("bob");
     const { packages } = await mallory.e2ee.keyPackages(1);
     world.delivery.onFetch = () => ({ keyPackage: packages[0] ?? new Uint8Array(), lastResort: false });
-    await expect(alice.e2ee.seal(bob.id, bytes("secret"))).rejects.toMatchObject({ code: "CAUSEWAY_IDENTITY_MISMATCH" });
+    await expect(alice.e2ee.seal(bob.id, bytes("secret"))).rejects.toMatchObject({
+      code: "CAUSEWAY_IDENTITY_MISMATCH",
+    });
     expect(alice.e2ee.groups()).toHaveLength(0);
   });
 
@@ -249,7 +269,9 @@ describe("the own identity", () => {
     await expect(
       agent.restart({ mls: { chain: mlsOf(agent.identity).chain, privateKey: mlsOf(bob).privateKey } }),
     ).rejects.toMatchObject({ code: "CAUSEWAY_IDENTITY_MISMATCH" });
-    await expect(agent.restart({ mls: { chain: agent.identity.chain("record"), privateKey: mlsOf(agent.identity).privateKey } })).rejects.toMatchObject({
+    await expect(
+      agent.restart({ mls: { chain: agent.identity.chain("record"), privateKey: mlsOf(agent.identity).privateKey } }),
+    ).rejects.toMatchObject({
       code: "CAUSEWAY_IDENTITY_ROLE_WRONG",
     });
   });

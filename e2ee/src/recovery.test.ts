@@ -7,7 +7,9 @@ import { FileCounter, FileStateStore } from "./file-store.ts";
 import { MemoryStateStore } from "./memory-store.ts";
 import { broadcast, bytes, deliver, mlsOf, type TestAgent, TestCounter, textOf, World } from "./testing/world.ts";
 
-async function topicOfThree(world: World): Promise<{ owner: TestAgent; bob: TestAgent; carol: TestAgent; groupId: string }> {
+async function topicOfThree(
+  world: World,
+): Promise<{ owner: TestAgent; bob: TestAgent; carol: TestAgent; groupId: string }> {
   const [owner, bob, carol] = [await world.agent("owner"), await world.agent("bob"), await world.agent("carol")];
   const { groupId } = await owner.e2ee.createGroup("blue.example/owner/deals");
   await deliver(await owner.e2ee.addMembers(groupId, [bob.id, carol.id]), owner, [owner, bob, carol]);
@@ -48,7 +50,8 @@ describe("after a crash", () => {
     const world = new World();
     const { owner, bob, carol, groupId } = await topicOfThree(world);
     world.advance(3_600_000);
-    for (const member of [owner, carol]) for (const change of await member.e2ee.maintain()) await deliver(change, member, [owner, carol]);
+    for (const member of [owner, carol])
+      for (const change of await member.e2ee.maintain()) await deliver(change, member, [owner, carol]);
     for (const member of [owner, bob, carol]) await member.restart();
     expect(await broadcast(groupId, owner, [bob, carol], "to all")).toEqual(["to all", "to all"]);
     expect(await broadcast(groupId, bob, [owner, carol], "back")).toEqual(["back", "back"]);
@@ -149,21 +152,33 @@ describe("the stored state", () => {
     const world = new World();
     const [alice, bob] = [await world.unpublished("alice"), await world.agent("bob")];
     const path = await directory();
-    const options = { ...world.optionsOf(alice), store: new FileStateStore(path), counter: new FileCounter(join(path, "..", "keys"), "counter") };
+    const options = {
+      ...world.optionsOf(alice),
+      store: new FileStateStore(path),
+      counter: new FileCounter(join(path, "..", "keys"), "counter"),
+    };
     alice.e2ee = await createEndToEnd(options);
     await alice.publish();
     expect(await alice.send(bob, "secret text")).toBe("secret text");
     expect(await bob.send(alice, "answer")).toBe("answer");
     const names = await readdir(path);
     expect(names.length).toBeGreaterThan(5);
-    const needles = [mlsOf(alice.identity).privateKey, alice.stateKey, bytes("bob"), bytes("secret text"), bytes("BEGIN")];
+    const needles = [
+      mlsOf(alice.identity).privateKey,
+      alice.stateKey,
+      bytes("bob"),
+      bytes("secret text"),
+      bytes("BEGIN"),
+    ];
     for (const name of names) {
       expect((await stat(join(path, name))).mode & 0o777).toBe(0o600);
       const content = await readFile(join(path, name));
       for (const needle of needles) expect(content.includes(Buffer.from(needle))).toBe(false);
     }
     expect((await stat(path)).mode & 0o777).toBe(0o700);
-    await expect(createEndToEnd({ ...options, stateKey: new Uint8Array(32).fill(8) })).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_STATE_CORRUPT" });
+    await expect(createEndToEnd({ ...options, stateKey: new Uint8Array(32).fill(8) })).rejects.toMatchObject({
+      code: "CAUSEWAY_E2EE_STATE_CORRUPT",
+    });
     await alice.e2ee.close();
     alice.e2ee = await createEndToEnd(options);
     expect(await alice.send(bob, "after restart")).toBe("after restart");

@@ -11,7 +11,8 @@ export class SealedStore {
   readonly #key: Uint8Array;
 
   constructor(store: StateStore, key: Uint8Array) {
-    if (key.length !== keyBytes) throw refuse("CAUSEWAY_MISUSE", `expected a state key of ${keyBytes} bytes, got ${key.length}`);
+    if (key.length !== keyBytes)
+      throw refuse("CAUSEWAY_MISUSE", `expected a state key of ${keyBytes} bytes, got ${key.length}`);
     this.#store = store;
     this.#key = key.slice();
   }
@@ -22,12 +23,16 @@ export class SealedStore {
     if (sealed === undefined) return undefined;
     try {
       if (sealed[0] !== format || sealed.length < headBytes) throw new Error("unknown format");
-      const decipher = createDecipheriv("aes-256-gcm", this.#recordKey(name), sealed.subarray(1, 1 + nonceBytes), { authTagLength: tagBytes });
+      const decipher = createDecipheriv("aes-256-gcm", this.#recordKey(name), sealed.subarray(1, 1 + nonceBytes), {
+        authTagLength: tagBytes,
+      });
       decipher.setAAD(Buffer.from(name));
       decipher.setAuthTag(sealed.subarray(1 + nonceBytes, headBytes));
       return new Uint8Array(Buffer.concat([decipher.update(sealed.subarray(headBytes)), decipher.final()]));
     } catch (cause) {
-      throw refuse("CAUSEWAY_E2EE_STATE_CORRUPT", `the stored record ${name} does not open with the state key`, { cause });
+      throw refuse("CAUSEWAY_E2EE_STATE_CORRUPT", `the stored record ${name} does not open with the state key`, {
+        cause,
+      });
     }
   }
 
@@ -36,7 +41,11 @@ export class SealedStore {
     const cipher = createCipheriv("aes-256-gcm", this.#recordKey(name), nonce, { authTagLength: tagBytes });
     cipher.setAAD(Buffer.from(name));
     const body = Buffer.concat([cipher.update(value), cipher.final()]);
-    await this.#store.put(name, new Uint8Array(Buffer.concat([Buffer.from([format]), nonce, cipher.getAuthTag(), body])), options);
+    await this.#store.put(
+      name,
+      new Uint8Array(Buffer.concat([Buffer.from([format]), nonce, cipher.getAuthTag(), body])),
+      options,
+    );
   }
 
   delete(name: string): Promise<void> {

@@ -1,21 +1,28 @@
 import { describe, expect, test } from "vitest";
+import { privateMessage } from "./committer.ts";
 import { CredentialJudge } from "./credentials.ts";
 import { loadGroup } from "./group-records.ts";
 import { createApplicationMessage, encodeMlsMessage, unprotectPrivateMessage } from "./library.ts";
-import { privateMessage } from "./committer.ts";
 import { SealedStore } from "./sealed-store.ts";
 import { suiteImpl } from "./suites.ts";
 import { broadcast, bytes, deliver, mlsOf, type TestAgent, textOf, World } from "./testing/world.ts";
 
 /** The group state that an attacker finds who copies store and state key of a member. */
 async function stolenState(agent: TestAgent, groupId: string) {
-  const judge = new CredentialJudge((chain) => agent.world.trust.verifyChain(chain, { now: agent.world.now, purpose: "mls" }), () => agent.world.now);
+  const judge = new CredentialJudge(
+    (chain) => agent.world.trust.verifyChain(chain, { now: agent.world.now, purpose: "mls" }),
+    () => agent.world.now,
+  );
   const { group } = await loadGroup(new SealedStore(agent.store.clone(), agent.stateKey), groupId, judge, agent.id);
   return group.state;
 }
 
 async function topicOfThree(world: World) {
-  const [owner, bob, carol] = [await world.agent("owner"), await world.agent("bob"), await world.agent("green.example/carol")];
+  const [owner, bob, carol] = [
+    await world.agent("owner"),
+    await world.agent("bob"),
+    await world.agent("green.example/carol"),
+  ];
   const { groupId } = await owner.e2ee.createGroup("blue.example/owner/deals");
   await deliver(await owner.e2ee.addMembers(groupId, [bob.id, carol.id]), owner, [owner, bob, carol]);
   return { owner, bob, carol, groupId };
@@ -34,8 +41,12 @@ test("keys of today do not open messages of before [AGP-26]", async () => {
   const thief = await world.unpublished("thief");
   for (const victim of [bob, alice]) {
     thief.store = victim.store.clone();
-    thief.e2ee = await (await import("./end-to-end.ts")).createEndToEnd({ ...world.optionsOf(victim), store: thief.store });
-    for (const frames of recorded) await expect(thief.receive(alice, frames)).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_DECRYPT_FAILED" });
+    thief.e2ee = await (await import("./end-to-end.ts")).createEndToEnd({
+      ...world.optionsOf(victim),
+      store: thief.store,
+    });
+    for (const frames of recorded)
+      await expect(thief.receive(alice, frames)).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_DECRYPT_FAILED" });
     // What comes next can be read by the stolen state of the receiver, so it was a working copy.
     const next = await alice.e2ee.seal(bob.id, bytes("next"));
     if (victim === bob) expect(textOf(await thief.receive(alice, next))).toBe("next");
@@ -64,7 +75,15 @@ test("handshakes are private messages, and keys of today do not open those of be
     const { senderDataSecret } = state.keySchedule;
     if (message.contentType === "proposal") continue;
     await expect(
-      unprotectPrivateMessage(senderDataSecret, message, state.secretTree, state.ratchetTree, state.groupContext, keyRetentionConfig, impl),
+      unprotectPrivateMessage(
+        senderDataSecret,
+        message,
+        state.secretTree,
+        state.ratchetTree,
+        state.groupContext,
+        keyRetentionConfig,
+        impl,
+      ),
     ).rejects.toThrow();
   }
   expect(state.historicalReceiverData.size).toBe(0);
@@ -76,8 +95,13 @@ test("a copied state is locked out by the next key update of its owner [AGP-27]"
   await alice.send(bob, "0");
   await bob.send(alice, "1");
   const thief = await world.unpublished("thief");
-  thief.e2ee = await (await import("./end-to-end.ts")).createEndToEnd({ ...world.optionsOf(bob), store: bob.store.clone() });
-  expect(textOf(await thief.receive(alice, await alice.e2ee.seal(bob.id, bytes("still readable"))))).toBe("still readable");
+  thief.e2ee = await (await import("./end-to-end.ts")).createEndToEnd({
+    ...world.optionsOf(bob),
+    store: bob.store.clone(),
+  });
+  expect(textOf(await thief.receive(alice, await alice.e2ee.seal(bob.id, bytes("still readable"))))).toBe(
+    "still readable",
+  );
   world.advance(3_600_000);
   const update = await bob.e2ee.seal(alice.id, bytes("updated"));
   expect(update[0]?.kind).toBe("commit");
@@ -98,7 +122,7 @@ describe("forgery", () => {
     let refused = 0;
     for (let at = 0; at < frame.payload.length; at += 7) {
       const payload = frame.payload.slice();
-      payload[at] = (payload[at] ?? 0) ^ (1 << at % 8);
+      payload[at] = (payload[at] ?? 0) ^ (1 << (at % 8));
       await expect(bob.e2ee.open(alice.id, frame.securityContextId, payload)).rejects.toThrow();
       refused++;
     }
@@ -129,14 +153,25 @@ describe("forgery", () => {
     const world = new World();
     const { owner, bob, carol, groupId } = await topicOfThree(world);
     const state = await stolenState(carol, groupId);
-    const bobsLeaf = state.ratchetTree.findIndex((node) => node?.nodeType === "leaf" && "certificates" in node.leaf.credential && Buffer.compare(node.leaf.credential.certificates[0] ?? bytes(""), bob.identity.chain("mls")[0] ?? bytes("x")) === 0) / 2;
+    const bobsLeaf =
+      state.ratchetTree.findIndex(
+        (node) =>
+          node?.nodeType === "leaf" &&
+          "certificates" in node.leaf.credential &&
+          Buffer.compare(
+            node.leaf.credential.certificates[0] ?? bytes(""),
+            bob.identity.chain("mls")[0] ?? bytes("x"),
+          ) === 0,
+      ) / 2;
     expect(Number.isInteger(bobsLeaf)).toBe(true);
     const asBob = { ...state, privatePath: { ...state.privatePath, leafIndex: bobsLeaf } };
     const { privateMessage: forged } = await createApplicationMessage(asBob, bytes("I am bob"), await suiteImpl(1));
     const payload = encodeMlsMessage({ version: "mls10", wireformat: "mls_private_message", privateMessage: forged });
     const [frame] = await carol.e2ee.sealGroup(groupId, bytes("x"));
     const context = frame?.securityContextId ?? bytes("");
-    await expect(owner.e2ee.open(bob.id, context, payload)).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_DECRYPT_FAILED" });
+    await expect(owner.e2ee.open(bob.id, context, payload)).rejects.toMatchObject({
+      code: "CAUSEWAY_E2EE_DECRYPT_FAILED",
+    });
     expect(owner.refusals()).toHaveLength(1);
     expect(await broadcast(groupId, bob, [owner, carol], "the real one")).toEqual(["the real one", "the real one"]);
   });
@@ -145,7 +180,8 @@ describe("forgery", () => {
     const world = new World();
     const [alice, bob, eve] = [await world.agent("alice"), await world.agent("bob"), await world.agent("eve")];
     const frames = await alice.e2ee.seal(bob.id, bytes("secret"));
-    for (const frame of frames) await expect(eve.receive(alice, [frame])).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_CONTEXT_UNKNOWN" });
+    for (const frame of frames)
+      await expect(eve.receive(alice, [frame])).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_CONTEXT_UNKNOWN" });
     expect(eve.refusals()).toHaveLength(2);
   });
 
@@ -153,8 +189,15 @@ describe("forgery", () => {
     const world = new World();
     const bob = await world.agent("bob");
     const { packages } = await bob.e2ee.keyPackages(1);
-    for (const payload of [bytes("plain text"), new Uint8Array(), packages[0] ?? bytes(""), new Uint8Array(200).fill(255)]) {
-      await expect(bob.e2ee.open(bob.id, bytes("x"), payload)).rejects.toMatchObject({ code: "CAUSEWAY_PAYLOAD_NOT_MLS" });
+    for (const payload of [
+      bytes("plain text"),
+      new Uint8Array(),
+      packages[0] ?? bytes(""),
+      new Uint8Array(200).fill(255),
+    ]) {
+      await expect(bob.e2ee.open(bob.id, bytes("x"), payload)).rejects.toMatchObject({
+        code: "CAUSEWAY_PAYLOAD_NOT_MLS",
+      });
     }
   });
 });
@@ -174,14 +217,18 @@ describe("the sender in the header", () => {
     const [alice, bob] = [await world.agent("alice"), await world.agent("bob")];
     const { withInstance } = await import("@causeway/core-base");
     const frames = await alice.e2ee.seal(bob.id, bytes("x"));
-    expect(await bob.receive({ id: withInstance(alice.id, "one") as typeof alice.id }, frames)).toMatchObject({ sender: alice.id });
+    expect(await bob.receive({ id: withInstance(alice.id, "one") as typeof alice.id }, frames)).toMatchObject({
+      sender: alice.id,
+    });
   });
 
   test("an impostor with a certificate of its own is found out before any content [AAP-99]", async () => {
     const world = new World();
     const [alice, bob, mallory] = [await world.agent("alice"), await world.agent("bob"), await world.agent("mallory")];
     const frames = await mallory.e2ee.seal(bob.id, bytes("I am alice"));
-    await expect(bob.receive(alice, frames.slice(0, 1))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_SENDER_MISMATCH" });
+    await expect(bob.receive(alice, frames.slice(0, 1))).rejects.toMatchObject({
+      code: "CAUSEWAY_E2EE_SENDER_MISMATCH",
+    });
     await expect(bob.receive(alice, frames.slice(1))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_CONTEXT_UNKNOWN" });
     expect(bob.e2ee.groups()).toEqual([]);
   });
@@ -193,7 +240,9 @@ describe("the sender in the header", () => {
     world.trust.replace(world.blue.trustState());
     alice.e2ee.trustChanged();
     await expect(alice.receive(bob, frames)).rejects.toMatchObject({ code: "CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED" });
-    await expect(alice.e2ee.seal(bob.id, bytes("x"))).rejects.toMatchObject({ code: "CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED" });
+    await expect(alice.e2ee.seal(bob.id, bytes("x"))).rejects.toMatchObject({
+      code: "CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED",
+    });
   });
 });
 
@@ -205,7 +254,9 @@ describe("a revoked member [AGP-33]", () => {
     const late = await bob.e2ee.seal(alice.id, bytes("from the revoked"));
     world.revoke(bob);
     await expect(alice.receive(bob, late)).rejects.toMatchObject({ code: "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED" });
-    await expect(alice.e2ee.seal(bob.id, bytes("x"))).rejects.toMatchObject({ code: "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED" });
+    await expect(alice.e2ee.seal(bob.id, bytes("x"))).rejects.toMatchObject({
+      code: "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
+    });
     expect(alice.e2ee.groups()).toEqual([]);
   });
 
@@ -216,7 +267,8 @@ describe("a revoked member [AGP-33]", () => {
     const frames = await owner.e2ee.sealGroup(groupId, bytes("without bob"));
     expect(frames.map((each) => each.kind)).toEqual(["commit", "application"]);
     expect(textOf(await carol.receive(owner, frames))).toBe("without bob");
-    for (const frame of frames.slice(1)) await expect(bob.receive(owner, [frame])).resolves.toMatchObject({ change: "removed" });
+    for (const frame of frames.slice(1))
+      await expect(bob.receive(owner, [frame])).resolves.toMatchObject({ change: "removed" });
     expect(owner.e2ee.groups()[0]?.members).toEqual([owner.id, carol.id].sort());
     expect(owner.events.map((each) => each.type)).toContain("member.revoked");
   });
@@ -225,14 +277,18 @@ describe("a revoked member [AGP-33]", () => {
     const world = new World();
     const { owner, bob, carol, groupId } = await topicOfThree(world);
     world.revoke(bob);
-    await expect(carol.e2ee.sealGroup(groupId, bytes("x"))).rejects.toMatchObject({ code: "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED" });
+    await expect(carol.e2ee.sealGroup(groupId, bytes("x"))).rejects.toMatchObject({
+      code: "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
+    });
     expect(await carol.e2ee.maintain()).toEqual([]);
     world.advance(60_000);
     const [change] = await carol.e2ee.maintain();
     if (change === undefined) throw new Error("nothing was committed");
     await deliver(change, carol, [owner]);
     expect(await broadcast(groupId, carol, [owner], "without bob")).toEqual(["without bob"]);
-    await expect(bob.receive(carol, await carol.e2ee.sealGroup(groupId, bytes("later")))).resolves.toMatchObject({ change: "removed" });
+    await expect(bob.receive(carol, await carol.e2ee.sealGroup(groupId, bytes("later")))).resolves.toMatchObject({
+      change: "removed",
+    });
   });
 
   test("cannot join a group", async () => {
@@ -251,11 +307,16 @@ test("a commit cannot replace a member's credential by one of another name", asy
   const { owner, bob, carol, groupId } = await topicOfThree(world);
   // Bob takes over the certified key of mallory, with whom it works together.
   const mallory = mlsOf(world.blue.identity("mallory"));
-  const judge = new CredentialJudge((chain) => world.trust.verifyChain(chain, { now: world.now, purpose: "mls" }), () => world.now);
+  const judge = new CredentialJudge(
+    (chain) => world.trust.verifyChain(chain, { now: world.now, purpose: "mls" }),
+    () => world.now,
+  );
   const { group } = await loadGroup(new SealedStore(bob.store.clone(), bob.stateKey), groupId, judge, bob.id);
   const { signingIdentity } = await import("./signing-identity.ts");
   const identity = signingIdentity(mallory, world.blue.identity("mallory").spiffeId, judge);
   const { bytes: commit } = await group.buildCommit([], identity);
-  await expect(owner.e2ee.open(bob.id, group.contextId, commit)).rejects.toMatchObject({ code: "CAUSEWAY_IDENTITY_MISMATCH" });
+  await expect(owner.e2ee.open(bob.id, group.contextId, commit)).rejects.toMatchObject({
+    code: "CAUSEWAY_IDENTITY_MISMATCH",
+  });
   expect(await broadcast(groupId, bob, [owner, carol], "unmoved")).toEqual(["unmoved", "unmoved"]);
 });

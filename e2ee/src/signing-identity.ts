@@ -4,7 +4,7 @@
  * into the own leaf first and signs each part with the key that its readers hold: the commit itself with the old key,
  * the new leaf and the group info with the new one (RFC 9420 section 12.4.2).
  */
-import { agentOf, type AgentId, refuse } from "@causeway/core-base";
+import { type AgentId, agentOf, refuse } from "@causeway/core-base";
 import { type CredentialJudge, certifies } from "./credentials.ts";
 import { type CiphersuiteImpl, type ClientState, type Credential, leafToNodeIndex, toLeafIndex } from "./library.ts";
 import { ed25519PublicKey } from "./node-crypto-provider.ts";

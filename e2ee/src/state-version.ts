@@ -47,7 +47,8 @@ export class StateVersion {
       return;
     }
     this.#current = Number(Buffer.from(stored).toString());
-    if (!Number.isSafeInteger(this.#current)) throw refuse("CAUSEWAY_E2EE_STATE_CORRUPT", "the version record of the end-to-end state is damaged");
+    if (!Number.isSafeInteger(this.#current))
+      throw refuse("CAUSEWAY_E2EE_STATE_CORRUPT", "the version record of the end-to-end state is damaged");
   }
 
   /** Takes the numbers of records into account; true when the store is older than the counter. */

@@ -1,5 +1,5 @@
 /** A small world for tests: domains with real certificates, a delivery service in memory, agents with their stores. */
-import { type AgentId, asUnixMs, parseAgentId, refuse, type UnixMs } from "@causeway/core-base";
+import { type AgentId, asUnixMs, refuse, type UnixMs } from "@causeway/core-base";
 import type { TrustStore } from "@causeway/core-identity";
 import { TestDomain, type TestIdentity, trustStateOf } from "@causeway/core-identity/testing";
 import type { EndToEnd, EndToEndEvent, EndToEndOptions, GroupChange, Opened, SealedFrame } from "../api.ts";
@@ -127,7 +127,9 @@ export class World {
   }
 
   async unpublished(name: string, more: Partial<EndToEndOptions> = {}): Promise<TestAgent> {
-    const identity = name.startsWith("green.example/") ? this.green.identity(name.slice("green.example/".length)) : this.blue.identity(name);
+    const identity = name.startsWith("green.example/")
+      ? this.green.identity(name.slice("green.example/".length))
+      : this.blue.identity(name);
     // The layer needs the agent's store and events, the agent its layer.
     const agent = new TestAgent(this, identity, undefined as unknown as EndToEnd);
     agent.e2ee = await createEndToEnd(this.optionsOf(agent, more));
@@ -173,7 +175,8 @@ export function mlsOf(identity: TestIdentity): MlsIdentity {
 export async function deliver(change: GroupChange, from: TestAgent, members: readonly TestAgent[]): Promise<void> {
   for (const frame of change.frames) {
     for (const member of members) {
-      if (member !== from && !change.welcomes.some((each) => each.to === member.id)) await member.receive(from, [frame]);
+      if (member !== from && !change.welcomes.some((each) => each.to === member.id))
+        await member.receive(from, [frame]);
     }
   }
   for (const { to, frame } of change.welcomes) {
@@ -183,7 +186,12 @@ export async function deliver(change: GroupChange, from: TestAgent, members: rea
 }
 
 /** Seals in a group and gives what each other member read. */
-export async function broadcast(groupId: string, from: TestAgent, members: readonly TestAgent[], text: string): Promise<readonly string[]> {
+export async function broadcast(
+  groupId: string,
+  from: TestAgent,
+  members: readonly TestAgent[],
+  text: string,
+): Promise<readonly string[]> {
   const frames = await from.e2ee.sealGroup(groupId, bytes(text));
   const read: string[] = [];
   for (const member of members) if (member !== from) read.push(textOf(await member.receive(from, frames)));
@@ -196,5 +204,3 @@ export function textOf(opened: Opened): string {
   if (opened.kind !== "application") throw new Error(`expected application data, got ${opened.change}`);
   return new TextDecoder().decode(opened.plaintext);
 }
-
-export const agentId = (name: string): AgentId => parseAgentId(name);
