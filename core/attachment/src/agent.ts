@@ -180,6 +180,18 @@ export class AgentAttachment implements Machine<AgentEffect> {
     else if (this.#state === "detaching") this.#finish(undefined, false);
   }
 
+  /** The gateway refused the handshake; what it says of an attachment comes as SessionEnd. */
+  handleError(now: Now, attempt: number, refusal: agp.Error): void {
+    const handshake = this.#current(attempt);
+    if (handshake === undefined || !refusal.fatal || refusal.error === undefined) return;
+    const { code, message, details } = fromErrorDetail(refusal.error);
+    // Our clock is behind that of an earlier attachment; the next sequence has to be above the one that is held.
+    const held = details["held"];
+    if (code === "CAUSEWAY_ATTACHMENT_OUTDATED" && held !== undefined && /^\d{1,19}$/.test(held))
+      this.#sequence = maxOf(this.#sequence, BigInt(held));
+    this.#fail(now, { code, message });
+  }
+
   /** `challenge`: the exact bytes of the body. */
   handleChallenge(now: Now, attempt: number, challenge: Uint8Array): void {
     const handshake = this.#current(attempt);

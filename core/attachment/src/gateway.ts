@@ -380,6 +380,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
       return {
         code: "CAUSEWAY_ATTACHMENT_OUTDATED",
         message: `expected an attachment sequence above ${floor}, got ${facts.attachmentSequence}`,
+        details: { held: String(floor) },
       };
     }
     if (held !== undefined) return undefined;
