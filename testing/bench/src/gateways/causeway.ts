@@ -1,0 +1,60 @@
+/** Our gateway service as `causeway gateway` composes it, with the bench's certificates and without neighbours. */
+import { join } from "node:path";
+import { createScheduler, systemRandom } from "@causeway/adapter-clock";
+import { createPort, peerOf } from "@causeway/adapter-h2";
+import { nodeCrypto } from "@causeway/adapter-keys";
+import { openGatewayStore } from "@causeway/adapter-sqlite";
+import { parseAgentId, parseDomain, parseGatewayUri, refuse, silentLog } from "@causeway/core-base";
+import { createGateway } from "@causeway/service-gateway";
+import type { IdentityMaterial } from "../certificates.ts";
+import { serverSide, signerOf, trustFrom } from "../identity.ts";
+import { startedByHarness } from "./started-by-harness.ts";
+
+startedByHarness(async (settings) => {
+  const { identity, gatewayUri, trustState, directory } = settings as {
+    identity: IdentityMaterial;
+    gatewayUri: string;
+    trustState: string;
+    directory: string;
+  };
+  const trust = trustFrom(trustState);
+  const alone = (): never => {
+    throw refuse("CAUSEWAY_MISUSE", "the bench's gateway has no neighbours");
+  };
+  const gateway = createGateway(
+    {
+      gatewayUri: parseGatewayUri(gatewayUri),
+      domain: parseDomain(identity.spiffeId.split("/")[2] ?? ""),
+      level: 1,
+      endpoint: "https://127.0.0.1:1",
+      peers: [],
+      // The rate limits of one agent would be what is measured.
+      limits: { agentMessagesPerSecond: 1e9, agentBytesPerSecond: 1e12 },
+    },
+    {
+      store: openGatewayStore({ path: join(directory, "gateway.db") }),
+      scheduler: createScheduler(),
+      random: systemRandom,
+      crypto: nodeCrypto,
+      trust,
+      identity: {
+        spiffeId: parseAgentId(identity.spiffeId),
+        tlsSigner: () => signerOf(identity, "tls"),
+        recordSigner: () => signerOf(identity, "record"),
+      },
+      dial: { link: alone, sync: alone },
+      log: silentLog,
+      callerOf: peerOf,
+      disconnect: () => 0,
+      onTrustChange: () => () => undefined,
+    },
+  );
+  await gateway.start();
+  const port = createPort({
+    ...serverSide(identity, trust),
+    port: 0,
+    services: (router) => gateway.routes(router),
+    onLink: (link) => gateway.handleLink(link),
+  });
+  return { url: (await port.start()).url };
+});

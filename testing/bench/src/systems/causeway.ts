@@ -1,0 +1,36 @@
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import type { BenchDomain } from "../certificates.ts";
+import { messageOf } from "../processes.ts";
+import type { RelaySystem } from "../system.ts";
+
+/** Our gateway: admission, header scan, forwarding table, limits, MLS framing check. */
+export function causewaySystem(domain: BenchDomain): RelaySystem {
+  return {
+    name: "causeway",
+    description:
+      "the gateway service with SQLite store, agents attached with leases, per-agent rate limits set out of the way; client: ready-made frames on a link, one write for each turn, no SDK and no MLS work",
+    prepare: async () => ({ version: "this checkout" }),
+    async start(processes, workDir) {
+      const child = processes.node(new URL("../gateways/causeway.ts", import.meta.url), 0);
+      const ready = messageOf(child, isReady, "the gateway");
+      const trustState = domain.trustState();
+      const directory = mkdtempSync(join(workDir, "gateway-"));
+      const gatewayUri = `https://gw1.${domain.name}/amsp`;
+      child.send({ identity: domain.identity("gateway/gw1", "gateway"), gatewayUri, trustState, directory });
+      const { url } = await ready;
+      const client = (role: string) => ({
+        client: "causeway" as const,
+        settings: { url, trustState, identity: domain.identity(`bench/${role}`) },
+      });
+      return {
+        pid: child.pid ?? 0,
+        clients: { sender: client("sender"), receiver: client("receiver") },
+        stop: () => processes.end(child),
+      };
+    },
+  };
+}
+
+const isReady = (message: unknown): message is { readonly url: string } =>
+  typeof message === "object" && message !== null && "url" in message;
