@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { CausewayError, refuse } from "@causeway/core-base";
 import { expect, test } from "vitest";
 import { type Link, openLink } from "./index.ts";
+import { connectSession, openRawLink } from "./testing/raw-client.ts";
 import { startPort, TestDomain } from "./testing/world.ts";
 
 const domain = new TestDomain();
@@ -177,22 +178,28 @@ test("a queue at its bound closes the link with CAUSEWAY_FORWARDING_OVERLOADED",
 });
 
 test("500 streams share one connection, and a paused one does not stop the others [AGP-7]", async () => {
-  const { connectSession, openRawLink } = await import("./testing/raw-client.ts");
+  const streamWindowBytes = 65_535;
   await using world = await startPort(domain, {
-    limits: { streamsPerSessionMax: 500 },
+    limits: { streamsPerSessionMax: 500, streamWindowBytes, sessionWindowBytes: 1_048_576 },
     onLink: (link) => {
-      let first = true;
       link.onFrames((frames) => {
-        for (const { buffer, start, end } of frames) link.send(buffer, start, end);
-        if (first && buffer0(frames) === 0xff) link.pause();
-        first = false;
+        for (const { buffer, start, end } of frames) {
+          if (buffer[start] === pauseMark) link.pause();
+          link.send(buffer, start, end);
+        }
       });
     },
   });
   const session = await connectSession(domain, world.address);
-  const links = Array.from({ length: 500 }, () => openRawLink(session));
-  const answers = links.map((raw, i) => {
-    raw.sendFrame(Buffer.from([i === 0 ? 0xff : 1, i >> 8, i & 255]));
+  const [paused, ...others] = Array.from({ length: 500 }, () => openRawLink(session));
+  if (paused === undefined) throw new Error("expected a stream");
+  const isPaused = paused.nextFrame();
+  paused.sendFrame(Buffer.from([pauseMark]));
+  await isPaused;
+  // Fills the window of the paused stream, which is all that its sender can still send.
+  paused.sendFrame(Buffer.alloc(2 * streamWindowBytes));
+  const answers = others.map((raw, i) => {
+    raw.sendFrame(Buffer.from([1, i >> 8, i & 255]));
     return raw.nextFrame();
   });
   for (const [i, answer] of (await Promise.all(answers)).entries()) expect(answer.readUInt16BE(1)).toBe(i);
@@ -200,5 +207,5 @@ test("500 streams share one connection, and a paused one does not stop the other
   session.destroy();
 });
 
-const buffer0 = (frames: readonly { buffer: Uint8Array; start: number }[]): number | undefined =>
-  frames[0]?.buffer[frames[0].start];
+/** First byte of a frame that makes the receiver stop reading. */
+const pauseMark = 0xff;
