@@ -102,7 +102,8 @@ export interface EndToEndEvent {
     | "group.left"
     | "member.revoked"
     | "state.rolled_back"
-    | "key_package.refused";
+    | "key_package.refused"
+    | "upkeep.postponed";
   readonly groupId?: string;
   readonly peer?: SpiffeId;
   readonly code?: ErrorCode;

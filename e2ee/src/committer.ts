@@ -5,8 +5,9 @@
  */
 import { type AgentId, CausewayError, isCausewayError, refuse } from "@causeway/core-base";
 import type { GroupChange, SealedFrame } from "./api.ts";
-import type { Group, PendingCommit } from "./group.ts";
+import type { Group } from "./group.ts";
 import type { GroupBook, Report } from "./group-book.ts";
+import type { PendingCommit } from "./group-parts.ts";
 import {
   decodeMlsMessage,
   encodeMlsMessage,
@@ -64,6 +65,7 @@ export class Committer {
       await this.settle(group);
       const wanted = plan();
       if (wanted === undefined) return undefined;
+      await book.records(group).ensureSaved();
       const context = group.contextId;
       const { welcome, ...built } = await group.buildCommit(wanted.proposals, identity());
       const pending: PendingCommit = { ...built, welcomes: welcomesFor(welcome, wanted) };

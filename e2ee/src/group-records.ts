@@ -6,7 +6,9 @@
  */
 import { type AgentId, asUnixMs, parseAgentId, refuse } from "@causeway/core-base";
 import type { CredentialJudge } from "./credentials.ts";
-import { clientConfig, Group, type GroupHistory, type PendingCommit } from "./group.ts";
+import { Group } from "./group.ts";
+import { clientConfig } from "./group-config.ts";
+import type { GroupHistory, PendingCommit } from "./group-parts.ts";
 import {
   type ClientState,
   decodeGroupState,
@@ -38,6 +40,7 @@ export class GroupRecords {
   #chain: Promise<unknown> = Promise.resolve();
   #dirty = new Set<number>();
   #nextFlush: Promise<void> | undefined;
+  #epochUnsaved = false;
   #deleted = false;
 
   constructor(store: SealedStore, version: StateVersion, group: Group) {
@@ -48,6 +51,7 @@ export class GroupRecords {
 
   /** Stores the epoch that the group is in now and drops the records of the one before and the pending commit. */
   saveEpoch(): Promise<void> {
+    this.#epochUnsaved = true;
     return this.#inOrder(async () => {
       const group = this.#group;
       await group.reserve();
@@ -65,7 +69,13 @@ export class GroupRecords {
       await this.#version.reached(version);
       await this.#store.delete(`${prefix}pending`);
       for (const key of before) if (!kept.has(key)) await this.#store.delete(key);
+      this.#epochUnsaved = false;
     });
+  }
+
+  /** Stores the epoch if that failed before: nothing is sent in an epoch that is not on disk. */
+  async ensureSaved(): Promise<void> {
+    if (this.#epochUnsaved) await this.saveEpoch();
   }
 
   /** Stores the ratchets of the leaf as they will be when the write starts; concurrent callers share one write. */
@@ -86,7 +96,16 @@ export class GroupRecords {
   }
 
   /** Stores the own ratchets so that they survive everything. Comes before a ciphertext made with them leaves. */
-  saveReservation(): Promise<void> {
+  async saveReservation(): Promise<void> {
+    try {
+      await this.#saveOwnRatchets();
+    } catch (error) {
+      this.#group.dropReservation();
+      throw error;
+    }
+  }
+
+  #saveOwnRatchets(): Promise<void> {
     return this.#inOrder(async () => {
       const bucket = Math.floor(this.#group.ownLeaf / leavesPerRecord);
       const version = this.#version.next();

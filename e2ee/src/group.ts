@@ -1,33 +1,22 @@
 /**
- * One MLS group as one member holds it: the library's state, who is behind each leaf, and the rules of this network on
- * top of RFC 9420. Nothing here knows a store or a network; the caller serialises the calls.
- *
- * Rules: a commit may only replace a credential by one of the same SPIFFE ID; names and keys of members are unique; in
- * a pair nobody is added or removed; in a topic group only the owner adds, and nobody removes the owner; no external
- * commits, pre-shared keys or changed extensions.
+ * One MLS group as one member holds it: the library's state, who is behind each leaf, and what it sends and
+ * receives. The rules for commits are in `group-rules.ts`. Nothing here knows a store or a network; the caller serialises the calls.
  */
-import {
-  type AgentId,
-  agentOf,
-  CausewayError,
-  isCausewayError,
-  refuse,
-  type SpiffeId,
-  type UnixMs,
-} from "@causeway/core-base";
+import { type AgentId, agentOf, CausewayError, refuse, type SpiffeId, type UnixMs } from "@causeway/core-base";
 import type { GroupView } from "./api.ts";
 import type { CredentialJudge } from "./credentials.ts";
 import { chainOf } from "./credentials.ts";
+import { mls, retentionConfig } from "./group-config.ts";
 import { factsOf, type GroupFacts } from "./group-facts.ts";
+import type { Advance, GroupHistory, GroupParts, Names, PendingCommit, UnfitMember } from "./group-parts.ts";
+import { objectionTo, verifiedNames } from "./group-rules.ts";
 import {
   type CiphersuiteImpl,
-  type ClientConfig,
   type ClientState,
   consumeRatchet,
   createApplicationMessage,
   createCommit,
   createProposal,
-  defaultKeyPackageEqualityConfig,
   emptyPskIndex,
   encodeMlsMessage,
   type IncomingMessageCallback,
@@ -48,68 +37,8 @@ import type { MlsSuite } from "./ports.ts";
 import { rotating, type SigningIdentity, sameChain } from "./signing-identity.ts";
 import { suiteOf } from "./suites.ts";
 
-/** Late messages are opened in the current and this many former epochs. */
-export const pastEpochsMax = 4;
-/** Skipped messages of one sender and epoch that can still be opened later. */
-export const skippedMessagesMax = 128;
-/** How far ahead of the last message of its sender a message may be. */
-export const forwardStepsMax = 1024;
 /** Generations of the own ratchet that one durable write covers. */
-export const reservedGenerations = 64;
-
-/** Names of the members by leaf index. */
-export type Names = ReadonlyMap<number, AgentId>;
-
-/** A member that may not stay: its certificate is revoked, expired or no longer trusted. */
-export interface UnfitMember {
-  readonly leafIndex: number;
-  readonly name: AgentId;
-  readonly reason: CausewayError;
-  /** False when the credential cannot be judged now (stale revocation list): nothing is sent, nobody is removed. */
-  readonly forGood: boolean;
-}
-
-/** A commit of ours that the delivery service has not confirmed. */
-export interface PendingCommit {
-  readonly epoch: bigint;
-  readonly bytes: Uint8Array;
-  readonly newState: ClientState;
-  readonly hasPath: boolean;
-  /** Secrets of the epoch that it ends, to be erased with it. */
-  readonly consumed: readonly Uint8Array[];
-  readonly welcomes: readonly { readonly to: AgentId; readonly payload: Uint8Array }[];
-}
-
-/** What is kept about a group beside the library's state. */
-export interface GroupHistory {
-  epochSince: UnixMs;
-  /** Since when the own leaf key is in use. */
-  ownSince: UnixMs;
-  /** Messages sent with the own leaf key in former epochs. */
-  sentBefore: number;
-  /** The peer of a pair has been heard in this group. */
-  confirmed: boolean;
-  /** The welcome to repeat until then. */
-  welcome: Uint8Array | undefined;
-}
-
-export interface GroupParts {
-  readonly state: ClientState;
-  readonly names: Names;
-  readonly history: GroupHistory;
-  readonly impl: CiphersuiteImpl;
-  readonly judge: CredentialJudge;
-  readonly self: AgentId;
-}
-
-/** What a received commit did. */
-export interface Advance {
-  readonly newState: ClientState;
-  readonly names: Names;
-  readonly committer: AgentId;
-  readonly removed: boolean;
-  readonly consumed: readonly Uint8Array[];
-}
+const reservedGenerations = 64;
 
 export class Group {
   readonly id: string;
@@ -277,6 +206,11 @@ export class Group {
     this.#reserved = { handshake: own.handshake, application: { ...application, unusedGenerations: {} } };
   }
 
+  /** The reservation did not reach the disk: the next message makes a new one. */
+  dropReservation(): void {
+    this.#reserved = undefined;
+  }
+
   /** The ratchets of a leaf as they belong on disk. */
   storedNode(leafIndex: number): SecretTreeNode | undefined {
     const node = this.#state.secretTree[leafToNodeIndex(toLeafIndex(leafIndex))];
@@ -377,9 +311,11 @@ export class Group {
     const callback: IncomingMessageCallback = (incoming) => {
       if (incoming.kind !== "commit") return "reject";
       committerLeaf = incoming.senderLeafIndex;
-      objection = this.#objectionTo(
+      objection = objectionTo(
         incoming.proposals.map((each) => each.proposal),
         incoming.senderLeafIndex,
+        this.facts,
+        this.#names,
       );
       return objection === undefined ? "accept" : "reject";
     };
@@ -476,23 +412,6 @@ export class Group {
     }
   }
 
-  #objectionTo(proposals: readonly Proposal[], committer: number | undefined): string | undefined {
-    if (committer === undefined) return "external commits are not accepted";
-    const byOwner = this.#names.get(committer) === this.facts.owner;
-    for (const proposal of proposals) {
-      if (proposal.proposalType === "add") {
-        if (this.facts.kind === "pair") return "nobody can be added to a pair";
-        if (!byOwner) return "only the owner may add members";
-      } else if (proposal.proposalType === "remove" && "remove" in proposal) {
-        if (this.facts.kind === "pair") return "nobody can be removed from a pair";
-        if (this.#names.get(proposal.remove.removed) === this.facts.owner) return "the owner cannot be removed";
-      } else {
-        return `proposals of type ${proposal.proposalType} are not used`;
-      }
-    }
-    return undefined;
-  }
-
   async #rememberContext(): Promise<void> {
     const { exporterSecret, epochAuthenticator } = this.#state.keySchedule;
     const alias = await mlsExporter(
@@ -535,68 +454,10 @@ export class Group {
   }
 }
 
-/** How the library is run: retention, padding of 256 bytes at least, and our judgement of credentials. */
-export function clientConfig(judge: CredentialJudge): ClientConfig {
-  return {
-    keyRetentionConfig: retentionConfig,
-    lifetimeConfig: { maximumTotalLifetime: 90n * 86_400n, validateLifetimeOnReceive: false },
-    keyPackageEqualityConfig: defaultKeyPackageEqualityConfig,
-    paddingConfig: { kind: "padUntilLength", padUntilLength: 256 },
-    authService: {
-      async validateCredential(credential, signaturePublicKey) {
-        judge.verify({ credential, signaturePublicKey });
-        return true;
-      },
-    },
-  };
-}
-
-/** Runs the library and turns its errors into ours; what our own checks threw inside passes through. */
-export async function mls<T>(run: () => Promise<T>): Promise<T> {
-  try {
-    return await run();
-  } catch (cause) {
-    if (isCausewayError(cause)) throw cause;
-    throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", "the message is altered, was seen before or is not for this epoch", {
-      cause,
-    });
-  }
-}
-
 function requireSource(name: AgentId, source: SpiffeId): void {
   if (name !== agentOf(source)) {
     throw refuse("CAUSEWAY_E2EE_SENDER_MISMATCH", `the header names ${source} as sender, the message is by ${name}`);
   }
-}
-
-/** Names of all leaves after a change; verifies the credentials of those that are new. */
-function verifiedNames(
-  state: ClientState,
-  before: ClientState | undefined,
-  known: Names,
-  judge: CredentialJudge,
-): Names {
-  const names = new Map<number, AgentId>();
-  const seen = new Set<AgentId>();
-  for (const [nodeIndex, node] of state.ratchetTree.entries()) {
-    if (node?.nodeType !== "leaf") continue;
-    const leafIndex = nodeIndex / 2;
-    const old = before?.ratchetTree[nodeIndex];
-    const unchanged = old !== undefined && old === node ? known.get(leafIndex) : undefined;
-    const name = unchanged ?? judge.nameOf(node.leaf);
-    if (
-      unchanged === undefined &&
-      node.leaf.leafNodeSource !== "key_package" &&
-      old !== undefined &&
-      known.get(leafIndex) !== name
-    ) {
-      throw refuse("CAUSEWAY_IDENTITY_MISMATCH", `${known.get(leafIndex)} tried to become ${name} in the group`);
-    }
-    if (seen.has(name)) throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", `${name} is in the group twice`);
-    seen.add(name);
-    names.set(leafIndex, name);
-  }
-  return names;
 }
 
 /** Private keys of tree nodes that are blank now are of no use but to an attacker. */
@@ -616,9 +477,4 @@ function wipe(secrets: readonly Uint8Array[]): void {
   for (const secret of secrets) secret.fill(0);
 }
 
-const retentionConfig = {
-  retainKeysForGenerations: skippedMessagesMax,
-  retainKeysForEpochs: pastEpochsMax,
-  maximumForwardRatchetSteps: forwardStepsMax,
-};
 const contextIdBytes = 16;

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { refuse } from "@causeway/core-base";
 import { afterEach, describe, expect, test } from "vitest";
 import { createEndToEnd } from "./end-to-end.ts";
 import { FileCounter, FileStateStore } from "./file-store.ts";
@@ -70,6 +71,54 @@ describe("after a crash", () => {
     expect(alice.events.filter((each) => each.code === "CAUSEWAY_E2EE_STATE_CORRUPT")).toHaveLength(1);
     expect(await alice.send(bob, "a new group")).toBe("a new group");
     expect(await alice.send(carol, "the old group")).toBe("the old group");
+  });
+});
+
+describe("a full disk", () => {
+  /** A store whose writes fail while it is full. */
+  class FillingStore extends MemoryStateStore {
+    full = false;
+    override async put(key: string, value: Uint8Array): Promise<void> {
+      if (this.full) throw refuse("CAUSEWAY_STORE_FULL", "no space left");
+      await super.put(key, value);
+    }
+  }
+
+  test("keeps back what is not stored, and nothing is sent twice with one key afterwards", async () => {
+    const world = new World();
+    const [alice, bob] = [await world.unpublished("alice"), await world.agent("bob")];
+    const store = new FillingStore();
+    alice.store = store;
+    await alice.restart();
+    await alice.publish();
+    await alice.send(bob, "0");
+    await bob.send(alice, "0");
+    store.full = true;
+    let sent = 0;
+    for (let i = 0; i < 100; i++) {
+      const text = `${i}`;
+      const sealed = await alice.e2ee.seal(bob.id, bytes(text)).catch((error: unknown) => error);
+      if (!Array.isArray(sealed)) {
+        expect(sealed).toMatchObject({ code: "CAUSEWAY_STORE_FULL" });
+        continue;
+      }
+      expect(textOf(await bob.receive(alice, sealed))).toBe(text);
+      sent++;
+    }
+    expect(sent).toBeGreaterThan(0);
+    expect(sent).toBeLessThanOrEqual(64);
+    store.full = false;
+    await alice.restart();
+    expect(await alice.send(bob, "after a restart")).toBe("after a restart");
+    world.advance(3_600_000);
+    store.full = true;
+    await expect(alice.e2ee.seal(bob.id, bytes("in a new epoch"))).rejects.toMatchObject({
+      code: "CAUSEWAY_STORE_FULL",
+    });
+    store.full = false;
+    await alice.restart();
+    expect(await alice.send(bob, "again")).toBe("again");
+    expect(await bob.send(alice, "answer")).toBe("answer");
   });
 });
 
