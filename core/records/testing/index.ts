@@ -1,6 +1,6 @@
 /**
  * Records for tests and simulations: signatures by keyed hash instead of public-key cryptography, under the same rules
- * of who may sign what. The signers are real verified peers, so nothing has to be pretended about identity.
+ * of who may sign what.
  */
 import { createHash } from "node:crypto";
 import { type AgentId, asUnixMs, parseAgentId, refuse, type UnixMs } from "@causeway/core-base";

@@ -124,10 +124,16 @@ function place(
     slot?.ways.delete(peer.name);
   } else {
     remember(state, peer, key, way);
-    slot?.ways.set(peer.name, way);
+    if (slot !== undefined && !isOlderThanHeld(slot, way)) slot.ways.set(peer.name, way);
   }
   if (slot !== undefined) state.slotChanged(now, slot, change);
   return undefined;
+}
+
+/** The peer itself said a newer version before; that way stays. */
+function isOlderThanHeld(slot: Slot, way: Way): boolean {
+  const before = slot.ways.get(way.via);
+  return before !== undefined && compareVersions(way.version, before.version) < 0;
 }
 
 function isUnknownTwin(slot: Slot | undefined, statement: OriginStatement, signed: record.SignedOrigin): boolean {

@@ -8,6 +8,7 @@
  */
 import {
   type AgentId,
+  asInstant,
   type ErrorFacts,
   type GatewayUri,
   type Instant,
@@ -193,7 +194,9 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
     return this.#state.drain();
   }
 
+  /** At once while restored records wait for their first clock reading, so that our own routes are installed. */
   deadline(): Instant | undefined {
+    if (this.#restoredAt !== undefined && this.#restoredAt.size > 0) return asInstant(0);
     return this.#state.timers.deadline();
   }
 

@@ -77,6 +77,8 @@ export interface Node {
   store: MemorySyncStore;
   machine: RuledSyncMachine;
   isUp: boolean;
+  /** Its machine hears and does nothing any more; the test speaks for it. */
+  isPuppet: boolean;
   /** Whom it dials. */
   readonly targets: Set<string>;
   readonly events: SyncEvent[];
@@ -153,6 +155,7 @@ export class SyncNetwork {
       how,
       store,
       isUp: true,
+      isPuppet: false,
       machine: undefined as never,
       targets: new Set(),
       events: [],
@@ -177,6 +180,7 @@ export class SyncNetwork {
 
   input(name: string, work: (machine: RuledSyncMachine) => void): void {
     const node = this.node(name);
+    if (node.isPuppet) return;
     work(node.machine);
     this.#perform(node);
   }
@@ -246,7 +250,7 @@ export class SyncNetwork {
     const until = this.#ms + ms;
     this.settle(choose);
     for (;;) {
-      const due = [...this.nodes.values()].filter((n) => n.isUp).map((n) => n.machine.deadline() ?? Infinity);
+      const due = [...this.nodes.values()].filter((n) => n.isUp && !n.isPuppet).map((n) => n.machine.deadline() ?? Infinity);
       const next = Math.min(...due);
       if (next > until) break;
       this.#ms = Math.max(this.#ms, next);
@@ -300,6 +304,13 @@ export class SyncNetwork {
     node.table.clear();
     node.machine = this.#build(node);
     for (const target of node.targets) this.input(name, (m) => m.addTarget(this.now, { target }));
+  }
+
+  /** Loses what is on the way from one node to another. */
+  drop(from: string, to: string): void {
+    for (const link of this.#links.values()) {
+      if (pair(...link.ends) === pair(from, to)) link.queues[link.ends.indexOf(from) as 0 | 1].length = 0;
+    }
   }
 
   /** Sends a message from one node to another as if its machine had sent it. */
@@ -491,9 +502,11 @@ function identity(
   );
 }
 
+/** One agent of the domain goes through the verifier; the others are copies of it under their own names. */
 function agentPeer(domain: TestDomain, path: string): VerifiedPeer {
-  const key = `${domain.domain} agent ${path}`;
-  return identities.get(key) ?? remember(identities, key, domain.peer(path, { role: "agent" }));
+  const key = `${domain.domain} agent`;
+  const model = identities.get(key) ?? remember(identities, key, domain.peer("model", { role: "agent" }));
+  return { ...model, spiffeId: parseAgentId(`${domain.domain}/${path}`) };
 }
 
 function remember<K, V>(map: Map<K, V>, key: K, value: V): V {
