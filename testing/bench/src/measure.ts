@@ -124,17 +124,19 @@ async function snapshot(receiver: ChildProcess, pid: number) {
   return { received, at, cpu: cpuSeconds(pid) };
 }
 
-/** Waits until everything arrived, or nothing more does. */
+/** Waits until everything arrived, or nothing more does for a while: what comes late would spoil the round trips. */
 async function drained(receiver: ChildProcess, sent: number): Promise<number> {
   let last = -1;
-  for (;;) {
+  for (let quiet = 0; quiet < quietTimesMin; ) {
     const counted = messageOf(receiver, answers("count"), "the receiver");
     tell(receiver, { do: "count" });
     const { received } = await counted;
-    if (received >= sent || received === last) return received;
+    if (received >= sent) return received;
+    quiet = received === last ? quiet + 1 : 0;
     last = received;
     await sleep(settleMs);
   }
+  return last;
 }
 
 /** The value below which the share `q` of sorted values lies; NaN without values. */
@@ -149,3 +151,4 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const aheadBytes = 8_388_608;
 const aheadMessagesMin = 256;
 const settleMs = 300;
+const quietTimesMin = 3;
