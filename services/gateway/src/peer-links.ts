@@ -102,8 +102,9 @@ export class PeerLinks {
       links.setPeer(peer, undefined);
       table.apply({ kind: "peer", peer, isUp: false });
       topics.handlePeerDown(peer);
+      if (role.config?.kind === "uplink") this.#chooseUplink();
       tally.add("peer_links_down");
-      deps.log.warn("peer.link_down", { peer, reason: error?.message });
+      if (!this.#stopping.signal.aborted) deps.log.warn("peer.link_down", { peer, reason: error?.message });
     }
     const waiting = isCurrent ? this.#satisfied.get(peer) : undefined;
     if (isCurrent) this.#satisfied.delete(peer);
@@ -217,7 +218,7 @@ export class PeerLinks {
     }
     links.setPeer(uri, entry);
     table.apply({ kind: "peer", peer: uri, isUp: true });
-    if (config?.kind === "uplink") table.apply({ kind: "uplink", peer: uri });
+    if (config?.kind === "uplink") this.#chooseUplink();
     topics.handlePeerUp({ uri, level });
     tally.add("peer_links_up");
     deps.log.info("peer.link_up", {
@@ -226,6 +227,20 @@ export class PeerLinks {
       spiffeId: entry.peer.spiffeId,
       fingerprint: entry.peer.fingerprint,
     });
+  }
+
+  /**
+   * The default route goes to the first configured uplink whose link is up. With none up it stays where it was, so that
+   * senders hear of a lost peer and not of an unknown target.
+   */
+  #chooseUplink(): void {
+    const { links, table, config } = this.#parts;
+    for (const wanted of config.peers) {
+      const entry = links.peers().find((each) => each.role.kind === "peer" && each.role.config === wanted);
+      if (wanted.kind !== "uplink" || entry?.role.kind !== "peer") continue;
+      table.apply({ kind: "uplink", peer: entry.role.arrival.peer });
+      return;
+    }
   }
 
   /** Of two links in one direction the newer stays; of two in both, the one that the lower URI dialled. */

@@ -42,7 +42,7 @@ import { decodeBody } from "./decode-body.ts";
 import { HoldQueue } from "./hold-queue.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
-import type { Tally } from "./tally.ts";
+import type { Count, Tally } from "./tally.ts";
 
 /** Answers control requests that the serving gateway of the target consumes. */
 export type ControlService = (
@@ -72,6 +72,9 @@ export interface RelayParts {
 export class Relay {
   readonly #parts: RelayParts;
   readonly #held: HoldQueue;
+  readonly #in: Count;
+  readonly #delivered: Count;
+  readonly #relayed: Count;
   readonly #mls = new MlsScan();
   readonly #ownScan = new FrameScan();
   /** Senders that wait for a receiver's queue, by receiver. */
@@ -80,12 +83,15 @@ export class Relay {
   constructor(parts: RelayParts) {
     this.#parts = parts;
     this.#held = new HoldQueue(parts.limits);
+    this.#in = parts.tally.count("messages_in");
+    this.#delivered = parts.tally.count("delivered");
+    this.#relayed = parts.tally.count("relayed");
   }
 
   /** Forwards one message or control frame of an attached agent or an accepted peer. */
   handle(entry: LinkEntry, arrival: Exclude<Arrival, { kind: "own" }>, scan: FrameScan, now: Now): void {
     entry.messagesIn++;
-    this.#parts.tally.add("messages_in");
+    this.#in.value++;
     if (this.#isLimited(entry, scan, now)) return;
     if (scan.kind === FrameKind.message) {
       const notMls = scanMls(scan.buf, scan.payloadStart, scan.payloadEnd, this.#mls);
@@ -167,9 +173,9 @@ export class Relay {
   }
 
   #forward(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
-    const { table, policy, links, trace, tally } = this.#parts;
+    const { table, policy, links } = this.#parts;
     const verdict = forward(scan, table, policy, arrival, now.unix);
-    trace.note(scan, arrival, verdict, now.unix);
+    this.#note(scan, arrival, verdict, now);
     if (scan.kind === FrameKind.control && this.#serve(scan, verdict, entry, now)) return;
     switch (verdict.action) {
       case "deliver":
@@ -182,7 +188,7 @@ export class Relay {
           return;
         }
         decrementTtl(scan);
-        tally.add("relayed");
+        this.#relayed.value++;
         this.#send(out, scan, entry, now);
         return;
       }
@@ -195,6 +201,15 @@ export class Relay {
       case "drop":
         this.#drop(scan, verdict, entry, now);
     }
+  }
+
+  /** A hop record for what asked for it or is dropped, and a log line for the former (ANA-123). */
+  #note(scan: FrameScan, arrival: Arrival, verdict: Verdict, now: Now): void {
+    const { trace, security } = this.#parts;
+    const hop = trace.note(scan, arrival, verdict, now.unix);
+    if (hop === undefined || !scan.isTraced) return;
+    const { messageId, source, target, from, to, action, reason } = hop;
+    security.info("forwarding.message_traced", { messageId, source, target, from, to, action, reason });
   }
 
   #deliver(
@@ -213,7 +228,7 @@ export class Relay {
       this.#refuse(scan, entry, { code: "CAUSEWAY_FORWARDING_NOT_ATTACHED", message: `${agentId} has just left` }, now);
       return;
     }
-    this.#parts.tally.add("delivered");
+    this.#delivered.value++;
     this.#send(out, scan, entry, now);
   }
 

@@ -35,6 +35,7 @@ export class TopicsDriver {
       // Unix time grows from one start to the next.
       epoch: BigInt(deps.scheduler.now().unix),
       subscriptionsPerLinkMax: limits.subscriptionsPerAgentMax,
+      topicsPerOwnerMax: limits.topicsPerAgentMax,
     });
     this.#wake = new WakeUp(deps.scheduler, () => this.#input((now) => this.machine.handleTimeout(now)));
   }
