@@ -12,15 +12,13 @@ const join = (role: string) =>
     dataDir: `${setting("DATA_DIR")}/${role.toLowerCase()}`,
   });
 await using greeter = await join("GREETER");
-greeter.onRequest("greet", (request) => ({ greeting: `Hello, ${String(request.data)}!` }));
+greeter.onRequest("greet", (request) => ({ greeting: `Hello, ${request.content.text()}!` }));
 const skills = [{ id: "greet", description: "Greets people politely by their name" }];
 await greeter.register({ name: "Greeter", description: "Greets people", version: "1.0.0", skills });
 
 await using asker = await join("ASKER");
 const { matches } = await asker.discover("someone who greets people");
-const answer = await asker.request(matches[0]?.agentId ?? assert.fail("found nobody"), {
-  method: "greet",
-  data: "Ada",
-});
+const target = matches[0]?.agentId ?? assert.fail("found nobody");
+const answer = await asker.request(target, { method: "greet", data: "Ada" });
 assert.deepEqual(answer.data, { greeting: "Hello, Ada!" });
 process.stdout.write(`${JSON.stringify(answer.data)}\n`);

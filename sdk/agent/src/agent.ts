@@ -12,8 +12,8 @@ import type {
   Ask,
   CallOptions,
   CardProfile,
-  Discovery,
   DiscoverOptions,
+  Discovery,
   Match,
   MessageHandler,
   PublicationHandler,
@@ -50,21 +50,22 @@ export interface OpenOptions {
   readonly limits?: Partial<SessionLimits>;
 }
 
-/** Takes an agent onto the network over a platform's connector. Resolves when it is attached and can be reached. */
+/**
+ * Takes an agent onto the network over a platform's connector. Resolves when it is attached and can be reached. The
+ * connector belongs to the agent from here on: it is closed with it, also when this fails.
+ */
 export async function openAgent(connector: Connector, options: OpenOptions = {}): Promise<Agent> {
-  const { identity, scheduler } = connector;
-  let route: (frame: Uint8Array) => Promise<void> = () => Promise.reject(refuse("CAUSEWAY_UNREACHABLE", "the agent is not attached yet"));
+  let route = (_frame: Uint8Array): Promise<void> =>
+    Promise.reject(refuse("CAUSEWAY_UNREACHABLE", "the agent is not attached yet"));
   const delivery = new DeliveryService(connector, (frame) => route(frame));
-  const events = new Events();
-  const endToEnd = await connector.createEndToEnd({
-    agentId: identity.agentId,
-    mls: identity.mls(),
-    verifyLeaf: (chain) => identity.trust.verifyChain(chain, { now: scheduler.now().unix, purpose: "mls" }),
-    delivery,
-    clock: () => scheduler.now().unix,
-    onEvent: ({ type, code, peer, text }) => connector.log.info(`agent.${type.replace(".", "_")}`, { code, peer, text }),
-  });
-  const agent = new NetworkAgent(connector, endToEnd, delivery, events, options);
+  let endToEnd: EndToEnd;
+  try {
+    endToEnd = await openEndToEnd(connector, delivery);
+  } catch (thrown) {
+    await connector.close();
+    throw thrown;
+  }
+  const agent = new NetworkAgent(connector, endToEnd, delivery, options);
   route = (frame) => agent.transmit(frame);
   try {
     await agent.start(options);
@@ -73,6 +74,18 @@ export async function openAgent(connector: Connector, options: OpenOptions = {})
     throw thrown;
   }
   return agent;
+}
+
+function openEndToEnd(connector: Connector, delivery: DeliveryService): Promise<EndToEnd> {
+  const { identity, scheduler, log } = connector;
+  return connector.createEndToEnd({
+    agentId: identity.agentId,
+    mls: identity.mls(),
+    verifyLeaf: (chain) => identity.trust.verifyChain(chain, { now: scheduler.now().unix, purpose: "mls" }),
+    delivery,
+    clock: () => scheduler.now().unix,
+    onEvent: ({ type, code, peer, text }) => log.info(`agent.${type.replace(".", "_")}`, { code, peer, text }),
+  });
 }
 
 class Events {
@@ -99,7 +112,7 @@ class NetworkAgent implements Agent {
   readonly #connector: Connector;
   readonly #endToEnd: EndToEnd;
   readonly #delivery: DeliveryService;
-  readonly #events: Events;
+  readonly #events = new Events();
   readonly #session: GatewaySession;
   readonly #messenger: Messenger;
   readonly #exchanges: Exchanges;
@@ -114,14 +127,13 @@ class NetworkAgent implements Agent {
   #wasAttached = false;
   #closing: Promise<void> | undefined;
 
-  constructor(connector: Connector, endToEnd: EndToEnd, delivery: DeliveryService, events: Events, options: OpenOptions) {
+  constructor(connector: Connector, endToEnd: EndToEnd, delivery: DeliveryService, options: OpenOptions) {
     const { identity, scheduler, random, store, log } = connector;
-    const onEvent = (event: AgentEvent): void => events.emit(event);
+    const onEvent = (event: AgentEvent): void => this.#events.emit(event);
     this.id = identity.agentId;
     this.#connector = connector;
     this.#endToEnd = endToEnd;
     this.#delivery = delivery;
-    this.#events = events;
     this.#session = new GatewaySession({
       connector,
       instance: options.instance ?? "main",
@@ -233,8 +245,14 @@ class NetworkAgent implements Agent {
     const id = this.#messenger.newId();
     const { signal } = options;
     const abandon = (): void =>
-      this.#messenger.cancel(id, refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation; the message may have been taken", { cause: signal?.reason }));
-    if (signal?.aborted) throw refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation", { cause: signal.reason });
+      this.#messenger.cancel(
+        id,
+        refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation; the message may have been taken", {
+          cause: signal?.reason,
+        }),
+      );
+    if (signal?.aborted)
+      throw refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation", { cause: signal.reason });
     signal?.addEventListener("abort", abandon, { once: true });
     try {
       await this.#messenger.post(
@@ -290,7 +308,11 @@ class NetworkAgent implements Agent {
       topics: this.#topics.report(),
       sessions: groups
         .filter(({ kind }) => kind === "pair")
-        .map(({ members, suite, epoch }) => ({ peer: members.find((m) => m !== this.id) ?? this.id, suite, epoch: Number(epoch) })),
+        .map(({ members, suite, epoch }) => ({
+          peer: members.find((m) => m !== this.id) ?? this.id,
+          suite,
+          epoch: Number(epoch),
+        })),
       counters: { ...this.#messenger.counters, ...refused },
     };
   }
@@ -331,7 +353,13 @@ class NetworkAgent implements Agent {
     this.#messenger.setOnline(true);
     this.#events.emit({ type: "attached", gateway: lease.gatewayId, leaseMs: lease.lifetimeMs });
     if (downSince !== undefined) {
-      this.#events.emit({ type: "gap", scope: "link", name: lease.gatewayId, missed: 0, downMs: scheduler.now().instant - downSince });
+      this.#events.emit({
+        type: "gap",
+        scope: "link",
+        name: lease.gatewayId,
+        missed: 0,
+        downMs: scheduler.now().instant - downSince,
+      });
     }
     await this.#keyPackages.handleAttached(lease.gatewayId);
     await this.#topics.handleAttached();
@@ -363,7 +391,8 @@ class NetworkAgent implements Agent {
   async #handleRenewed(): Promise<void> {
     this.#events.emit({ type: "renewed" });
     try {
-      for (const change of await this.#endToEnd.rotate(this.#connector.identity.mls())) await this.#topics.sendChange(change);
+      for (const change of await this.#endToEnd.rotate(this.#connector.identity.mls()))
+        await this.#topics.sendChange(change);
     } catch (thrown) {
       this.#events.emit({ type: "warning", error: CausewayError.from(thrown) });
     }
@@ -406,7 +435,8 @@ class NetworkAgent implements Agent {
 
   #peer(target: string): AgentId {
     const peer = parseAgentId(target);
-    if (peer === this.id) throw refuse("CAUSEWAY_MISUSE", `expected another agent as target, got ${shortName(peer)} itself`);
+    if (peer === this.id)
+      throw refuse("CAUSEWAY_MISUSE", `expected another agent as target, got ${shortName(peer)} itself`);
     return peer;
   }
 

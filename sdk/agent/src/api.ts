@@ -187,7 +187,13 @@ export type AgentEvent =
   | { readonly type: "detached"; readonly error: CausewayError }
   | { readonly type: "reconnecting"; readonly attempt: number; readonly inMs: number }
   /** Messages may be missing: the link was down, or a publication was lost. */
-  | { readonly type: "gap"; readonly scope: "link" | "topic"; readonly name: string; readonly missed: number; readonly downMs: number }
+  | {
+      readonly type: "gap";
+      readonly scope: "link" | "topic";
+      readonly name: string;
+      readonly missed: number;
+      readonly downMs: number;
+    }
   | { readonly type: "draining"; readonly reason: string }
   | { readonly type: "renewed" }
   /** Something from outside was refused: a forged sender, a revoked peer, bytes that do not decrypt. */
@@ -205,7 +211,12 @@ export interface AgentReport {
   readonly lastError: CausewayError | undefined;
   readonly certificateExpiresUnixMs: number;
   readonly registered: boolean;
-  readonly topics: readonly { readonly topic: string; readonly owner: AgentId; readonly members: number; readonly epoch: number }[];
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly owner: AgentId;
+    readonly members: number;
+    readonly epoch: number;
+  }[];
   readonly sessions: readonly { readonly peer: AgentId; readonly suite: number; readonly epoch: number }[];
   readonly counters: Readonly<Record<string, number>>;
 }
@@ -243,7 +254,11 @@ export interface Agent extends AsyncDisposable {
   /** Publishes to every present subscriber. Resolves when the gateway has taken it over. */
   publish(topic: string, data: Data, options?: CallOptions): Promise<void>;
   /** Asks the topic's owner for membership and handles what is published from then on. */
-  subscribe(topic: string, handler: PublicationHandler, options?: CallOptions & { readonly owner?: string }): Promise<Subscription>;
+  subscribe(
+    topic: string,
+    handler: PublicationHandler,
+    options?: CallOptions & { readonly owner?: string },
+  ): Promise<Subscription>;
   status(): AgentReport;
   /** Calls `listener` for each event. Returns the function that ends it. */
   onEvent(listener: (event: AgentEvent) => void): () => void;

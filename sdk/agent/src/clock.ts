@@ -41,7 +41,9 @@ export async function within<T>(work: Promise<T>, wait: Wait): Promise<T> {
     const onAbort = (): void => reject(signal ? cancelled(signal) : undefined);
     signal?.addEventListener("abort", onAbort, { once: true });
     const stop = scheduler.at(later(scheduler.now().instant, timeoutMs), () =>
-      reject(refuse("CAUSEWAY_TIMEOUT", `expected ${expected} within ${timeoutMs} ms, got nothing; the outcome is unknown`)),
+      reject(
+        refuse("CAUSEWAY_TIMEOUT", `expected ${expected} within ${timeoutMs} ms, got nothing; the outcome is unknown`),
+      ),
     );
     end = () => {
       stop();

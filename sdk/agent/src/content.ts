@@ -31,7 +31,9 @@ export class Content {
     try {
       return JSON.parse(this.text()) as Json;
     } catch (cause) {
-      throw refuse("CAUSEWAY_FRAME_MALFORMED", `expected JSON content, got ${this.contentType} that does not parse`, { cause });
+      throw refuse("CAUSEWAY_FRAME_MALFORMED", `expected JSON content, got ${this.contentType} that does not parse`, {
+        cause,
+      });
     }
   }
 

@@ -28,10 +28,14 @@ export class DeliveryService implements DeliveryPort {
     this.#transmit = transmit;
   }
 
-  async fetchKeyPackage(agent: AgentId, suite: number): Promise<{ readonly keyPackage: Uint8Array; readonly lastResort: boolean }> {
+  async fetchKeyPackage(
+    agent: AgentId,
+    suite: number,
+  ): Promise<{ readonly keyPackage: Uint8Array; readonly lastResort: boolean }> {
     const body = await this.#ask(agent, { case: "keyPackageFetch", value: { suite } });
     if (body.case !== "keyPackageResult") throw unexpected("a key package", body.case);
-    if (body.value.error || body.value.keyPackage.length === 0) throw errorOf(body.value.error, "CAUSEWAY_E2EE_NO_KEY_PACKAGE");
+    if (body.value.error || body.value.keyPackage.length === 0)
+      throw errorOf(body.value.error, "CAUSEWAY_E2EE_NO_KEY_PACKAGE");
     return { keyPackage: body.value.keyPackage, lastResort: body.value.lastResort };
   }
 
@@ -77,7 +81,10 @@ export class DeliveryService implements DeliveryPort {
   async #ask(about: AgentId, body: ControlInit & {}): Promise<ControlBody> {
     const { scheduler, random, identity } = this.#connector;
     if (this.#pending.size >= pendingMax) {
-      throw refuse("CAUSEWAY_FORWARDING_OVERLOADED", `expected at most ${pendingMax} questions to delivery services at once; retry later`);
+      throw refuse(
+        "CAUSEWAY_FORWARDING_OVERLOADED",
+        `expected at most ${pendingMax} questions to delivery services at once; retry later`,
+      );
     }
     const id = newMessageId(random, scheduler.now().unix);
     const key = toHex(id);
@@ -102,7 +109,11 @@ export class DeliveryService implements DeliveryPort {
           },
         }),
       );
-      return await within(answer, { scheduler, timeoutMs: answerMs, expected: `an answer of the gateway that serves ${about}` });
+      return await within(answer, {
+        scheduler,
+        timeoutMs: answerMs,
+        expected: `an answer of the gateway that serves ${about}`,
+      });
     } finally {
       this.#pending.delete(key);
     }

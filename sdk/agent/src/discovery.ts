@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { type AgentId, CausewayError, type GatewayUri, parseGatewayUri, refuse } from "@causeway/core-base";
 import { createRecordVerifier, trustedSignatures } from "@causeway/core-records";
 import { ars, record } from "@causeway/core-wire";
-import type { AgentStatusName, CallOptions, Discovery, DiscoverOptions, Match } from "./api.ts";
+import type { AgentStatusName, CallOptions, DiscoverOptions, Discovery, Match } from "./api.ts";
 import { cancelled, within } from "./clock.ts";
 import type { Connector, RegistryPort } from "./connector.ts";
 import { timeoutOf } from "./exchanges.ts";
@@ -57,12 +57,15 @@ async function asked<T>(
   if (options.signal?.aborted) throw cancelled(options.signal);
   const abort = new AbortController();
   try {
-    return await within(call(registry, options.signal ? AbortSignal.any([abort.signal, options.signal]) : abort.signal), {
-      scheduler,
-      timeoutMs: timeoutOf(options),
-      signal: options.signal,
-      expected: "an answer of the registry",
-    });
+    return await within(
+      call(registry, options.signal ? AbortSignal.any([abort.signal, options.signal]) : abort.signal),
+      {
+        scheduler,
+        timeoutMs: timeoutOf(options),
+        signal: options.signal,
+        expected: "an answer of the registry",
+      },
+    );
   } finally {
     abort.abort();
   }
@@ -74,7 +77,10 @@ function verified({ identity, scheduler }: Connector, found: ars.Match): Match {
   const verifier = createRecordVerifier(trustedSignatures(identity.trust, identity.crypto));
   const { record: agentRecord } = verifier.verifyRecord(found.record, scheduler.now().unix);
   if (agentRecord.agentId !== found.agentId) {
-    throw refuse("CAUSEWAY_RECORD_NOT_OWNER", `expected the record of ${found.agentId}, got that of ${agentRecord.agentId}`);
+    throw refuse(
+      "CAUSEWAY_RECORD_NOT_OWNER",
+      `expected the record of ${found.agentId}, got that of ${agentRecord.agentId}`,
+    );
   }
   return matchOf(found, agentRecord.agentId, agentRecord.agentCard);
 }

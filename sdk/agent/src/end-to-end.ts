@@ -4,7 +4,16 @@
  */
 import type { EndToEnd, EndToEndOptions } from "@causeway/e2ee";
 
-export type { DeliveryPort, EndToEnd, GroupChange, GroupView, MlsIdentity, Opened, SealedFrame, StateStore } from "@causeway/e2ee";
+export type {
+  DeliveryPort,
+  EndToEnd,
+  GroupChange,
+  GroupView,
+  MlsIdentity,
+  Opened,
+  SealedFrame,
+  StateStore,
+} from "@causeway/e2ee";
 
 /** What the platform adds by itself: the store and the key of the state in it. */
 export type CreateEndToEnd = (

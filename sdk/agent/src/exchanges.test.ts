@@ -52,7 +52,9 @@ describe("a request", () => {
       code: "CAUSEWAY_AGENT_HANDLER_FAILED",
       message: "no room left",
     });
-    const refused = await network.clock.until(alice.request(bobName, { method: "refuse" }).catch((error: unknown) => error as Error));
+    const refused = await network.clock.until(
+      alice.request(bobName, { method: "refuse" }).catch((error: unknown) => error as Error),
+    );
     expect(refused).toMatchObject({ code: "CAUSEWAY_LIMIT_RATE", message: "too fast", details: { limit: "rooms" } });
     expect((refused as Error).cause).toBeUndefined();
     await expect(network.clock.until(alice.request(bobName, { method: "absent" }))).rejects.toMatchObject({
@@ -90,11 +92,15 @@ describe("a request", () => {
     expect(await code).toBe("CAUSEWAY_CANCELLED");
     await network.clock.advance(100);
     expect(handlerReason).toMatchObject({ code: "CAUSEWAY_CANCELLED" });
-    expect(await codeOf(alice.request(bobName, { method: "slow" }, { signal: abort.signal }))).toBe("CAUSEWAY_CANCELLED");
+    expect(await codeOf(alice.request(bobName, { method: "slow" }, { signal: abort.signal }))).toBe(
+      "CAUSEWAY_CANCELLED",
+    );
   });
 
   test("to nobody fails with the gateway's code", async () => {
-    expect(await codeOf(network.clock.until(alice.request("green.example/hotels/nobody", {})))).toBe("CAUSEWAY_FORWARDING_NO_ROUTE");
+    expect(await codeOf(network.clock.until(alice.request("green.example/hotels/nobody", {})))).toBe(
+      "CAUSEWAY_FORWARDING_NO_ROUTE",
+    );
     expect(await codeOf(alice.request("not a name", {}))).toBe("CAUSEWAY_NAME_INVALID");
     expect(await codeOf(alice.request(alice.id, {}))).toBe("CAUSEWAY_MISUSE");
   });
@@ -120,7 +126,8 @@ describe("a stream of answers", () => {
     const parts: unknown[] = [];
     await network.clock.until(
       (async () => {
-        for await (const part of alice.stream(bobName, { method: "count" }, { timeoutMs: 600_000 })) parts.push(part.data);
+        for await (const part of alice.stream(bobName, { method: "count" }, { timeoutMs: 600_000 }))
+          parts.push(part.data);
       })(),
     );
     expect(parts).toEqual(Array.from({ length: 40 }, (_, i) => i));
@@ -168,7 +175,10 @@ describe("a stream of answers", () => {
     const work = (async () => {
       for await (const part of alice.stream(bobName, { method: "broken" })) parts.push(part.data);
     })();
-    await expect(network.clock.until(work)).rejects.toMatchObject({ code: "CAUSEWAY_AGENT_HANDLER_FAILED", message: "out of paper" });
+    await expect(network.clock.until(work)).rejects.toMatchObject({
+      code: "CAUSEWAY_AGENT_HANDLER_FAILED",
+      message: "out of paper",
+    });
     expect(parts).toEqual(["one"]);
   });
 

@@ -28,7 +28,10 @@ export const exchangeLimits = {
 } as const;
 
 /** What the topics answer a join with, as part of an exchange. */
-export type JoinHandler = (from: AgentId, join: session.TopicJoin) => Promise<Omit<session.TopicGrant, "exchange" | "$typeName">>;
+export type JoinHandler = (
+  from: AgentId,
+  join: session.TopicJoin,
+) => Promise<Omit<session.TopicGrant, "exchange" | "$typeName">>;
 
 interface Part {
   readonly content: Content;
@@ -64,7 +67,10 @@ export class Exchanges {
   /** Sets the handler of a method; "" is the default one. Returns the function that ends it. */
   onRequest(method: string, handler: RequestHandler): () => void {
     if (this.#handlers.has(method)) {
-      throw refuse("CAUSEWAY_MISUSE", `expected one handler for ${method || "requests without their own handler"}, got a second one`);
+      throw refuse(
+        "CAUSEWAY_MISUSE",
+        `expected one handler for ${method || "requests without their own handler"}, got a second one`,
+      );
     }
     this.#handlers.set(method, handler);
     return () => {
@@ -80,7 +86,12 @@ export class Exchanges {
     const { id, ended } = this.#open(peer, requestBody(ask, timeoutMs), { ...options, timeoutMs }, (part, fail) => {
       bytes += part.content.bytes.length;
       if (bytes > exchangeLimits.answerBytesMax) {
-        fail(refuse("CAUSEWAY_LIMIT_COUNT", `expected an answer of at most ${exchangeLimits.answerBytesMax} bytes; use stream() for larger ones`));
+        fail(
+          refuse(
+            "CAUSEWAY_LIMIT_COUNT",
+            `expected an answer of at most ${exchangeLimits.answerBytesMax} bytes; use stream() for larger ones`,
+          ),
+        );
         return;
       }
       parts.push(part.content);
@@ -105,11 +116,16 @@ export class Exchanges {
     const queue: Part[] = [];
     let wake: () => void = () => undefined;
     let outcome: { readonly error?: CausewayError } | undefined;
-    const { cancel, ended, touch } = this.#open(peer, requestBody(ask, 0), { ...options, timeoutMs: timeoutOf(options) }, (part) => {
-      queue.push(part);
-      touch();
-      wake();
-    });
+    const { cancel, ended, touch } = this.#open(
+      peer,
+      requestBody(ask, 0),
+      { ...options, timeoutMs: timeoutOf(options) },
+      (part) => {
+        queue.push(part);
+        touch();
+        wake();
+      },
+    );
     ended.then(
       ({ last }) => {
         if (last) queue.push({ content: last, settle: () => undefined });
@@ -145,8 +161,11 @@ export class Exchanges {
 
   /** Asks a topic's owner for membership. */
   async join(owner: AgentId, join: session.TopicJoin, options: CallOptions): Promise<session.TopicGrant> {
-    const { ended } = this.#open(owner, { case: "topicJoin", value: join }, { ...options, timeoutMs: timeoutOf(options) }, (part) =>
-      part.settle(),
+    const { ended } = this.#open(
+      owner,
+      { case: "topicJoin", value: join },
+      { ...options, timeoutMs: timeoutOf(options) },
+      (part) => part.settle(),
     );
     const { grant } = await ended;
     if (!grant) throw refuse("CAUSEWAY_FRAME_UNEXPECTED", `expected a grant for ${join.topic}, got an ordinary answer`);
@@ -177,7 +196,10 @@ export class Exchanges {
         this.#handleAnswer(delivery);
         return;
       default:
-        delivery.settle({ code: "CAUSEWAY_FRAME_UNEXPECTED", message: `expected a part of an exchange, got ${body.case}` });
+        delivery.settle({
+          code: "CAUSEWAY_FRAME_UNEXPECTED",
+          message: `expected a part of an exchange, got ${body.case}`,
+        });
     }
   }
 
@@ -201,37 +223,42 @@ export class Exchanges {
     const { signal, timeoutMs } = options;
     if (signal?.aborted) throw cancelled(signal);
     if (this.#outgoing.size >= exchangeLimits.outgoingMax) {
-      throw refuse("CAUSEWAY_FORWARDING_OVERLOADED", `expected at most ${exchangeLimits.outgoingMax} requests under way; await earlier ones first`);
+      throw refuse(
+        "CAUSEWAY_FORWARDING_OVERLOADED",
+        `expected at most ${exchangeLimits.outgoingMax} requests under way; await earlier ones first`,
+      );
     }
     const id = this.#messenger.newId();
     let finish: () => void = () => undefined;
     let onError: (error: CausewayError) => void = () => undefined;
     let stopTimer: () => void = () => undefined;
-    const ended = new Promise<{ last: Content | undefined; grant: session.TopicGrant | undefined }>((resolve, reject) => {
-      finish = () => {
-        this.#outgoing.delete(id);
-        stopTimer();
-        signal?.removeEventListener("abort", onAbort);
-      };
-      onError = (error) => {
-        if (!this.#outgoing.has(id)) return;
-        finish();
-        reject(error);
-      };
-      this.#outgoing.set(id, {
-        peer,
-        onPart: (part) => onPart(part, cancel),
-        onEnd: (last, grant) => {
+    const ended = new Promise<{ last: Content | undefined; grant: session.TopicGrant | undefined }>(
+      (resolve, reject) => {
+        finish = () => {
+          this.#outgoing.delete(id);
+          stopTimer();
+          signal?.removeEventListener("abort", onAbort);
+        };
+        onError = (error) => {
+          if (!this.#outgoing.has(id)) return;
           finish();
-          this.#messenger.closeLane(id);
-          resolve({ last, grant });
-        },
-        onError: (error) => {
-          onError(error);
-          this.#messenger.closeLane(id);
-        },
-      });
-    });
+          reject(error);
+        };
+        this.#outgoing.set(id, {
+          peer,
+          onPart: (part) => onPart(part, cancel),
+          onEnd: (last, grant) => {
+            finish();
+            this.#messenger.closeLane(id);
+            resolve({ last, grant });
+          },
+          onError: (error) => {
+            onError(error);
+            this.#messenger.closeLane(id);
+          },
+        });
+      },
+    );
     const cancel = (error: CausewayError): void => {
       if (!this.#outgoing.has(id)) return;
       onError(error);
@@ -239,7 +266,9 @@ export class Exchanges {
       // In the same lane, which stays open for it: a receiver that lacks the request then does not wait for it.
       const notice = create(session.CancelSchema, { exchange: fromHex(id), reason: error.code });
       // A cancellation that does not arrive costs the other side its silence limit, nothing else.
-      this.#messenger.post(peer, { case: "cancel", value: notice }, { lane: id, timeoutMs: 30_000 }).catch(() => undefined);
+      this.#messenger
+        .post(peer, { case: "cancel", value: notice }, { lane: id, timeoutMs: 30_000 })
+        .catch(() => undefined);
       this.#messenger.closeLane(id);
     };
     const onAbort = (): void => {
@@ -248,7 +277,12 @@ export class Exchanges {
     const touch = (): void => {
       stopTimer();
       stopTimer = this.#scheduler.at(later(this.#scheduler.now().instant, timeoutMs), () =>
-        cancel(refuse("CAUSEWAY_TIMEOUT", `expected an answer of ${peer} within ${timeoutMs} ms, got none; the outcome is unknown`)),
+        cancel(
+          refuse(
+            "CAUSEWAY_TIMEOUT",
+            `expected an answer of ${peer} within ${timeoutMs} ms, got none; the outcome is unknown`,
+          ),
+        ),
       );
     };
     signal?.addEventListener("abort", onAbort, { once: true });
@@ -261,7 +295,13 @@ export class Exchanges {
 
   #handleAnswer(delivery: Delivery): void {
     const { body } = delivery;
-    if (body.case !== "responseChunk" && body.case !== "responseEnd" && body.case !== "failure" && body.case !== "topicGrant") return;
+    if (
+      body.case !== "responseChunk" &&
+      body.case !== "responseEnd" &&
+      body.case !== "failure" &&
+      body.case !== "topicGrant"
+    )
+      return;
     const outgoing = this.#outgoing.get(toHex(body.value.exchange));
     // An answer of anyone but the agent that was asked is not an answer.
     if (outgoing?.peer !== delivery.from) {
@@ -336,8 +376,9 @@ export class Exchanges {
     this.#incoming.set(`${delivery.from} ${delivery.messageId}`, incoming);
     delivery.settle();
     if (timeoutMs > 0) {
-      const stop = this.#scheduler.at(later(this.#scheduler.now().instant, Math.min(timeoutMs, exchangeLimits.timeoutMsMax)), () =>
-        incoming.abort.abort(refuse("CAUSEWAY_TIMEOUT", `the requester gave up after ${timeoutMs} ms`)),
+      const stop = this.#scheduler.at(
+        later(this.#scheduler.now().instant, Math.min(timeoutMs, exchangeLimits.timeoutMsMax)),
+        () => incoming.abort.abort(refuse("CAUSEWAY_TIMEOUT", `the requester gave up after ${timeoutMs} ms`)),
       );
       incoming.abort.signal.addEventListener("abort", stop, { once: true });
     }
@@ -354,7 +395,10 @@ export class Exchanges {
     } finally {
       this.#incoming.delete(`${delivery.from} ${delivery.messageId}`);
       if (incoming.abort.signal.aborted) {
-        this.#messenger.cancelLane(delivery.messageId, refuse("CAUSEWAY_CANCELLED", "the requester wants no further answer"));
+        this.#messenger.cancelLane(
+          delivery.messageId,
+          refuse("CAUSEWAY_CANCELLED", "the requester wants no further answer"),
+        );
       }
       // Ends the timer of the requester's time-out.
       incoming.abort.abort(refuse("CAUSEWAY_CANCELLED", "the request has ended"));
@@ -414,7 +458,10 @@ class Answers implements Reply {
   }
 
   async grant(grant: Omit<session.TopicGrant, "exchange" | "$typeName">): Promise<void> {
-    await this.#last({ case: "topicGrant", value: create(session.TopicGrantSchema, { ...grant, exchange: fromHex(this.#id) }) });
+    await this.#last({
+      case: "topicGrant",
+      value: create(session.TopicGrantSchema, { ...grant, exchange: fromHex(this.#id) }),
+    });
   }
 
   async #last(body: SessionBody): Promise<void> {
@@ -424,7 +471,11 @@ class Answers implements Reply {
   }
 
   #post(body: SessionBody): Promise<void> {
-    return this.#messenger.post(this.#peer, body, { lane: this.#id, timeoutMs: exchangeLimits.requesterSilentMs, patient: true });
+    return this.#messenger.post(this.#peer, body, {
+      lane: this.#id,
+      timeoutMs: exchangeLimits.requesterSilentMs,
+      patient: true,
+    });
   }
 
   #check(): void {
@@ -436,7 +487,10 @@ class Answers implements Reply {
 function requestBody(ask: Ask, timeoutMs: number): SessionBody {
   const metadata = ask.metadata ?? {};
   if (Object.keys(metadata).length > exchangeLimits.metadataMax) {
-    throw refuse("CAUSEWAY_MISUSE", `expected at most ${exchangeLimits.metadataMax} entries of metadata, got ${Object.keys(metadata).length}`);
+    throw refuse(
+      "CAUSEWAY_MISUSE",
+      `expected at most ${exchangeLimits.metadataMax} entries of metadata, got ${Object.keys(metadata).length}`,
+    );
   }
   return {
     case: "request",

@@ -6,7 +6,17 @@
 import { create } from "@bufbuild/protobuf";
 import { AgentAttachment, type AgentEffect, type Condition, type Lease, openOffer } from "@causeway/core-attachment";
 import { CausewayError, domainOf, type ErrorFacts, refuse } from "@causeway/core-base";
-import { aap, type agp, decodeFrame, encodeFrame, FrameKind, FrameScan, type FrameBody, type FrameInit, scanFrame } from "@causeway/core-wire";
+import {
+  aap,
+  type agp,
+  decodeFrame,
+  encodeFrame,
+  type FrameBody,
+  type FrameInit,
+  FrameKind,
+  FrameScan,
+  scanFrame,
+} from "@causeway/core-wire";
 import { WakeUp, within } from "./clock.ts";
 import type { Connector, FrameSlice, GatewayLink } from "./connector.ts";
 import { errorOf } from "./session/messages.ts";
@@ -113,7 +123,10 @@ export class GatewaySession {
     while (this.#room) await this.#room.promise;
     const live = this.#live;
     if (!live?.isOpen || !this.#lease) {
-      throw refuse("CAUSEWAY_UNREACHABLE", "expected a gateway to be attached to, got none; the agent reconnects by itself");
+      throw refuse(
+        "CAUSEWAY_UNREACHABLE",
+        "expected a gateway to be attached to, got none; the agent reconnects by itself",
+      );
     }
     this.#machine.noteTraffic(this.#now());
     if (live.link.send(frame)) return;
@@ -125,9 +138,15 @@ export class GatewaySession {
   }
 
   /** Sends a request on the link and waits for the frame that answers it. */
-  async call(make: LinkRequest, options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined; readonly expected: string }): Promise<FrameBody> {
+  async call(
+    make: LinkRequest,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined; readonly expected: string },
+  ): Promise<FrameBody> {
     if (this.#pending.size >= pendingMax) {
-      throw refuse("CAUSEWAY_FORWARDING_OVERLOADED", `expected at most ${pendingMax} requests to the gateway at once; await earlier ones first`);
+      throw refuse(
+        "CAUSEWAY_FORWARDING_OVERLOADED",
+        `expected at most ${pendingMax} requests to the gateway at once; await earlier ones first`,
+      );
     }
     const request = this.#nextRequest++;
     const answer = new Promise<FrameBody>((resolve, reject) => this.#pending.set(request, { resolve, reject }));
@@ -185,7 +204,10 @@ export class GatewaySession {
         connector.log.info(`agent.${effect.type.replaceAll("-", "_")}`, { cause: effect.cause });
         if (effect.type === "backing-off") {
           const deadline = this.#machine.deadline();
-          this.#ports.onBackoff(this.#machine.status().attempt, deadline === undefined ? 0 : Math.max(0, deadline - this.#now().instant));
+          this.#ports.onBackoff(
+            this.#machine.status().attempt,
+            deadline === undefined ? 0 : Math.max(0, deadline - this.#now().instant),
+          );
         }
         if (effect.type === "gateway-draining") this.#ports.onDraining(effect.cause);
     }
@@ -248,11 +270,17 @@ export class GatewaySession {
     const { peer } = link;
     let problem: CausewayError | undefined;
     if (peer.role !== "gateway" || peer.purpose !== "tls") {
-      problem = refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected a gateway at the other end, got ${peer.spiffeId} certified as ${peer.role}`);
+      problem = refuse(
+        "CAUSEWAY_IDENTITY_ROLE_WRONG",
+        `expected a gateway at the other end, got ${peer.spiffeId} certified as ${peer.role}`,
+      );
     } else if (peer.domain !== domain) {
       problem = refuse("CAUSEWAY_IDENTITY_MISMATCH", `expected a gateway of ${domain}, got ${peer.spiffeId}`);
     } else if (identity.trust.isRevoked(peer)) {
-      problem = refuse("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED", `expected a valid certificate of ${peer.spiffeId}, got a revoked one`);
+      problem = refuse(
+        "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
+        `expected a valid certificate of ${peer.spiffeId}, got a revoked one`,
+      );
     }
     if (!problem) return;
     link.close(problem);

@@ -41,7 +41,10 @@ export class KeyPackageStock {
       const replace = this.#endToEnd.exportStatus().keyPackages === 0;
       const { packages, lastResort } = await this.#endToEnd.keyPackages(stockMax - this.#stored);
       const answer = await this.#session.call(
-        (request) => ({ case: "keyPackageUpload", value: { request, keyPackages: [...packages], lastResort, replace } }),
+        (request) => ({
+          case: "keyPackageUpload",
+          value: { request, keyPackages: [...packages], lastResort, replace },
+        }),
         { timeoutMs: uploadMs, expected: "the gateway to store key packages" },
       );
       if (answer.case !== "keyPackageUploadResult") return;

@@ -29,7 +29,10 @@ test("reconnects with growing waits, resubscribes, advertises again and reports 
   network.hub.isUp = true;
   await network.clock.advance(70_000);
   expect(bob.status().state).toBe("attached");
-  expect(events.find((event) => event.type === "gap")).toMatchObject({ scope: "link", downMs: expect.any(Number) as number });
+  expect(events.find((event) => event.type === "gap")).toMatchObject({
+    scope: "link",
+    downMs: expect.any(Number) as number,
+  });
   expect(network.hub.subscribersOf(topic)).toContain(bob.id);
   await network.clock.until(alice.publish(topic, "back"));
   await network.clock.advance(100);

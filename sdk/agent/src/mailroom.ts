@@ -26,7 +26,10 @@ export class Mailroom {
     void this.#serial.run(delivery.from, async () => {
       const handler = this.#handler;
       if (!handler) {
-        delivery.settle({ code: "CAUSEWAY_AGENT_NO_HANDLER", message: "the agent does not take messages; it has no handler for them" });
+        delivery.settle({
+          code: "CAUSEWAY_AGENT_NO_HANDLER",
+          message: "the agent does not take messages; it has no handler for them",
+        });
         return;
       }
       delivery.acknowledge();

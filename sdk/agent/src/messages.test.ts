@@ -36,10 +36,15 @@ describe("a message", () => {
       const faults: Faults = { loss: 0.25, duplication: 0.25, delayMs: 400 };
       network.hub.faults = faults;
       const numbers = Array.from({ length: 15 }, (_, i) => i);
-      const all = [alice, carol].flatMap((agent) => numbers.map((i) => agent.send(bobName, `${i}`, { timeoutMs: 3_600_000 })));
+      const all = [alice, carol].flatMap((agent) =>
+        numbers.map((i) => agent.send(bobName, `${i}`, { timeoutMs: 3_600_000 })),
+      );
       await network.clock.until(Promise.all(all), 7_200_000);
       for (const { id } of [alice, carol]) {
-        expect(taken.filter((t) => t.startsWith(id)), `seed ${seed}`).toEqual(numbers.map((i) => `${id} ${i}`));
+        expect(
+          taken.filter((t) => t.startsWith(id)),
+          `seed ${seed}`,
+        ).toEqual(numbers.map((i) => `${id} ${i}`));
       }
     }
   });
@@ -67,7 +72,9 @@ describe("a message", () => {
     await network.clock.until(alice.send(bobName, "first"));
     const { home } = bob;
     await network.clock.until(bob.close());
-    expect(await codeOf(network.clock.until(alice.send(bobName, "x", { timeoutMs: 5_000 })))).toBe("CAUSEWAY_FORWARDING_NOT_ATTACHED");
+    expect(await codeOf(network.clock.until(alice.send(bobName, "x", { timeoutMs: 5_000 })))).toBe(
+      "CAUSEWAY_FORWARDING_NOT_ATTACHED",
+    );
     const late = alice.send(bobName, "y", { timeoutMs: 600_000 });
     await network.clock.advance(20_000);
     const again = await network.connect(bobName, { home });
@@ -96,7 +103,12 @@ describe("a message", () => {
     bob.onMessage(({ content }) => void heard["bob"]?.push(content.text()));
     const numbers = Array.from({ length: 300 }, (_, i) => `${i}`);
     await network.clock.until(
-      Promise.all(numbers.flatMap((n) => [alice.send(bobName, n, { timeoutMs: 600_000 }), bob.send(aliceName, n, { timeoutMs: 600_000 })])),
+      Promise.all(
+        numbers.flatMap((n) => [
+          alice.send(bobName, n, { timeoutMs: 600_000 }),
+          bob.send(aliceName, n, { timeoutMs: 600_000 }),
+        ]),
+      ),
     );
     expect(heard).toEqual({ alice: numbers, bob: numbers });
   });

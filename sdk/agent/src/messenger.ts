@@ -4,18 +4,44 @@
  * (AAP-99, AAP-100), and says nothing about what messages mean.
  */
 import { create } from "@bufbuild/protobuf";
-import { type AgentId, agentOf, CausewayError, defaults, type Log, parseSpiffeId, type Random, refuse, type Scheduler } from "@causeway/core-base";
-import { agp, encodeFrame, encodeMessageFrame, HeaderFlag, type HeaderInit, newMessageId, session } from "@causeway/core-wire";
+import {
+  type AgentId,
+  agentOf,
+  CausewayError,
+  defaults,
+  type Log,
+  parseSpiffeId,
+  type Random,
+  refuse,
+  type Scheduler,
+} from "@causeway/core-base";
+import {
+  agp,
+  encodeFrame,
+  encodeMessageFrame,
+  HeaderFlag,
+  type HeaderInit,
+  newMessageId,
+  session,
+} from "@causeway/core-wire";
 import type { AgentEvent } from "./api.ts";
 import { fromHex, toHex } from "./bytes.ts";
 import { WakeUp, within } from "./clock.ts";
 import type { EndToEnd, Opened, SealedFrame, StateStore } from "./end-to-end.ts";
 import { Serial } from "./serial.ts";
-import { type Arrival, Inbox, type InboxState, type Refusal } from "./session/inbox.ts";
-import { type SessionLimits, sessionLimits } from "./session/limits.ts";
-import { decodeMessage, detailOf, detailOfRefusal, encodeMessage, errorOf, type SessionBody } from "./session/messages.ts";
-import { type OutEntry, Outbox } from "./session/outbox.ts";
 import { HintLimit } from "./session/hint-limit.ts";
+import { type Arrival, Inbox, type Refusal } from "./session/inbox.ts";
+import { decodeInboxState, encodeInboxState } from "./session/inbox-state.ts";
+import { type SessionLimits, sessionLimits } from "./session/limits.ts";
+import {
+  decodeMessage,
+  detailOf,
+  detailOfRefusal,
+  encodeMessage,
+  errorOf,
+  type SessionBody,
+} from "./session/messages.ts";
+import { Outbox, type OutEntry } from "./session/outbox.ts";
 
 /** A message that was taken out of order's hands: the receiver settles it once. */
 export interface Delivery {
@@ -116,7 +142,10 @@ export class Messenger {
     const bytes = contentBytes(body);
     if (bytes > contentBytesMax) {
       return Promise.reject(
-        refuse("CAUSEWAY_FORWARDING_TOO_LARGE", `expected at most ${contentBytesMax} bytes of content, got ${bytes}; send it in parts`),
+        refuse(
+          "CAUSEWAY_FORWARDING_TOO_LARGE",
+          `expected at most ${contentBytesMax} bytes of content, got ${bytes}; send it in parts`,
+        ),
       );
     }
     return new Promise((resolve, reject) => {
@@ -168,7 +197,11 @@ export class Messenger {
 
   /** Waits for what is being encrypted and sent, at most `timeoutMs`. */
   async settle(timeoutMs: number): Promise<void> {
-    await within(this.#serial.idle(), { scheduler: this.#ports.scheduler, timeoutMs, expected: "acknowledgements to leave" }).catch(() => undefined);
+    await within(this.#serial.idle(), {
+      scheduler: this.#ports.scheduler,
+      timeoutMs,
+      expected: "acknowledgements to leave",
+    }).catch(() => undefined);
   }
 
   /** Everything that is under way fails, and nothing is accepted any more. */
@@ -210,7 +243,10 @@ export class Messenger {
   }
 
   /** Sends frames of the end-to-end layer that no message waits for: key updates, welcomes, commits. */
-  async sendFrames(target: { readonly kind: "agent" | "topic"; readonly name: string }, frames: readonly SealedFrame[]): Promise<void> {
+  async sendFrames(
+    target: { readonly kind: "agent" | "topic"; readonly name: string },
+    frames: readonly SealedFrame[],
+  ): Promise<void> {
     for (const frame of frames) {
       const id = this.#newId();
       this.#remember(toHex(id), frame.securityContextId);
@@ -226,7 +262,11 @@ export class Messenger {
       for (const frame of frames) {
         const isMessage = frame.kind === "application";
         const frameId = isMessage ? id : this.#newId();
-        await this.#transmit({ kind: "topic", name: topic }, frameId, frame, { trace: trace && isMessage, expiresUnixMs: 0, isReliable: false });
+        await this.#transmit({ kind: "topic", name: topic }, frameId, frame, {
+          trace: trace && isMessage,
+          expiresUnixMs: 0,
+          isReliable: false,
+        });
       }
     });
     return toHex(id);
@@ -263,15 +303,26 @@ export class Messenger {
     }
     try {
       if (opened.sender !== from) {
-        throw refuse("CAUSEWAY_E2EE_SENDER_MISMATCH", `expected content of ${from}, as the header says, got content signed by ${opened.sender}`);
+        throw refuse(
+          "CAUSEWAY_E2EE_SENDER_MISMATCH",
+          `expected content of ${from}, as the header says, got content signed by ${opened.sender}`,
+        );
       }
-      const isExpected = isTopic ? opened.group.kind === "topic" && opened.group.name === header.target : opened.group.kind === "pair";
+      const isExpected = isTopic
+        ? opened.group.kind === "topic" && opened.group.name === header.target
+        : opened.group.kind === "pair";
       if (!isExpected) {
-        throw refuse("CAUSEWAY_E2EE_SENDER_MISMATCH", `expected the group of ${header.target}, got a message of another group`);
+        throw refuse(
+          "CAUSEWAY_E2EE_SENDER_MISMATCH",
+          `expected the group of ${header.target}, got a message of another group`,
+        );
       }
       const message = decodeMessage(opened.plaintext);
       if (toHex(message.messageId) !== toHex(header.messageId)) {
-        throw refuse("CAUSEWAY_E2EE_DECRYPT_FAILED", "expected the message id of the header inside the message, got another one");
+        throw refuse(
+          "CAUSEWAY_E2EE_DECRYPT_FAILED",
+          "expected the message id of the header inside the message, got another one",
+        );
       }
       this.counters.received++;
       if (isTopic) this.#ports.onTopic(header.target, opened, message);
@@ -284,7 +335,11 @@ export class Messenger {
   #refuse(header: agp.RoutingHeader, error: CausewayError): void {
     this.counters.refused++;
     const isTopic = header.targetKind === agp.TargetKind.TOPIC;
-    this.#ports.log.warn("agent.message_refused", { source: header.source, messageId: toHex(header.messageId), code: error.code });
+    this.#ports.log.warn("agent.message_refused", {
+      source: header.source,
+      messageId: toHex(header.messageId),
+      code: error.code,
+    });
     // A publication that came before this member's welcome is nothing unusual.
     if (isTopic && error.code === "CAUSEWAY_E2EE_CONTEXT_UNKNOWN") return;
     if (error.code !== "CAUSEWAY_E2EE_CONTEXT_UNKNOWN") {
@@ -296,11 +351,20 @@ export class Messenger {
     const control = encodeFrame({
       case: "control",
       value: {
-        header: { version: 1, hopTtl: defaults.hopTtl, ...this.#header({ kind: "agent", name: header.source }, this.#newId()) },
+        header: {
+          version: 1,
+          hopTtl: defaults.hopTtl,
+          ...this.#header({ kind: "agent", name: header.source }, this.#newId()),
+        },
         requestId: header.messageId,
         body: {
           case: "deliveryReport",
-          value: { messageId: header.messageId, error: detailOf(error), reporter: this.#ports.self, target: header.target },
+          value: {
+            messageId: header.messageId,
+            error: detailOf(error),
+            reporter: this.#ports.self,
+            target: header.target,
+          },
         },
       },
     });
@@ -310,7 +374,10 @@ export class Messenger {
   async #accept(from: AgentId, message: session.SessionMessage): Promise<void> {
     const { body, position } = message;
     if (body.case === undefined) {
-      throw refuse("CAUSEWAY_FRAME_UNKNOWN", "expected a known kind of session message; the other agent's SDK is newer");
+      throw refuse(
+        "CAUSEWAY_FRAME_UNKNOWN",
+        "expected a known kind of session message; the other agent's SDK is newer",
+      );
     }
     if (body.case === "ack") {
       for (const entry of body.value.entries) this.#handleAck(from, entry);
@@ -332,7 +399,11 @@ export class Messenger {
     });
     if (dropped) {
       this.counters.dropped++;
-      this.#ports.log.debug("agent.message_dropped", { source: from, messageId: toHex(message.messageId), reason: dropped });
+      this.#ports.log.debug("agent.message_dropped", {
+        source: from,
+        messageId: toHex(message.messageId),
+        reason: dropped,
+      });
     }
     this.#pumpInbox();
   }
@@ -381,7 +452,11 @@ export class Messenger {
     this.#acks.set(sender, queue);
     queue.entries.set(
       id,
-      create(session.AckEntrySchema, { messageId: fromHex(id), level, ...(refusal && { error: detailOfRefusal(refusal) }) }),
+      create(session.AckEntrySchema, {
+        messageId: fromHex(id),
+        level,
+        ...(refusal && { error: detailOfRefusal(refusal) }),
+      }),
     );
     queue.isFinal ||= level !== session.AckLevel.RECEIVED;
     if (queue.isRunning) return;
@@ -398,7 +473,7 @@ export class Messenger {
         if (queue.isFinal) {
           // Stored before it is acknowledged: a message that the sender believes taken is not taken again.
           queue.isFinal = queue.entries.size > 0;
-          await this.#ports.store.put(this.#storeKey(sender), encodeState(this.#inbox.state(sender)));
+          await this.#ports.store.put(this.#storeKey(sender), encodeInboxState(this.#inbox.state(sender)));
         }
         const id = this.#newId();
         const plaintext = encodeMessage(id, { case: "ack", value: create(session.AckSchema, { entries }) });
@@ -415,12 +490,12 @@ export class Messenger {
   async #restore(sender: AgentId): Promise<void> {
     if (this.#inbox.knows(sender)) return;
     const stored = await this.#ports.store.get(this.#storeKey(sender));
-    const state = stored && decodeState(stored);
+    const state = stored && decodeInboxState(stored);
     if (state && !this.#inbox.knows(sender)) this.#inbox.restore(sender, state);
   }
 
   #storeKey(sender: AgentId): string {
-    return `sdk/inbox/${toHex(this.#ports.sha256(encoder.encode(sender)).subarray(0, 16))}`;
+    return `sdk/inbox/${toHex(this.#ports.sha256(new TextEncoder().encode(sender)).subarray(0, 16))}`;
   }
 
   /** Performs what the outbox wants, until it wants nothing more. */
@@ -442,7 +517,11 @@ export class Messenger {
       await this.#serial.run(`out ${peer}`, async () => {
         if (!this.#outbox.bodyOf(entry.id)) return;
         const id = fromHex(entry.id);
-        const plaintext = encodeMessage(id, entry.body.body, { lane: fromHex(entry.lane), sequence: entry.sequence, floor });
+        const plaintext = encodeMessage(id, entry.body.body, {
+          lane: fromHex(entry.lane),
+          sequence: entry.sequence,
+          floor,
+        });
         await this.#sealAndSend(peer, id, plaintext, entry.body);
         if (entry.attempts > 1) this.counters.repeated++;
       });
@@ -453,7 +532,12 @@ export class Messenger {
     this.#pump();
   }
 
-  async #sealAndSend(peer: AgentId, id: Uint8Array, plaintext: Uint8Array, outgoing: Outgoing | undefined): Promise<void> {
+  async #sealAndSend(
+    peer: AgentId,
+    id: Uint8Array,
+    plaintext: Uint8Array,
+    outgoing: Outgoing | undefined,
+  ): Promise<void> {
     const frames = await this.#ports.endToEnd.seal(peer, plaintext);
     for (const frame of frames) {
       const isMessage = frame.kind === "application";
@@ -531,21 +615,6 @@ function contentBytes(body: SessionBody): number {
   }
 }
 
-function encodeState(state: InboxState): Uint8Array {
-  // Codes are kept and sentences are not: they may quote content, and this file is not encrypted.
-  return encoder.encode(JSON.stringify(state, (key, value: unknown) => (key === "message" ? "refused before the last restart" : value)));
-}
-
-function decodeState(bytes: Uint8Array): InboxState | undefined {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes)) as InboxState;
-  } catch {
-    // A file that does not parse protects nothing; messages may then be taken twice once.
-    return undefined;
-  }
-}
-
-const encoder = new TextEncoder();
 /** Content of one message: what fits the 4 MiB of an envelope with MLS framing and padding. */
 const contentBytesMax = defaults.messageBytesMax - 65_536;
 const overheadBytes = 256;

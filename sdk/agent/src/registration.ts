@@ -64,7 +64,13 @@ export class RecordKeeper {
     }
     this.#revision = revision;
     const { expiresAt } = parseReceipt(response.receipt.receipt);
-    this.#registered = { profile, record: signed, receipt: response.receipt, resourceId: response.resourceId, expiresUnixMs: expiresAt };
+    this.#registered = {
+      profile,
+      record: signed,
+      receipt: response.receipt,
+      resourceId: response.resourceId,
+      expiresUnixMs: expiresAt,
+    };
     await this.#advertise(this.#registered, timeoutOf(options), options.signal);
     this.#renewLater(expiresAt - now);
     return { resourceId: response.resourceId, revision: Number(response.revision) };
@@ -89,12 +95,18 @@ export class RecordKeeper {
 
   /** Attached again: this gateway may not know the record. */
   async handleAttached(): Promise<void> {
-    if (this.#registered) await this.#advertise(this.#registered, advertiseMs, this.#closed.signal).catch((thrown: unknown) => this.#warn(thrown));
+    if (this.#registered)
+      await this.#advertise(this.#registered, advertiseMs, this.#closed.signal).catch((thrown: unknown) =>
+        this.#warn(thrown),
+      );
   }
 
   /** The signing certificate was renewed: the record is signed again, so that it outlives the old one. */
   async handleRenewed(): Promise<void> {
-    if (this.#registered) await this.register(this.#registered.profile, { signal: this.#closed.signal }).catch((thrown: unknown) => this.#warn(thrown));
+    if (this.#registered)
+      await this.register(this.#registered.profile, { signal: this.#closed.signal }).catch((thrown: unknown) =>
+        this.#warn(thrown),
+      );
   }
 
   close(): void {
@@ -104,7 +116,8 @@ export class RecordKeeper {
 
   #registry(): RegistryPort {
     const { registry } = this.#connector;
-    if (!registry) throw refuse("CAUSEWAY_MISUSE", "expected the URL of a registry in the options of connect, got none");
+    if (!registry)
+      throw refuse("CAUSEWAY_MISUSE", "expected the URL of a registry in the options of connect, got none");
     return registry;
   }
 
@@ -114,7 +127,8 @@ export class RecordKeeper {
       signal,
       expected: "the gateway to take the record",
     });
-    if (answer.case === "advertiseResult" && answer.value.error) throw errorOf(answer.value.error, "CAUSEWAY_RECORD_NOT_REGISTERED");
+    if (answer.case === "advertiseResult" && answer.value.error)
+      throw errorOf(answer.value.error, "CAUSEWAY_RECORD_NOT_REGISTERED");
   }
 
   /** At two thirds of the receipt's life, and again after a while when that fails. */

@@ -15,7 +15,10 @@ export function topicName(topic: string, self: AgentId): string {
     path.length > 0 &&
     path.every((segment) => /^[A-Za-z0-9._-]+$/.test(segment) && segment !== "." && segment !== "..");
   if (!isValid) {
-    throw refuse("CAUSEWAY_NAME_INVALID", `expected a topic like domain/namespace/agent/topic, got ${JSON.stringify(topic.slice(0, 100))}`);
+    throw refuse(
+      "CAUSEWAY_NAME_INVALID",
+      `expected a topic like domain/namespace/agent/topic, got ${JSON.stringify(topic.slice(0, 100))}`,
+    );
   }
   return full;
 }

@@ -5,7 +5,9 @@ import { codeOf, type TestAgent, TestNetwork } from "./testing/index.ts";
 
 const ownerName = "blue.example/travel/owner";
 
-async function world(rights = {}): Promise<{ network: TestNetwork; owner: TestAgent; subscribers: TestAgent[]; topic: string }> {
+async function world(
+  rights = {},
+): Promise<{ network: TestNetwork; owner: TestAgent; subscribers: TestAgent[]; topic: string }> {
   const network = new TestNetwork();
   const owner = await network.connect(ownerName);
   const names = ["blue.example/travel/sub1", "green.example/hotels/sub2", "green.example/hotels/sub3"];
@@ -21,7 +23,9 @@ describe("a topic", () => {
     expect(topic).toBe("blue.example/travel/owner/deals");
     const heard = subscribers.map(() => [] as unknown[]);
     for (const [i, agent] of subscribers.entries()) {
-      await network.clock.until(agent.subscribe(topic, ({ data, from }) => void heard[i]?.push(`${from} ${String(data)}`)));
+      await network.clock.until(
+        agent.subscribe(topic, ({ data, from }) => void heard[i]?.push(`${from} ${String(data)}`)),
+      );
     }
     for (const text of ["one", "two", "three"]) await network.clock.until(owner.publish(topic, text));
     await network.clock.advance(1_000);
@@ -33,14 +37,19 @@ describe("a topic", () => {
   test("takes members at once without losing one: commits are put in order", async () => {
     const { network, owner, subscribers, topic } = await world();
     const heard: Publication[] = [];
-    await network.clock.until(Promise.all(subscribers.map((agent) => agent.subscribe(topic, (p) => void heard.push(p)))));
+    await network.clock.until(
+      Promise.all(subscribers.map((agent) => agent.subscribe(topic, (p) => void heard.push(p)))),
+    );
     await network.clock.until(owner.publish(topic, { price: 1 }));
     await network.clock.advance(1_000);
     expect(heard.map(({ data }) => data)).toEqual([{ price: 1 }, { price: 1 }, { price: 1 }]);
   });
 
   test("lets publish whom its rights name, and nobody else", async () => {
-    const { network, owner, subscribers, topic } = await world({ publishers: ["green.example/hotels/"], subscribers: ["green.example/", "blue.example/travel/owner"] });
+    const { network, owner, subscribers, topic } = await world({
+      publishers: ["green.example/hotels/"],
+      subscribers: ["green.example/", "blue.example/travel/owner"],
+    });
     const [blue, green, other] = subscribers as [TestAgent, TestAgent, TestAgent];
     const heard: unknown[] = [];
     await network.clock.until(other.subscribe(topic, ({ data, from }) => void heard.push([from, data])));
@@ -51,9 +60,13 @@ describe("a topic", () => {
       [green.id, "from green"],
       [owner.id, "from the owner"],
     ]);
-    expect(await codeOf(network.clock.until(blue.subscribe(topic, () => undefined)))).toBe("CAUSEWAY_TOPIC_NOT_ALLOWED");
+    expect(await codeOf(network.clock.until(blue.subscribe(topic, () => undefined)))).toBe(
+      "CAUSEWAY_TOPIC_NOT_ALLOWED",
+    );
     expect(await codeOf(network.clock.until(blue.publish(topic, "x")))).toBe("CAUSEWAY_TOPIC_NOT_ALLOWED");
-    expect(await codeOf(network.clock.until(blue.subscribe("blue.example/travel/owner/absent", () => undefined)))).toBe("CAUSEWAY_TOPIC_NOT_FOUND");
+    expect(await codeOf(network.clock.until(blue.subscribe("blue.example/travel/owner/absent", () => undefined)))).toBe(
+      "CAUSEWAY_TOPIC_NOT_FOUND",
+    );
     expect(await codeOf(owner.createTopic("no/../topic"))).toBe("CAUSEWAY_NAME_INVALID");
   });
 

@@ -69,7 +69,8 @@ export class Topics {
     const { self, endToEnd } = this.#ports;
     const name = topicName(topic, self);
     const policy = policyOf(rights);
-    if (this.#owned.size >= ownedMax) throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${ownedMax} topics of one agent, got another one`);
+    if (this.#owned.size >= ownedMax)
+      throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${ownedMax} topics of one agent, got another one`);
     await this.#announce(name, policy, options);
     // The owner hears its own topic too: members announce there that they leave or renew their keys.
     await this.#link(name, options);
@@ -94,7 +95,11 @@ export class Topics {
     await messenger.publish(name, group.groupId, { case: "topicData", value }, options.trace ?? false);
   }
 
-  async subscribe(topic: string, run: PublicationHandler, options: CallOptions & { readonly owner?: string }): Promise<Subscription> {
+  async subscribe(
+    topic: string,
+    run: PublicationHandler,
+    options: CallOptions & { readonly owner?: string },
+  ): Promise<Subscription> {
     const name = topicName(topic, this.#ports.self);
     const joined = this.#joinedTo(name, options.owner);
     const handler: Handler = { run, waiting: 0 };
@@ -139,11 +144,15 @@ export class Topics {
   }
 
   /** Another agent wants to be a member. */
-  async handleJoin(from: AgentId, join: session.TopicJoin): Promise<Omit<session.TopicGrant, "exchange" | "$typeName">> {
+  async handleJoin(
+    from: AgentId,
+    join: session.TopicJoin,
+  ): Promise<Omit<session.TopicGrant, "exchange" | "$typeName">> {
     const { self, endToEnd } = this.#ports;
     const policy = this.#owned.get(join.topic);
     const group = endToEnd.groupByName(join.topic);
-    if (!policy || !group) throw refuse("CAUSEWAY_TOPIC_NOT_FOUND", `expected a topic of ${shortName(self)}, got ${join.topic}`);
+    if (!policy || !group)
+      throw refuse("CAUSEWAY_TOPIC_NOT_FOUND", `expected a topic of ${shortName(self)}, got ${join.topic}`);
     if (join.subscribe && !maySubscribe(policy, self, from)) throw notAllowed(from, "subscribe to", join.topic);
     if (join.publish && !mayPublish(policy, self, from)) throw notAllowed(from, "publish to", join.topic);
     // One change at a time: the welcome of one member is for the epoch that its own addition made.
@@ -179,7 +188,8 @@ export class Topics {
   /** Attached, perhaps to another gateway: it has to know the topics and subscriptions of this agent. */
   async handleAttached(): Promise<void> {
     for (const [topic, policy] of this.#owned) await this.#attempt(this.#announce(topic, policy, {}));
-    for (const topic of new Set([...this.#owned.keys(), ...this.#joined.keys()])) await this.#attempt(this.#link(topic, {}));
+    for (const topic of new Set([...this.#owned.keys(), ...this.#joined.keys()]))
+      await this.#attempt(this.#link(topic, {}));
   }
 
   /** Sends what a change of a group's members or keys has to tell the others. */
@@ -199,7 +209,12 @@ export class Topics {
     for (const change of await this.#ports.endToEnd.maintain()) await this.#attempt(this.sendChange(change));
   }
 
-  report(): readonly { readonly topic: string; readonly owner: AgentId; readonly members: number; readonly epoch: number }[] {
+  report(): readonly {
+    readonly topic: string;
+    readonly owner: AgentId;
+    readonly members: number;
+    readonly epoch: number;
+  }[] {
     const { endToEnd, self } = this.#ports;
     const names = new Set([...this.#owned.keys(), ...this.#joined.keys()]);
     return [...names].map((topic) => {
@@ -216,7 +231,8 @@ export class Topics {
   #joinedTo(topic: string, owner: string | undefined): Joined {
     const known = this.#joined.get(topic);
     if (known) return known;
-    if (this.#joined.size >= joinedMax) throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${joinedMax} topics at once, got another one`);
+    if (this.#joined.size >= joinedMax)
+      throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${joinedMax} topics at once, got another one`);
     const joined: Joined = {
       owner: this.#owned.has(topic) ? this.#ports.self : ownerOf(topic, owner),
       policy: this.#owned.get(topic) ?? this.#granted.get(topic),
@@ -240,20 +256,28 @@ export class Topics {
       });
       const known = endToEnd.groupByName(topic);
       if (known && (joined.owner === self || joined.policy)) return known;
-      if (joined.owner === self) throw refuse("CAUSEWAY_TOPIC_NOT_FOUND", `expected a topic that this agent created, got ${topic}`);
+      if (joined.owner === self)
+        throw refuse("CAUSEWAY_TOPIC_NOT_FOUND", `expected a topic that this agent created, got ${topic}`);
       const join = create(session.TopicJoinSchema, { topic, subscribe: wantsContent, publish: !wantsContent });
       const grant = await exchanges().join(joined.owner, join, options);
       joined.policy = grant.policy;
       if (grant.welcome.length > 0) {
         const opened = await endToEnd.open(joined.owner, grant.securityContextId, grant.welcome);
         if (opened.group.name !== topic || opened.group.owner !== joined.owner) {
-          throw refuse("CAUSEWAY_E2EE_SENDER_MISMATCH", `expected the group of ${topic}, got ${opened.group.name} of ${opened.group.owner}`);
+          throw refuse(
+            "CAUSEWAY_E2EE_SENDER_MISMATCH",
+            `expected the group of ${topic}, got ${opened.group.name} of ${opened.group.owner}`,
+          );
         }
       }
       const group = endToEnd.groupByName(topic);
       if (grant.policy) this.#granted.set(topic, grant.policy);
       await this.#store();
-      if (!group) throw refuse("CAUSEWAY_TOPIC_NOT_ALLOWED", `expected to be a member of ${topic} after its owner's grant, got no group`);
+      if (!group)
+        throw refuse(
+          "CAUSEWAY_TOPIC_NOT_ALLOWED",
+          `expected to be a member of ${topic} after its owner's grant, got no group`,
+        );
       return group;
     });
   }
@@ -264,12 +288,16 @@ export class Topics {
       signal: options.signal,
       expected: `the gateway to subscribe this agent to ${topic}`,
     });
-    if (answer.case === "subscriptionResult" && answer.value.error) throw errorOf(answer.value.error, "CAUSEWAY_TOPIC_NOT_FOUND");
+    if (answer.case === "subscriptionResult" && answer.value.error)
+      throw errorOf(answer.value.error, "CAUSEWAY_TOPIC_NOT_FOUND");
   }
 
   async #announce(topic: string, policy: agp.TopicPolicy, options: CallOptions): Promise<void> {
     const answer = await this.#ports.session.call(
-      (request) => ({ case: "topicCommand", value: { request, command: { case: "create", value: { topic, policy } } } }),
+      (request) => ({
+        case: "topicCommand",
+        value: { request, command: { case: "create", value: { topic, policy } } },
+      }),
       { timeoutMs: timeoutOf(options), signal: options.signal, expected: `the gateway to create ${topic}` },
     );
     if (answer.case !== "topicResult" || !answer.value.error) return;
@@ -303,7 +331,10 @@ export class Topics {
     if (!joined) return;
     joined.policy = undefined;
     this.#granted.delete(topic);
-    this.#ports.onEvent({ type: "warning", error: refuse("CAUSEWAY_TOPIC_NOT_ALLOWED", `the owner of ${topic} has removed this agent from it`) });
+    this.#ports.onEvent({
+      type: "warning",
+      error: refuse("CAUSEWAY_TOPIC_NOT_ALLOWED", `the owner of ${topic} has removed this agent from it`),
+    });
   }
 
   #missed(joined: Joined, from: AgentId, data: session.TopicData): number {
@@ -334,9 +365,16 @@ export class Topics {
   }
 
   async #store(): Promise<void> {
-    const info = (owner: string) => ([topic, policy]: [string, agp.TopicPolicy]) => create(agp.TopicInfoSchema, { topic, owner, policy });
+    const info =
+      (owner: string) =>
+      ([topic, policy]: [string, agp.TopicPolicy]) =>
+        create(agp.TopicInfoSchema, { topic, owner, policy });
     const topics = [...[...this.#owned].map(info(this.#ports.self)), ...[...this.#granted].map(info(""))];
-    await this.#ports.connector.store.put(ownedKey, toBinary(agp.TopicResultSchema, create(agp.TopicResultSchema, { topics })), { durable: true });
+    await this.#ports.connector.store.put(
+      ownedKey,
+      toBinary(agp.TopicResultSchema, create(agp.TopicResultSchema, { topics })),
+      { durable: true },
+    );
   }
 
   #inBackground(work: Promise<unknown>): void {
@@ -357,7 +395,10 @@ function ownerOf(topic: string, owner: string | undefined): AgentId {
 }
 
 function notAllowed(agent: AgentId, action: string, topic: string): CausewayError {
-  return refuse("CAUSEWAY_TOPIC_NOT_ALLOWED", `expected an agent with the right to ${action} ${topic}, got ${shortName(agent)}`);
+  return refuse(
+    "CAUSEWAY_TOPIC_NOT_ALLOWED",
+    `expected an agent with the right to ${action} ${topic}, got ${shortName(agent)}`,
+  );
 }
 
 const ownedKey = "sdk/topics";

@@ -8,7 +8,14 @@ const aliceName = "blue.example/travel/alice";
 const bobName = "green.example/hotels/bob";
 const malloryName = "green.example/hotels/mallory";
 
-async function trio(): Promise<{ network: TestNetwork; alice: TestAgent; bob: TestAgent; mallory: TestAgent; taken: string[]; security: string[] }> {
+async function trio(): Promise<{
+  network: TestNetwork;
+  alice: TestAgent;
+  bob: TestAgent;
+  mallory: TestAgent;
+  taken: string[];
+  security: string[];
+}> {
   const network = new TestNetwork();
   const alice = await network.connect(aliceName);
   const bob = await network.connect(bobName);
@@ -26,7 +33,10 @@ async function trio(): Promise<{ network: TestNetwork; alice: TestAgent; bob: Te
 describe("a gateway", () => {
   test("of another domain, or that is no gateway, is refused before anything is said to it [AGP-32]", async () => {
     const network = new TestNetwork();
-    const foreign = network.connect(aliceName, { gateway: { role: "gateway", domain: "green.example" }, timeoutMs: 2_000 });
+    const foreign = network.connect(aliceName, {
+      gateway: { role: "gateway", domain: "green.example" },
+      timeoutMs: 2_000,
+    });
     expect(await codeOf(foreign)).toBe("CAUSEWAY_IDENTITY_MISMATCH");
     const other = network.connect(aliceName, { gateway: { role: "agent", domain: "blue.example" }, timeoutMs: 2_000 });
     expect(await codeOf(other)).toBe("CAUSEWAY_IDENTITY_ROLE_WRONG");
@@ -45,7 +55,14 @@ describe("a gateway", () => {
 
   test("gets what the agent made and delivers the same bytes; the target comes from discovery [AAP-74]", async () => {
     const { network, alice, bob } = await trio();
-    await network.clock.until(bob.register({ name: "Bob", description: "hotels", version: "1", skills: [{ id: "book", description: "books" }] }));
+    await network.clock.until(
+      bob.register({
+        name: "Bob",
+        description: "hotels",
+        version: "1",
+        skills: [{ id: "book", description: "books" }],
+      }),
+    );
     const found = await network.clock.until(alice.discover("hotels"));
     const before = network.hub.seen.length;
     await network.clock.until(alice.send(found.matches[0]?.agentId ?? "", "via discovery"));
@@ -84,7 +101,10 @@ describe("content", () => {
     await network.clock.advance(100);
     expect(security).toHaveLength(2);
     // Alice's bytes under Mallory's name.
-    network.hub.inject(bob.id, encodeFrame({ case: "message", value: { header: { ...header, source: mallory.id }, payload } }));
+    network.hub.inject(
+      bob.id,
+      encodeFrame({ case: "message", value: { header: { ...header, source: mallory.id }, payload } }),
+    );
     await network.clock.advance(100);
     expect(security).toHaveLength(3);
     expect(taken).toEqual([`${alice.id} hello`, `${mallory.id} I am Mallory`, `${alice.id} once`]);
@@ -97,9 +117,14 @@ describe("content", () => {
     network.hub.intercept = (frame) => {
       const body = decodeFrame(frame);
       if (body.case !== "message" || body.value.header?.source !== mallory.id) return frame;
-      return encodeFrame({ case: "message", value: { header: { ...body.value.header, source: alice.id }, payload: body.value.payload } });
+      return encodeFrame({
+        case: "message",
+        value: { header: { ...body.value.header, source: alice.id }, payload: body.value.payload },
+      });
     };
-    expect(await codeOf(network.clock.until(mallory.send(bobName, "forged", { timeoutMs: 5_000 })))).toBe("CAUSEWAY_TIMEOUT");
+    expect(await codeOf(network.clock.until(mallory.send(bobName, "forged", { timeoutMs: 5_000 })))).toBe(
+      "CAUSEWAY_TIMEOUT",
+    );
     expect(taken).toEqual([`${alice.id} hello`, `${mallory.id} mine`]);
     expect(security).toContain("CAUSEWAY_E2EE_SENDER_MISMATCH");
   });
@@ -112,13 +137,18 @@ describe("content", () => {
     const heard: unknown[] = [];
     mallory.onMessage(({ data }) => void heard.push(data));
     carol.onMessage(({ data }) => void heard.push(data));
-    expect(await codeOf(network.clock.until(alice.send(carol.id, "for Carol only", { timeoutMs: 5_000 })))).toMatch(/^CAUSEWAY_(E2EE|IDENTITY)_/);
+    expect(await codeOf(network.clock.until(alice.send(carol.id, "for Carol only", { timeoutMs: 5_000 })))).toMatch(
+      /^CAUSEWAY_(E2EE|IDENTITY)_/,
+    );
     expect(heard).toEqual([]);
     // The receiver's side: Mallory's group under Alice's name is not accepted either.
     network.hub.intercept = (frame) => {
       const body = decodeFrame(frame);
       if (body.case !== "message" || body.value.header?.source !== mallory.id) return frame;
-      return encodeFrame({ case: "message", value: { header: { ...body.value.header, source: alice.id }, payload: body.value.payload } });
+      return encodeFrame({
+        case: "message",
+        value: { header: { ...body.value.header, source: alice.id }, payload: body.value.payload },
+      });
     };
     await network.clock.until(codeOf(mallory.send(bobName, "I am Alice", { timeoutMs: 3_000 })));
     expect(bob.status().sessions.filter(({ peer }) => peer === mallory.id)).toEqual([]);
@@ -132,7 +162,9 @@ describe("a revoked agent", () => {
     await network.clock.advance(100);
     expect(await codeOf(network.clock.until(alice.send(bobName, "still here", { timeoutMs: 3_000 })))).not.toBe("none");
     expect(taken).toEqual([`${alice.id} hello`]);
-    expect(await codeOf(network.clock.until(bob.send(aliceName, "are you there", { timeoutMs: 3_000 })))).toMatch(/^CAUSEWAY_(IDENTITY|E2EE)_/);
+    expect(await codeOf(network.clock.until(bob.send(aliceName, "are you there", { timeoutMs: 3_000 })))).toMatch(
+      /^CAUSEWAY_(IDENTITY|E2EE)_/,
+    );
   });
 });
 
@@ -152,10 +184,15 @@ describe("a registration", () => {
     expect(resourceId).not.toBe("");
     const { matches } = await network.clock.until(alice.discover("hotel in Tokyo"));
     expect(matches).toHaveLength(1);
-    expect(matches[0]).toMatchObject({ agentId: bob.id, card: { name: "Bob", skills: [{ id: "book", tags: ["hotel"] }] } });
+    expect(matches[0]).toMatchObject({
+      agentId: bob.id,
+      card: { name: "Bob", skills: [{ id: "book", tags: ["hotel"] }] },
+    });
     expect(await network.clock.until(alice.lookup(bobName))).toMatchObject({ agentId: bob.id });
     expect(await network.clock.until(alice.lookup(malloryName))).toBeUndefined();
-    await expect(network.clock.until(bob.register({ name: "", description: "x", version: "1", skills: [] }))).rejects.toMatchObject({
+    await expect(
+      network.clock.until(bob.register({ name: "", description: "x", version: "1", skills: [] })),
+    ).rejects.toMatchObject({
       code: "CAUSEWAY_RECORD_MALFORMED",
     });
     const card = `{ "name":"Verbatim", "description":"d","version":"1","skills":[{"id":"s","name":"s","description":"d","tags":[]}], "unknown": {"kept":true} }`;
@@ -167,7 +204,9 @@ describe("a registration", () => {
 
   test("of one agent under another's name is left out of what is found", async () => {
     const { network, alice, bob } = await trio();
-    await network.clock.until(bob.register({ name: "Bob", description: "d", version: "1", skills: [{ id: "s", description: "d" }] }));
+    await network.clock.until(
+      bob.register({ name: "Bob", description: "d", version: "1", skills: [{ id: "s", description: "d" }] }),
+    );
     network.forge(bob.id, alice.id);
     const found = await network.clock.until(bob.discover("anything"));
     expect(found.matches.map(({ agentId }) => agentId)).toEqual([bob.id]);

@@ -45,5 +45,5 @@ export async function connectAgent(options: AgentOptions): Promise<Agent> {
 
 async function mintToken(config: DomainConfig, name: string): Promise<string> {
   await using operator = await Operator.open(config);
-  return operator.agentToken(name);
+  return await operator.agentToken(name);
 }

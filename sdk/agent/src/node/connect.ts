@@ -51,7 +51,8 @@ export async function connect(options: ConnectOptions): Promise<Agent> {
   signal?.addEventListener("abort", onAbort, { once: true });
   let keeper: IdentityKeeper | undefined;
   try {
-    if (signal?.aborted) throw refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation", { cause: signal.reason });
+    if (signal?.aborted)
+      throw refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation", { cause: signal.reason });
     keeper = await openIdentityKeeper({
       vault,
       connect: connectAuthority,
@@ -97,7 +98,10 @@ async function placesOf({ dataDir, gateway, registry }: ConnectOptions): Promise
   }
   for (const url of [...places.gateways, ...(places.registry === undefined ? [] : [places.registry])]) {
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
-      throw refuse("CAUSEWAY_CONFIG_INVALID", `expected a URL like https://host:port, got ${JSON.stringify(url.slice(0, 100))}`);
+      throw refuse(
+        "CAUSEWAY_CONFIG_INVALID",
+        `expected a URL like https://host:port, got ${JSON.stringify(url.slice(0, 100))}`,
+      );
     }
   }
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
@@ -108,7 +112,11 @@ async function placesOf({ dataDir, gateway, registry }: ConnectOptions): Promise
 
 async function readPlaces(file: string): Promise<Places | undefined> {
   try {
-    return JSON.parse(await readFile(file, "utf8")) as Places;
+    const places: unknown = JSON.parse(await readFile(file, "utf8"));
+    if (typeof places !== "object" || places === null || !("gateways" in places) || !Array.isArray(places.gateways))
+      return undefined;
+    const registry = "registry" in places && typeof places.registry === "string" ? places.registry : undefined;
+    return { gateways: places.gateways.filter((url) => typeof url === "string"), registry };
   } catch {
     // Missing or damaged: the options have to say it then.
     return undefined;

@@ -29,8 +29,16 @@ export function nodeConnector(options: NodeConnectorOptions): Connector {
   const name = createHash("sha256").update(keeper.spiffeId).digest("hex").slice(0, 16);
   // Beside the master key: a data directory that is put back from an old copy is then noticed.
   const counter = new FileCounter(dirname(masterKeyFile), `${basename(masterKeyFile)}.${name}`);
-  const from = (url: string, expect: Dial["expect"]): Dial => ({ url, identity: () => keeper.identity.tls(), trust: keeper.trust, expect });
-  const registry = options.registry === undefined ? undefined : new Registry(from(options.registry, { roles: ["registry"], domain: keeper.domain }));
+  const from = (url: string, expect: Dial["expect"]): Dial => ({
+    url,
+    identity: () => keeper.identity.tls(),
+    trust: keeper.trust,
+    expect,
+  });
+  const registry =
+    options.registry === undefined
+      ? undefined
+      : new Registry(from(options.registry, { roles: ["registry"], domain: keeper.domain }));
   keeper.onRenewed(() => registry?.renew());
   keeper.onAlarm(({ kind, error }) => log.warn("agent.identity_alarm", { kind, code: error?.code }));
   // Waiting for a gateway to come back has no socket that would keep the process running.
@@ -60,7 +68,8 @@ export function nodeConnector(options: NodeConnectorOptions): Connector {
     scheduler,
     random: systemRandom,
     store,
-    createEndToEnd: (basics) => createEndToEnd({ ...basics, store, stateKey: vault.deriveKey("end-to-end state"), counter }),
+    createEndToEnd: (basics) =>
+      createEndToEnd({ ...basics, store, stateKey: vault.deriveKey("end-to-end state"), counter }),
     log,
     close: async () => {
       clearInterval(alive);

@@ -1,7 +1,14 @@
 /** How the adapters fit together for an agent: HTTP/2 over TLS 1.3, with servers judged by their certified identity. */
 import { type ClientTransport, createTransport, type Link, openLink } from "@causeway/adapter-h2";
 import type { ConnectAuthority, FetchRoot } from "@causeway/adapter-keys";
-import { clientOptions, type ExpectedServer, fetchPinnedRoot, type TlsIdentity, tlsErrorOf, verifiedServerOf } from "@causeway/adapter-tls";
+import {
+  clientOptions,
+  type ExpectedServer,
+  fetchPinnedRoot,
+  type TlsIdentity,
+  tlsErrorOf,
+  verifiedServerOf,
+} from "@causeway/adapter-tls";
 import { asUnixMs, type UnixMs } from "@causeway/core-base";
 import type { PeerVerifier } from "@causeway/core-identity";
 

@@ -249,4 +249,12 @@ export class Inbox<Item> {
 }
 
 /** Stands in a restored lane for a message that was settled before the restart. */
-const alreadySettled: Arrival<never> = { sender: "", id: "", lane: "", sequence: 0, floor: 0, bytes: 0, item: undefined as never };
+const alreadySettled: Arrival<never> = {
+  sender: "",
+  id: "",
+  lane: "",
+  sequence: 0,
+  floor: 0,
+  bytes: 0,
+  item: undefined as never,
+};

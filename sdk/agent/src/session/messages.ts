@@ -33,7 +33,9 @@ export function decodeMessage(plaintext: Uint8Array): session.SessionMessage {
   try {
     message = fromBinary(session.SessionMessageSchema, plaintext);
   } catch (cause) {
-    throw refuse("CAUSEWAY_FRAME_MALFORMED", "expected a SessionMessage inside MLS, got bytes that do not parse", { cause });
+    throw refuse("CAUSEWAY_FRAME_MALFORMED", "expected a SessionMessage inside MLS, got bytes that do not parse", {
+      cause,
+    });
   }
   if (message.version !== 1) {
     throw refuse("CAUSEWAY_UNSUPPORTED", `expected session version 1, got ${message.version}; update this agent's SDK`);

@@ -178,7 +178,8 @@ export class Outbox<Body> {
     entry.unreported = Math.max(0, entry.unreported - 1);
     entry.lastError = error;
     if (!error.retryable) this.#settle(now, entry, error);
-    else if (entry.state === "waiting") this.#plan(entry, later(now, Math.max(this.#backoff(entry), error.retryAfterMs)));
+    else if (entry.state === "waiting")
+      this.#plan(entry, later(now, Math.max(this.#backoff(entry), error.retryAfterMs)));
   }
 
   /** Sends it again at once, for example under a new security context. */
@@ -216,9 +217,13 @@ export class Outbox<Body> {
       const waited = `${entry.timeoutMs} ms and ${entry.attempts} transmissions`;
       const error = isKnownUndelivered
         ? entry.lastError
-        : refuse("CAUSEWAY_TIMEOUT", `expected ${entry.peer} to take the message, got no acknowledgement within ${waited}; it may have been taken`, {
-            details: { messageId: entry.id, ...(entry.lastError && { lastError: entry.lastError.code }) },
-          });
+        : refuse(
+            "CAUSEWAY_TIMEOUT",
+            `expected ${entry.peer} to take the message, got no acknowledgement within ${waited}; it may have been taken`,
+            {
+              details: { messageId: entry.id, ...(entry.lastError && { lastError: entry.lastError.code }) },
+            },
+          );
       this.#settle(now, entry, error);
     }
     this.#transmitDue(now);

@@ -39,7 +39,8 @@ export class Schedule<Item extends object> {
   }
 
   #dropStale(): void {
-    for (let first = this.#heap[0]; first && this.#current.get(first.item) !== first; first = this.#heap[0]) this.#pop();
+    for (let first = this.#heap[0]; first && this.#current.get(first.item) !== first; first = this.#heap[0])
+      this.#pop();
   }
 
   #push(due: Due<Item>): void {

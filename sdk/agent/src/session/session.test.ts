@@ -3,6 +3,7 @@ import { asInstant, type CausewayError, type Instant, refuse } from "@causeway/c
 import { describe, expect, test } from "vitest";
 import { SeededRandom } from "../testing/seeded-random.ts";
 import { Inbox, type InboxState, type Refusal } from "./inbox.ts";
+import { decodeInboxState, encodeInboxState } from "./inbox-state.ts";
 import { type SessionLimits, sessionLimits } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
 
@@ -115,7 +116,7 @@ class World {
           if (!refusal) this.taken.push(item);
           this.inbox.settle("alice", id, refusal);
           // Stored before the acknowledgement leaves.
-          this.stored = JSON.parse(JSON.stringify(this.inbox.state("alice"))) as InboxState;
+          this.stored = decodeInboxState(encodeInboxState(this.inbox.state("alice")));
         } else if (effect.type === "received") {
           this.transmit(() => this.outbox.handleReceived(this.instant, "bob", effect.id));
         } else {
@@ -141,7 +142,10 @@ describe("reliable messages", () => {
         world.send(lane, `${lane} ${i}`);
       }
       world.run();
-      expect([...world.settled.values()].filter((e) => e !== undefined), `seed ${seed}`).toEqual([]);
+      expect(
+        [...world.settled.values()].filter((e) => e !== undefined),
+        `seed ${seed}`,
+      ).toEqual([]);
       for (const lane of ["lane0", "lane1", "lane2"]) {
         const of = (list: readonly string[]): readonly string[] => list.filter((body) => body.startsWith(lane));
         expect(of(world.taken), `seed ${seed}`).toEqual(of(sent));
@@ -163,7 +167,8 @@ describe("reliable messages", () => {
     for (let seed = 1; seed <= 40; seed++) {
       const world = new World(seed, stormy);
       const ids = Array.from({ length: 20 }, (_, i) => world.send("lane", `${i}`));
-      for (const [i, id] of ids.entries()) if (i % 3 === 0) world.outbox.cancel(world.instant, id, refuse("CAUSEWAY_CANCELLED", "test"));
+      for (const [i, id] of ids.entries())
+        if (i % 3 === 0) world.outbox.cancel(world.instant, id, refuse("CAUSEWAY_CANCELLED", "test"));
       world.run();
       const numbers = world.taken.map(Number);
       expect(numbers, `seed ${seed}`).toEqual([...numbers].sort((a, b) => a - b));
@@ -236,5 +241,13 @@ describe("reliable messages", () => {
     expect(inbox.handleArrival({ ...arrival, id: "b", sequence: 2 })).toBe("too much is pending");
     expect(inbox.handleArrival({ ...arrival, id: "c", sequence: 9_999 })).toBe("outside the window");
     expect(inbox.handleArrival({ ...arrival, id: "d", sequence: 1, floor: 2 })).toBe("invalid position");
+  });
+
+  test("what is stored of them comes back, and damaged bytes are no state", () => {
+    const state: InboxState = { lanes: [{ lane: "ab", next: 3, settled: [{ id: "01", sequence: 3 }] }] };
+    expect(decodeInboxState(encodeInboxState(state))).toEqual(state);
+    for (const damaged of ["", "{", "[1]", '[["ab"]]', '[["ab",0,[]]]', '[["ab",1,[[1,1]]]]']) {
+      expect(decodeInboxState(new TextEncoder().encode(damaged))).toBeUndefined();
+    }
   });
 });

@@ -8,7 +8,20 @@ import { nodeCrypto } from "@causeway/adapter-keys";
 import { GatewayAttachments } from "@causeway/core-attachment";
 import { asInstant, CausewayError, domainOf, parseGatewayUri, refuse, type Scheduler } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
-import { aap, agp, asLinkId, decodeFrame, encodeFrame, type FrameBody, type FrameInit, FrameKind, FrameScan, type LinkId, scanFrame, toErrorDetail } from "@causeway/core-wire";
+import {
+  aap,
+  agp,
+  asLinkId,
+  decodeFrame,
+  encodeFrame,
+  type FrameBody,
+  type FrameInit,
+  FrameKind,
+  FrameScan,
+  type LinkId,
+  scanFrame,
+  toErrorDetail,
+} from "@causeway/core-wire";
 import type { FrameSlice, GatewayLink } from "../connector.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 import type { TestIdentity } from "./test-domain.ts";
@@ -196,7 +209,8 @@ export class Hub {
     for (let effects = machine.drain(); effects.length > 0; effects = machine.drain()) {
       for (const effect of effects) {
         if (effect.kind === "send") this.#links.get(effect.link)?.deliver(effect.frame);
-        else if (effect.kind === "close") this.#links.get(effect.link)?.close(effect.error && new CausewayError(effect.error));
+        else if (effect.kind === "close")
+          this.#links.get(effect.link)?.close(effect.error && new CausewayError(effect.error));
         else if (effect.kind === "install") {
           const link = this.#links.get(effect.attachment.link);
           if (link) this.#attached.set(effect.attachment.agentId, link);
@@ -207,26 +221,35 @@ export class Hub {
     gateway.cancel();
     const deadline = machine.deadline();
     if (deadline === undefined) return;
-    gateway.cancel = this.#scheduler.at(deadline, () => this.#step(gateway, () => machine.handleTimeout(this.#scheduler.now())));
+    gateway.cancel = this.#scheduler.at(deadline, () =>
+      this.#step(gateway, () => machine.handleTimeout(this.#scheduler.now())),
+    );
   }
 
   #handleFrame(link: HubLink, frame: Uint8Array): void {
     const scan = new FrameScan();
-    if (scanFrame(frame, 0, frame.length, scan) !== undefined) throw new Error("the SDK sent a frame that does not scan");
+    if (scanFrame(frame, 0, frame.length, scan) !== undefined)
+      throw new Error("the SDK sent a frame that does not scan");
     const now = this.#scheduler.now();
     switch (scan.kind) {
       case FrameKind.attachHello:
         this.#step(link.gateway, (machine) => machine.handleHello(now, link.id, scan.body()));
         return;
       case FrameKind.attachProof:
-        this.#step(link.gateway, (machine) => machine.handleProof(now, link.id, fromBinary(aap.AttachProofSchema, scan.body())));
+        this.#step(link.gateway, (machine) =>
+          machine.handleProof(now, link.id, fromBinary(aap.AttachProofSchema, scan.body())),
+        );
         return;
       case FrameKind.heartbeat:
         this.onHeartbeat(link.agent);
-        this.#step(link.gateway, (machine) => machine.handleHeartbeat(now, link.id, fromBinary(aap.HeartbeatSchema, scan.body())));
+        this.#step(link.gateway, (machine) =>
+          machine.handleHeartbeat(now, link.id, fromBinary(aap.HeartbeatSchema, scan.body())),
+        );
         return;
       case FrameKind.sessionEnd:
-        this.#step(link.gateway, (machine) => machine.handleSessionEnd(now, link.id, fromBinary(aap.SessionEndSchema, scan.body())));
+        this.#step(link.gateway, (machine) =>
+          machine.handleSessionEnd(now, link.id, fromBinary(aap.SessionEndSchema, scan.body())),
+        );
         return;
       case FrameKind.message:
         if (scan.source() !== link.agent) throw new Error("the SDK sent another agent's name as source");
@@ -259,7 +282,10 @@ export class Hub {
   }
 
   #report(source: string, messageId: Uint8Array, target: string, error: CausewayError): void {
-    this.#answer(source, messageId, { case: "deliveryReport", value: { messageId, target, reporter: "hub", error: toErrorDetail(error) } });
+    this.#answer(source, messageId, {
+      case: "deliveryReport",
+      value: { messageId, target, reporter: "hub", error: toErrorDetail(error) },
+    });
   }
 
   #deliver(agent: string, frame: Uint8Array): void {
@@ -292,7 +318,9 @@ export class Hub {
           const members = this.#subscribers.get(body.value.topic) ?? new Set();
           this.#subscribers.set(body.value.topic, members.add(link.agent));
         }
-        const error = topic ? undefined : toErrorDetail(refuse("CAUSEWAY_TOPIC_NOT_FOUND", `no topic ${body.value.topic}`));
+        const error = topic
+          ? undefined
+          : toErrorDetail(refuse("CAUSEWAY_TOPIC_NOT_FOUND", `no topic ${body.value.topic}`));
         send({ case: "subscriptionResult", value: { request: body.value.request, ...(error && { error }) } });
         return;
       }
@@ -318,7 +346,9 @@ export class Hub {
       if (this.#topics.has(topic)) error = refuse("CAUSEWAY_TOPIC_EXISTS", `${topic} exists`);
       else this.#topics.set(topic, { owner: link.agent, policy });
     }
-    link.deliver(encodeFrame({ case: "topicResult", value: { request, ...(error && { error: toErrorDetail(error) }) } }));
+    link.deliver(
+      encodeFrame({ case: "topicResult", value: { request, ...(error && { error: toErrorDetail(error) }) } }),
+    );
   }
 
   #handleControl(link: HubLink, control: Control): void {
@@ -329,13 +359,21 @@ export class Hub {
       case "keyPackageFetch": {
         const shelf = this.#packages.get(header.target);
         if (!this.#known.has(header.target)) {
-          this.#report(link.agent, header.messageId, header.target, refuse("CAUSEWAY_FORWARDING_NO_ROUTE", `no gateway knows ${header.target}`));
+          this.#report(
+            link.agent,
+            header.messageId,
+            header.target,
+            refuse("CAUSEWAY_FORWARDING_NO_ROUTE", `no gateway knows ${header.target}`),
+          );
           return;
         }
         const single = shelf?.single.shift();
         const keyPackage = single ?? shelf?.lastResort;
         const missing = toErrorDetail(refuse("CAUSEWAY_E2EE_NO_KEY_PACKAGE", `${header.target} has none left`));
-        answer({ case: "keyPackageResult", value: keyPackage ? { keyPackage, lastResort: single === undefined } : { error: missing } });
+        answer({
+          case: "keyPackageResult",
+          value: keyPackage ? { keyPackage, lastResort: single === undefined } : { error: missing },
+        });
         return;
       }
       case "commitSubmit": {
@@ -366,7 +404,14 @@ export class Hub {
     const frame = encodeFrame({
       case: "control",
       value: {
-        header: { version: 1, hopTtl: 16, targetKind: agp.TargetKind.AGENT, target: agent, source: "spiffe://hub.example/gateway/hub", messageId: this.#random.bytes(16) },
+        header: {
+          version: 1,
+          hopTtl: 16,
+          targetKind: agp.TargetKind.AGENT,
+          target: agent,
+          source: "spiffe://hub.example/gateway/hub",
+          messageId: this.#random.bytes(16),
+        },
         requestId,
         body,
       },

@@ -1,5 +1,5 @@
 /** Time that a test owns: nothing happens until it is moved. */
-import { asInstant, asUnixMs, type Now, type Scheduler, type Instant } from "@causeway/core-base";
+import { asInstant, asUnixMs, type Instant, type Now, type Scheduler } from "@causeway/core-base";
 
 interface Timer {
   readonly when: Instant;
@@ -51,7 +51,8 @@ export class ManualClock implements Scheduler {
       await turns();
       if (isDone) return work;
       const timer = this.#next(end);
-      if (!timer) throw new Error(`expected the work to end within ${limitMs} ms of virtual time, and nothing more is due`);
+      if (!timer)
+        throw new Error(`expected the work to end within ${limitMs} ms of virtual time, and nothing more is due`);
       this.#fire(timer);
     }
   }

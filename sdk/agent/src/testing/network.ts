@@ -2,11 +2,11 @@
 import { create } from "@bufbuild/protobuf";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { asUnixMs, type CausewayError, domainOf, parseAgentId, refuse, silentLog } from "@causeway/core-base";
-import { signReceipt, parseRecordBody } from "@causeway/core-records";
 import { type Role, TrustStore, type VerifiedPeer } from "@causeway/core-identity";
+import { parseRecordBody, signReceipt } from "@causeway/core-records";
 import { aca, ars, record } from "@causeway/core-wire";
 import { createEndToEnd, MemoryStateStore } from "@causeway/e2ee";
-import { openAgent, type OpenOptions } from "../agent.ts";
+import { type OpenOptions, openAgent } from "../agent.ts";
 import type { Agent } from "../api.ts";
 import type { Connector, RegistryPort } from "../connector.ts";
 import { Hub } from "./hub.ts";
@@ -74,7 +74,11 @@ export class TestNetwork {
 
   /** Takes an agent onto the network. */
   async connect(name: string, options: TestAgentOptions = {}): Promise<TestAgent> {
-    const home = options.home ?? { identity: this.issue(name), store: new MemoryStateStore(), stateKey: this.random.bytes(32) };
+    const home = options.home ?? {
+      identity: this.issue(name),
+      store: new MemoryStateStore(),
+      stateKey: this.random.bytes(32),
+    };
     const renewals = new Set<() => void>();
     const trustListeners = new Set<() => void>();
     const trust = this.#newTrust(() => {
@@ -165,7 +169,9 @@ export class TestNetwork {
         this.#records.delete(spiffeId);
       },
       discover: async ({ text }) => {
-        const matches = [...this.#records].map(([agentId, { signed }]) => this.#match(agentId, signed, `found for ${text}`));
+        const matches = [...this.#records].map(([agentId, { signed }]) =>
+          this.#match(agentId, signed, `found for ${text}`),
+        );
         return create(ars.DiscoverResponseSchema, { matches, considered: BigInt(matches.length) });
       },
       getRecord: async ({ agentId }) => {
@@ -183,7 +189,15 @@ export class TestNetwork {
   }
 
   #match(agentId: string, signed: record.SignedRecord, why: string): ars.Match {
-    return create(ars.MatchSchema, { agentId, record: signed, why, score: 1, local: true, status: record.AgentStatus.ONLINE, freshUnixMs: BigInt(this.clock.now().unix) });
+    return create(ars.MatchSchema, {
+      agentId,
+      record: signed,
+      why,
+      score: 1,
+      local: true,
+      status: record.AgentStatus.ONLINE,
+      freshUnixMs: BigInt(this.clock.now().unix),
+    });
   }
 
   #newTrust(changed: () => void): TrustStore {
@@ -203,12 +217,19 @@ export class TestNetwork {
   }
 
   #state(): aca.TrustState {
-    return create(aca.TrustStateSchema, { sequence: ++this.#sequence, bundles: [...this.#domains.values()].map((domain) => domain.bundle()) });
+    return create(aca.TrustStateSchema, {
+      sequence: ++this.#sequence,
+      bundles: [...this.#domains.values()].map((domain) => domain.bundle()),
+    });
   }
 
   #domain(name: string): TestDomain {
     const domain = this.#domains.get(name);
-    if (!domain) throw refuse("CAUSEWAY_MISUSE", `expected a domain of the network (${[...this.#domains.keys()].join(", ")}), got ${name}`);
+    if (!domain)
+      throw refuse(
+        "CAUSEWAY_MISUSE",
+        `expected a domain of the network (${[...this.#domains.keys()].join(", ")}), got ${name}`,
+      );
     return domain;
   }
 }

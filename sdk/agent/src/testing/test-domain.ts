@@ -1,8 +1,26 @@
 /** A certificate authority in memory: issues real certificates, revokes them, and tells everyone at once. */
 import { create } from "@bufbuild/protobuf";
-import { generateKeyPair, keyTypeOf, type KeyPair, nodeCrypto } from "@causeway/adapter-keys";
-import { type AgentId, asUnixMs, type Domain, parseAgentId, parseDomain, parseGatewayUri, type UnixMs } from "@causeway/core-base";
-import { createCrl, createIssuing, createRoot, type Issuer, issueLeaf, type Purpose, purposes, type Role, type Signer } from "@causeway/core-identity";
+import { generateKeyPair, type KeyPair, keyTypeOf, nodeCrypto } from "@causeway/adapter-keys";
+import {
+  type AgentId,
+  asUnixMs,
+  type Domain,
+  parseAgentId,
+  parseDomain,
+  parseGatewayUri,
+  type UnixMs,
+} from "@causeway/core-base";
+import {
+  createCrl,
+  createIssuing,
+  createRoot,
+  type Issuer,
+  issueLeaf,
+  type Purpose,
+  purposes,
+  type Role,
+  type Signer,
+} from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 
 /** Keys and certificates of one name. */
@@ -31,7 +49,11 @@ export class TestDomain {
     const validity = { notBefore: asUnixMs(now() - dayMs), notAfter: asUnixMs(now() + 3650 * dayMs) };
     const root = createRoot(nodeCrypto, { ...validity, domain: this.name, key: this.#rootKey });
     this.#root = { certificate: root, key: this.#rootKey };
-    const issuing = createIssuing(nodeCrypto, this.#root, { ...validity, domain: this.name, spki: this.#issuingKey.spki });
+    const issuing = createIssuing(nodeCrypto, this.#root, {
+      ...validity,
+      domain: this.name,
+      spki: this.#issuingKey.spki,
+    });
     this.#issuing = { certificate: issuing, key: this.#issuingKey };
   }
 
@@ -51,12 +73,20 @@ export class TestDomain {
         notBefore: asUnixMs(this.#now() - 60_000),
         notAfter: asUnixMs(this.#now() + dayMs),
         ...(role === "gateway" && {
-          gateway: { uri: parseGatewayUri(`https://${id.split("/").at(-1)}.${this.name}/amsp`), level: 1, namespaces: [] },
+          gateway: {
+            uri: parseGatewayUri(`https://${id.split("/").at(-1)}.${this.name}/amsp`),
+            level: 1,
+            namespaces: [],
+          },
         }),
       });
       keys.set(purpose, key);
       serials.push(serial);
-      signers.set(purpose, { spki: key.spki, chain: [certificate, this.#issuing.certificate], sign: (message) => key.sign(message) });
+      signers.set(purpose, {
+        spki: key.spki,
+        chain: [certificate, this.#issuing.certificate],
+        sign: (message) => key.sign(message),
+      });
     }
     return {
       spiffeId: id,
@@ -76,12 +106,19 @@ export class TestDomain {
   /** What others need to judge certificates of this domain. */
   bundle(): aca.TrustBundle {
     const now = this.#now();
-    const lists = { thisUpdate: asUnixMs(now - 1_000), nextUpdate: asUnixMs(now + 365 * dayMs), number: this.#crlNumber };
+    const lists = {
+      thisUpdate: asUnixMs(now - 1_000),
+      nextUpdate: asUnixMs(now + 365 * dayMs),
+      number: this.#crlNumber,
+    };
     return create(aca.TrustBundleSchema, {
       domain: this.name,
       roots: [this.#root.certificate],
       intermediates: [this.#issuing.certificate],
-      crls: [createCrl(this.#root, { ...lists, revoked: [] }), createCrl(this.#issuing, { ...lists, revoked: this.#revoked })],
+      crls: [
+        createCrl(this.#root, { ...lists, revoked: [] }),
+        createCrl(this.#issuing, { ...lists, revoked: this.#revoked }),
+      ],
     });
   }
 }
