@@ -25,6 +25,11 @@ import { makeVerifiedPeer, type VerifiedPeer } from "./verified-peer.ts";
 /** What a chain has to satisfy. */
 export interface VerifyOptions {
   readonly now: UnixMs;
+  /**
+   * When the certificates have to be valid, for a signature that outlives them; default `now`. Revocation is judged at
+   * `now` all the same.
+   */
+  readonly signedAt?: UnixMs;
   readonly purpose: Purpose;
   /** Accepted roles; any when left out. */
   readonly roles?: readonly Role[];
@@ -103,7 +108,7 @@ export class TrustStore implements PeerVerifier {
     const proven = this.#prove(chain);
     const { leaf, path } = proven;
     const bundle = this.#bundleOf(domainOf(leaf.spiffeId));
-    checkValidity([leaf.certificate, ...path.issuers, path.root], options.now);
+    checkValidity([leaf.certificate, ...path.issuers, path.root], options.signedAt ?? options.now);
     checkRevocation(bundle.revocations, leaf.certificate, path, options.now);
     checkUse(leaf, options);
     const peer = makePeer(this.#crypto, proven);
@@ -178,7 +183,7 @@ export function pinnedTrust(crypto: CryptoPort, root: Uint8Array): PeerVerifier 
       const [certificate, ...presented] = parseChain(chain);
       const leaf = readLeaf(crypto, certificate);
       const path = provePath(crypto, leaf, presented, [anchor], []);
-      checkValidity([certificate, ...path.issuers, path.root], options.now);
+      checkValidity([certificate, ...path.issuers, path.root], options.signedAt ?? options.now);
       checkUse(leaf, options);
       return makePeer(crypto, { leaf, path, fingerprint: fingerprintOf(crypto, certificate.der) });
     },
