@@ -3,6 +3,8 @@
  * `parseRecordBody` is the one way from bytes to an `AgentRecord`; a `VerifiedRecord` comes from a `RecordVerifier` and
  * nothing else. This file does not know where a record came from nor who may announce it.
  */
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   type AgentId,
   type Domain,
@@ -15,7 +17,6 @@ import {
   type UnixMs,
 } from "@causeway/core-base";
 import { record } from "@causeway/core-wire";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type AgentCard, parseAgentCard } from "./card.ts";
 import { malformed } from "./malformed.ts";
 

@@ -1,7 +1,8 @@
 /** Signing of records, origin statements and receipts. Each kind has its own label, so one cannot pass as another. */
-import { labelled, signBytes, type Signer } from "@causeway/core-identity";
-import { record } from "@causeway/core-wire";
+
 import { create, toBinary } from "@bufbuild/protobuf";
+import { labelled, type Signer, signBytes } from "@causeway/core-identity";
+import { record } from "@causeway/core-wire";
 import { checkRecordSize, encodeRecordBody, type RecordDraft } from "./record.ts";
 import { encodeOriginStatement, encodeReceipt, type OriginStatement, type Receipt } from "./statements.ts";
 

@@ -2,9 +2,10 @@
  * What a gateway and a registry say of a record: origin statement (C-10, C-11) and registration receipt (C-13), parsed
  * from their signed bytes.
  */
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type AgentId, type GatewayUri, parseAgentId, parseGatewayUri, type UnixMs } from "@causeway/core-base";
 import { record } from "@causeway/core-wire";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { malformed } from "./malformed.ts";
 
 /** Liveness as the serving gateway reports it (C-12). */

@@ -4,6 +4,8 @@
  * that a simulator can use keyed hashes. `VerifiedRecord`, `VerifiedOrigin` and `RegisteredRecord` are made in this
  * file only.
  */
+
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   type AgentId,
   CausewayError,
@@ -24,7 +26,6 @@ import {
   verifySignature,
 } from "@causeway/core-identity";
 import { type common, record } from "@causeway/core-wire";
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type AgentRecord, checkRecordSize, parseRecordBody } from "./record.ts";
 import { type OriginStatement, parseOriginStatement, parseReceipt, type Receipt } from "./statements.ts";
 
@@ -58,11 +59,11 @@ export interface RegisteredRecord {
 /** Cryptography that the verifier needs. */
 export interface SignaturePort {
   sha256(data: Uint8Array): Uint8Array;
-  /** Verifies chain (purpose record, validity at `now`, revocation) and signature. Throws CAUSEWAY_IDENTITY_*. */
+  /** Verifies chain (purpose record, valid at `signedAt`, not revoked at `now`) and signature. Throws CAUSEWAY_IDENTITY_*. */
   verify(
     signature: common.Signature | undefined,
     message: LabelledBytes,
-    options: { readonly now: UnixMs; readonly roles: readonly Role[] },
+    options: { readonly now: UnixMs; readonly signedAt: UnixMs; readonly roles: readonly Role[] },
   ): VerifiedPeer;
 }
 
@@ -98,7 +99,8 @@ function verifyRecord(signatures: SignaturePort, signed: record.SignedRecord, no
   checkRecordSize(toBinary(record.SignedRecordSchema, signed).length);
   const parsed = parseRecordBody(signed.body);
   const signer = signatures.verify(signed.agentSignature, labelled("record", signed.body), {
-    now: signingTime("record", parsed.updatedAt, now),
+    now,
+    signedAt: signingTime("record", parsed.updatedAt, now),
     roles: ["agent"],
   });
   if (signer.spiffeId !== parsed.agentId) {
@@ -113,7 +115,8 @@ function verifyRecord(signatures: SignaturePort, signed: record.SignedRecord, no
 function verifyOrigin(signatures: SignaturePort, signed: record.SignedOrigin, now: UnixMs): VerifiedOrigin {
   const statement = parseOriginStatement(signed.statement);
   const signer = signatures.verify(signed.signature, labelled("origin", signed.statement), {
-    now: signingTime("origin statement", statement.at, now),
+    now,
+    signedAt: signingTime("origin statement", statement.at, now),
     roles: ["gateway"],
   });
   checkOriginAuthority(statement.agentId, statement.origin, signer);
@@ -150,7 +153,8 @@ function verifyReceipt(
   if (signed === undefined) throw deny("expected a receipt, got none");
   const receipt = parseReceipt(signed.receipt);
   const signer = signatures.verify(signed.signature, labelled("receipt", signed.receipt), {
-    now: signingTime("receipt", receipt.issuedAt, now),
+    now,
+    signedAt: signingTime("receipt", receipt.issuedAt, now),
     roles: ["registry"],
   });
   const { agentId, domain, revision } = verifiedRecord.record;
@@ -165,7 +169,7 @@ function verifyReceipt(
 
 /**
  * A certificate lives for a day and a record for longer, so a chain is judged at the time of signing; revocation is
- * judged by the current lists all the same. A claimed time in the future or far in the past is refused.
+ * judged now, by the current lists. A claimed time in the future or far in the past is refused.
  */
 function signingTime(what: string, claimed: UnixMs, now: UnixMs): UnixMs {
   if (claimed > now + clockSkewMsMax) {

@@ -41,7 +41,7 @@ export class KeyedSignatures implements SignaturePort {
   verify(
     signature: common.Signature | undefined,
     message: LabelledBytes,
-    options: { readonly now: UnixMs; readonly roles: readonly Role[] },
+    options: { readonly now: UnixMs; readonly signedAt: UnixMs; readonly roles: readonly Role[] },
   ): VerifiedPeer {
     this.checked += 1;
     const [name = new Uint8Array()] = signature?.chain ?? [];

@@ -40,12 +40,23 @@ describe("the decision says who wins and why", () => {
 
   test("does not depend on the order of arrival", () => {
     const candidate = fc
-      .record({ via: fc.constantFrom("a", "b", "c", "d", "e"), hops: fc.integer({ min: 1, max: 3 }), sequence: fc.integer({ min: 1, max: 2 }), delayClass: fc.nat(1), applicable: fc.boolean() })
-      .map(({ via, hops, sequence, delayClass, applicable }) => way(via, hops, { delayClass, applicable, ...version(1n, BigInt(sequence)) }));
+      .record({
+        via: fc.constantFrom("a", "b", "c", "d", "e"),
+        hops: fc.integer({ min: 1, max: 3 }),
+        sequence: fc.integer({ min: 1, max: 2 }),
+        delayClass: fc.nat(1),
+        applicable: fc.boolean(),
+      })
+      .map(({ via, hops, sequence, delayClass, applicable }) =>
+        way(via, hops, { delayClass, applicable, ...version(1n, BigInt(sequence)) }),
+      );
     const set = fc.uniqueArray(candidate, { selector: (c) => c.via, minLength: 1 });
     fc.assert(
       fc.property(set, fc.infiniteStream(fc.nat()), (candidates, numbers) => {
-        const shuffled = candidates.map((c) => [numbers.next().value ?? 0, c] as const).sort((a, b) => a[0] - b[0]).map(([, c]) => c);
+        const shuffled = candidates
+          .map((c) => [numbers.next().value ?? 0, c] as const)
+          .sort((a, b) => a[0] - b[0])
+          .map(([, c]) => c);
         expect(decide(shuffled)).toEqual(decide(candidates));
       }),
     );

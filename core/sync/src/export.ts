@@ -2,9 +2,10 @@
  * Telling a peer (seed 003, sections 4.5.2 and 4.5.3). `desiredExport` says what the peer should hold of a slot, and
  * why not if nothing; `flush` sends the difference to what it holds.
  */
+
+import { create } from "@bufbuild/protobuf";
 import { later, type Now } from "@causeway/core-base";
 import { compareVersions } from "@causeway/core-records";
-import { create } from "@bufbuild/protobuf";
 import { amsp } from "@causeway/core-wire";
 import type { SentEntry } from "./adj-rib-out.ts";
 import type { Via } from "./effects.ts";

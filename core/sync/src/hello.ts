@@ -2,10 +2,11 @@
  * Hello (AMSP-103): what this side says of itself and how it judges what the other side says. Name and level are
  * certified; a Hello that claims something else is refused.
  */
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type ErrorFacts, type GatewayUri, parseGatewayUri } from "@causeway/core-base";
 import { compareVersions, type Version } from "@causeway/core-records";
 import type { amsp } from "@causeway/core-wire";
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { encodeRole } from "./level.ts";
 import type { Peer } from "./peer.ts";
 import type { SyncState } from "./sync-state.ts";

@@ -8,8 +8,8 @@ import { compareVersions, equalBytes, type OriginStatement, parseOriginStatement
 import type { amsp, record } from "@causeway/core-wire";
 import { type HeldBody, type Slot, type SlotKey, slotKey, type Way } from "./loc-rib.ts";
 import type { Peer } from "./peer.ts";
-import { factsOf, type SlotChange, type SyncState } from "./sync-state.ts";
 import { viewHash } from "./set-digest.ts";
+import { factsOf, type SlotChange, type SyncState } from "./sync-state.ts";
 
 /** Takes one update of a session. */
 export function takeUpdate(state: SyncState, now: Now, peer: Peer, update: amsp.Update): void {

@@ -17,6 +17,6 @@ export { defaultSyncLimits, type SyncLimits } from "./limits.ts";
 export { SyncMachine } from "./machine.ts";
 export type { OpenedSession, SyncOptions, SyncSelf, SyncTarget } from "./options.ts";
 export type { Announcement } from "./origination.ts";
-export { type PolicyMode, type PolicyPeer, type PolicyVerdict, type SyncPolicy, isVisibleTo } from "./policy.ts";
+export { isVisibleTo, type PolicyMode, type PolicyPeer, type PolicyVerdict, type SyncPolicy } from "./policy.ts";
 export type { Question } from "./queries.ts";
 export { nextPeerState, type PeerEvent, type PeerState, sessionTable } from "./session-table.ts";

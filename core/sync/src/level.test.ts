@@ -9,7 +9,11 @@ import type { SyncEffect } from "./effects.ts";
 
 const agent = "blue.example/x/agent";
 const established = (net: SyncNetwork, name: string): readonly string[] =>
-  net.machine(name).peers().filter((p) => p.state === "ESTABLISHED").map((p) => net.nameOf(p.name));
+  net
+    .machine(name)
+    .peers()
+    .filter((p) => p.state === "ESTABLISHED")
+    .map((p) => net.nameOf(p.name));
 
 test("configured and later found peers end in an established session, also after restart [AMSP-10]", () => {
   const net = new SyncNetwork();
@@ -49,13 +53,19 @@ test("a third Level-2 gateway joins and meshes with two existing ones [AMSP-12]"
   net.connect("c", "a");
   net.connect("c", "b");
   net.run(1_000);
-  expect(["a", "b", "c"].map((name) => established(net, name))).toEqual([["b", "c"], ["a", "c"], ["a", "b"]]);
+  expect(["a", "b", "c"].map((name) => established(net, name))).toEqual([
+    ["b", "c"],
+    ["a", "c"],
+    ["a", "b"],
+  ]);
   expect(net.route("c", agent)).toBe("a [a]");
 });
 
 test("a Level-1 gateway with two uplinks passes nothing from one to the other, and a denied record is on no link [AMSP-23]", () => {
   const net = new SyncNetwork();
-  net.add("up1", { options: { policy: { exports: (record) => (record.tags.includes("internal") ? { denied: "internal" } : true) } } });
+  net.add("up1", {
+    options: { policy: { exports: (record) => (record.tags.includes("internal") ? { denied: "internal" } : true) } },
+  });
   net.add("up2");
   net.add("edge", { role: "level1" });
   net.connect("edge", "up1");
@@ -69,9 +79,13 @@ test("a Level-1 gateway with two uplinks passes nothing from one to the other, a
   net.run(5_000);
   // Judged from what crossed alone: which agents went where.
   const seen = (from: string, to: string): readonly string[] => {
-    const texts = net.crossings.filter((c) => c.from === from && c.to === to).map((c) => new TextDecoder().decode(
-      c.message.body.case === "update" ? c.message.body.value.origin?.statement : new Uint8Array(),
-    ));
+    const texts = net.crossings
+      .filter((c) => c.from === from && c.to === to)
+      .map((c) =>
+        new TextDecoder().decode(
+          c.message.body.case === "update" ? c.message.body.value.origin?.statement : new Uint8Array(),
+        ),
+      );
     return ["one", "two", "secret", "own"].filter((name) => texts.some((text) => text.includes(`/x/${name}`)));
   };
   expect(seen("up1", "edge")).toEqual(["one"]);
@@ -91,10 +105,14 @@ test("a Level-1 gateway serves its own agents, refuses to be dialled and answers
   expect(established(net, "edge")).toEqual([]);
   net.connect("edge", "core");
   net.run(40_000);
-  const query = create(amsp.MessageSchema, { body: { case: "query", value: { id: 5n, agentId: `spiffe://${agent}`, hops: 1 } } });
+  const query = create(amsp.MessageSchema, {
+    body: { case: "query", value: { id: 5n, agentId: `spiffe://${agent}`, hops: 1 } },
+  });
   net.inject("core", "edge", query);
   net.run(100);
-  const results = net.crossings.flatMap(({ message: { body } }) => (body.case === "result" ? [body.value.error?.code] : []));
+  const results = net.crossings.flatMap(({ message: { body } }) =>
+    body.case === "result" ? [body.value.error?.code] : [],
+  );
   expect(results).toEqual(["CAUSEWAY_UNSUPPORTED"]);
 });
 
@@ -135,7 +153,8 @@ test("a Level-1 gateway reports, queries and subscribes in one session [AMSP-46]
 
 test("a Level-2 gateway with a scope keeps and exports only records in scope [AMSP-47]", () => {
   const net = new SyncNetwork();
-  const imports = (record: { readonly tags: readonly string[] }) => record.tags.includes("region-x") || { denied: "outside region-x" };
+  const imports = (record: { readonly tags: readonly string[] }) =>
+    record.tags.includes("region-x") || { denied: "outside region-x" };
   net.add("regional", { options: { policy: { imports } } });
   net.add("left");
   net.add("right");
@@ -144,7 +163,10 @@ test("a Level-2 gateway with a scope keeps and exports only records in scope [AM
   net.announce("left", "blue.example/x/inside", { tags: ["region-x"] });
   net.announce("left", "blue.example/x/outside");
   net.run(1_000);
-  expect(["inside", "outside"].map((a) => net.route("right", `blue.example/x/${a}`))).toEqual(["regional [regional left]", undefined]);
+  expect(["inside", "outside"].map((a) => net.route("right", `blue.example/x/${a}`))).toEqual([
+    "regional [regional left]",
+    undefined,
+  ]);
   expect(net.node("regional").store.records.size).toBe(1);
   expect(net.machine("left").peers()[0]).toMatchObject({ state: "ESTABLISHED", recordsOut: 1 });
 });
@@ -190,11 +212,18 @@ describe("identity", () => {
     const first = net.add("twin");
     net.connect("twin", "core");
     net.run(1_000);
-    const second = createTestDomain("blue.example").peer("gateway/twin", { role: "gateway", gateway: { uri: first.uri, level: 2 } });
+    const second = createTestDomain("blue.example").peer("gateway/twin", {
+      role: "gateway",
+      gateway: { uri: first.uri, level: 2 },
+    });
     const effects: SyncEffect[] = [];
     core.machine.handleOpened(net.now, { session: 9_999, peer: second });
     effects.push(...core.machine.drain());
-    expect(effects.map((e) => (e.type === "event" ? e.event.name : e.type))).toEqual(["send", "close", "sync.peer_refused"]);
+    expect(effects.map((e) => (e.type === "event" ? e.event.name : e.type))).toEqual([
+      "send",
+      "close",
+      "sync.peer_refused",
+    ]);
     expect(effects[1]).toMatchObject({ session: 9_999, error: { code: "CAUSEWAY_SYNC_DUPLICATE_GATEWAY" } });
     expect(established(net, "core")).toEqual(["twin"]);
   });
@@ -203,7 +232,10 @@ describe("identity", () => {
     const net = new SyncNetwork();
     const core = net.add("core");
     core.machine.handleOpened(net.now, { session: 1, peer: core.peer });
-    expect(core.machine.drain()[1]).toMatchObject({ type: "close", error: { code: "CAUSEWAY_SYNC_DUPLICATE_GATEWAY" } });
+    expect(core.machine.drain()[1]).toMatchObject({
+      type: "close",
+      error: { code: "CAUSEWAY_SYNC_DUPLICATE_GATEWAY" },
+    });
   });
 
   test("a Level-1 gateway that claims level 2 is refused [AMSP-103]", () => {
@@ -215,7 +247,9 @@ describe("identity", () => {
     const hello = create(amsp.HelloSchema, { version: 1, gatewayUri: edge.uri, role: amsp.PeerRole.LEVEL2 });
     core.machine.handleMessage(net.now, 1, create(amsp.MessageSchema, { body: { case: "hello", value: hello } }));
     const effects = core.machine.drain();
-    expect(effects.find((e) => e.type === "close")).toMatchObject({ error: { code: "CAUSEWAY_SYNC_PEER_NOT_ALLOWED" } });
+    expect(effects.find((e) => e.type === "close")).toMatchObject({
+      error: { code: "CAUSEWAY_SYNC_PEER_NOT_ALLOWED" },
+    });
     expect(effects.flatMap((e) => (e.type === "send" ? [e.message.body.case] : []))).toEqual(["close"]);
   });
 
@@ -241,7 +275,11 @@ describe("identity", () => {
     blue.revoke(store.verifyChain(revoked.chain("tls"), { now: testNow, purpose: "tls" }));
     store.replace(blue.trustState());
     const selfSigned = createTestDomain("blue.example").identity("gateway/self", gateway);
-    const expired = blue.identity("gateway/old", { ...gateway, notBefore: asUnixMs(testNow - 3_000_000), notAfter: asUnixMs(testNow - 1_000_000) });
+    const expired = blue.identity("gateway/old", {
+      ...gateway,
+      notBefore: asUnixMs(testNow - 3_000_000),
+      notAfter: asUnixMs(testNow - 1_000_000),
+    });
     const cases: readonly (readonly [string, readonly Uint8Array[]])[] = [
       ["no certificate", []],
       ["a chain of another root", selfSigned.chain("tls")],
@@ -257,7 +295,10 @@ describe("identity", () => {
       net.announce("core", agent);
       let open = true;
       try {
-        core.machine.handleOpened(net.now, { session: 1, peer: store.verifyChain(chain, { now: net.now.unix, purpose: "tls" }) });
+        core.machine.handleOpened(net.now, {
+          session: 1,
+          peer: store.verifyChain(chain, { now: net.now.unix, purpose: "tls" }),
+        });
       } catch (thrown) {
         expect(isCausewayError(thrown)).toBe(true);
         open = false;
@@ -291,7 +332,10 @@ test("a reader receives everything of its domain's Level-2 gateway and sends not
   net.announce("edge", agent);
   net.announce("core", "blue.example/x/other");
   net.run(1_000);
-  expect([...net.node("ars").table.values()].map((r) => r.agentId).sort()).toEqual([`spiffe://${agent}`, "spiffe://blue.example/x/other"]);
+  expect([...net.node("ars").table.values()].map((r) => r.agentId).sort()).toEqual([
+    `spiffe://${agent}`,
+    "spiffe://blue.example/x/other",
+  ]);
   expect(net.updates("ars", "core")).toEqual([]);
 });
 
@@ -300,12 +344,19 @@ test("skills map to a next hop or to the agent, local first [AMSP-25]", () => {
   for (const name of ["a", "b", "c"]) net.add(name);
   net.line("a", "b", "c");
   net.run(1_000);
-  const skill = (id: string) => new TextEncoder().encode(JSON.stringify({ name: id, description: id, version: "1", skills: [{ id, name: id, description: id }] }));
+  const skill = (id: string) =>
+    new TextEncoder().encode(
+      JSON.stringify({ name: id, description: id, version: "1", skills: [{ id, name: id, description: id }] }),
+    );
   net.announce("a", "blue.example/x/near", { agentCard: skill("translate") });
   net.announce("c", "blue.example/x/far", { agentCard: skill("translate"), attachment: 9n });
   net.announce("c", "blue.example/x/other", { agentCard: skill("cook") });
   net.run(1_000);
-  const table = (at: string, id: string) => net.machine(at).matching({ skills: [id] }).map((r) => `${r.agentId.split("/").at(-1)} ${r.via === "local" ? "local" : net.nameOf(r.via)}`);
+  const table = (at: string, id: string) =>
+    net
+      .machine(at)
+      .matching({ skills: [id] })
+      .map((r) => `${r.agentId.split("/").at(-1)} ${r.via === "local" ? "local" : net.nameOf(r.via)}`);
   expect(table("a", "translate")).toEqual(["near local", "far b"]);
   expect(table("c", "Translate")).toEqual(["far local", "near b"]);
   expect(table("b", "cook")).toEqual(["other c"]);

@@ -19,14 +19,20 @@ import {
   type StoredVector,
   type UnixMs,
 } from "@causeway/core-base";
-import { type InterestTopic, matchesInterest, parseStoredOrigin, parseStoredRecord, type Status } from "@causeway/core-records";
+import {
+  type InterestTopic,
+  matchesInterest,
+  parseStoredOrigin,
+  parseStoredRecord,
+  type Status,
+} from "@causeway/core-records";
 import type { amsp } from "@causeway/core-wire";
 import { compareOrigins, compareText } from "./decide.ts";
 import type { PeerName, RouteCandidate, SessionId, SyncEffect, SyncPeerStatus } from "./effects.ts";
 import { desiredExport, flush } from "./export.ts";
 import { isWanted } from "./import.ts";
-import { dispatch } from "./messages.ts";
 import { slotKey, type Way } from "./loc-rib.ts";
+import { dispatch } from "./messages.ts";
 import type { OpenedSession, SyncOptions, SyncTarget } from "./options.ts";
 import { type Announcement, Origination } from "./origination.ts";
 import { isOpen } from "./peer.ts";
@@ -267,7 +273,10 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
     return [...this.allRoutes()].map((route) => {
       const slot = this.#state.base.slot(slotKey(route.agentId, route.origin));
       const desired = desiredExport(this.#state, slot, peer, now, policy);
-      return { route, verdict: desired.kind === "live" ? true : { denied: desired.kind === "none" ? desired.reason : "withdrawn" } };
+      return {
+        route,
+        verdict: desired.kind === "live" ? true : { denied: desired.kind === "none" ? desired.reason : "withdrawn" },
+      };
     });
   }
 

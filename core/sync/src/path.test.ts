@@ -37,7 +37,9 @@ function neighbours(role: "level1" | "level2" = "level2") {
     return create(amsp.MessageSchema, { body: { case: "update", value } });
   };
   const notices = () =>
-    net.crossings.flatMap(({ from, message: { body } }) => (from === "honest" && body.case === "notify" ? [body.value.error?.code] : []));
+    net.crossings.flatMap(({ from, message: { body } }) =>
+      from === "honest" && body.case === "notify" ? [body.value.error?.code] : [],
+    );
   const peer = () => honest.machine.peers().find((p) => p.name === liar.uri);
   return { net, honest, liar, update, notices, peer };
 }
@@ -76,7 +78,10 @@ describe("element 0 is the sending peer, or the update is refused [AMSP-77]", ()
     ["fail/ empty", []],
     ["fail/ repeats", [liarUri, "https://x.blue.example/amsp", "https://x.blue.example/amsp"]],
     ["fail/ not a URI", [liarUri, "x"]],
-    ["fail/ too long", [liarUri, ...Array.from({ length: defaults.pathHopsMax }, (_, i) => `https://g${i}.blue.example/amsp`)]],
+    [
+      "fail/ too long",
+      [liarUri, ...Array.from({ length: defaults.pathHopsMax }, (_, i) => `https://g${i}.blue.example/amsp`)],
+    ],
   ])("%s", (_name, path) => {
     const { net, honest, update, notices } = neighbours();
     net.inject("liar", "honest", update(path));
@@ -135,27 +140,35 @@ test("in a ring of four without split horizon the loop check alone stops every u
   net.run(20_000);
   expect(net.crossings.slice(count).filter((c) => c.message.body.case === "update")).toEqual([]);
   expect(net.crossings.filter((c) => c.message.body.case === "notify")).toEqual([]);
-  const loops = names.flatMap((name) => net.machine(name).peers().map((p) => p.loopsDiscarded));
+  const loops = names.flatMap((name) =>
+    net
+      .machine(name)
+      .peers()
+      .map((p) => p.loopsDiscarded),
+  );
   expect(loops.reduce((sum, n) => sum + n, 0)).toBeGreaterThan(0);
 });
 
-test.each(["ring", "mesh"])("in a %s of five the traffic of one update stops by itself within a second [AMSP-30]", (shape) => {
-  const net = new SyncNetwork();
-  const names = ["g1", "g2", "g3", "g4", "g5"];
-  for (const name of names) net.add(name);
-  names.forEach((a, i) =>
-    names.slice(i + 1).forEach((b, j) => {
-      if (shape === "mesh" || j === 0 || (i === 0 && j === 3)) net.connect(a, b);
-    }),
-  );
-  net.run(1_000);
-  net.announce("g1", agent);
-  net.run(1_000);
-  const count = net.crossings.length;
-  net.run(20_000);
-  expect(net.crossings.slice(count).map((c) => c.message.body.case)).toEqual([]);
-  expect(names.map((name) => net.route(name, agent)?.split(" ").length)).not.toContain(undefined);
-});
+test.each(["ring", "mesh"])(
+  "in a %s of five the traffic of one update stops by itself within a second [AMSP-30]",
+  (shape) => {
+    const net = new SyncNetwork();
+    const names = ["g1", "g2", "g3", "g4", "g5"];
+    for (const name of names) net.add(name);
+    names.forEach((a, i) =>
+      names.slice(i + 1).forEach((b, j) => {
+        if (shape === "mesh" || j === 0 || (i === 0 && j === 3)) net.connect(a, b);
+      }),
+    );
+    net.run(1_000);
+    net.announce("g1", agent);
+    net.run(1_000);
+    const count = net.crossings.length;
+    net.run(20_000);
+    expect(net.crossings.slice(count).map((c) => c.message.body.case)).toEqual([]);
+    expect(names.map((name) => net.route(name, agent)?.split(" ").length)).not.toContain(undefined);
+  },
+);
 
 test("in an hour of churn no record is ever sent to the neighbour it was learned from [AMSP-73]", () => {
   const net = new SyncNetwork();
@@ -170,7 +183,10 @@ test("in an hour of churn no record is ever sent to the neighbour it was learned
   for (let minute = 0; minute < 60; minute++) {
     const at = [...names, "edge"][minute % 5] ?? "";
     const name = `blue.example/x/agent${minute % 7}`;
-    const isKnown = net.machine(at).routes(parseAgentId(name)).some((r) => r.via === "local");
+    const isKnown = net
+      .machine(at)
+      .routes(parseAgentId(name))
+      .some((r) => r.via === "local");
     if (isKnown && minute % 3 === 0) net.withdraw(at, name);
     else if (isKnown) net.setStatus(at, name, minute % 2 === 0 ? "online" : "offline");
     else net.announce(at, name);

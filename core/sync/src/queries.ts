@@ -3,6 +3,8 @@
  * question goes to every Level-2 gateway in session; the first that knows answers for all. A Level-2 gateway that does
  * not know asks its Level-2 neighbours while hops are left.
  */
+
+import { create } from "@bufbuild/protobuf";
 import {
   type AgentId,
   CausewayError,
@@ -15,7 +17,6 @@ import {
 } from "@causeway/core-base";
 import { equalBytes } from "@causeway/core-records";
 import { amsp } from "@causeway/core-wire";
-import { create } from "@bufbuild/protobuf";
 import { compareOrigins } from "./decide.ts";
 import type { PeerName, QueryResult, RouteCandidate } from "./effects.ts";
 import { isOpen, type Peer } from "./peer.ts";

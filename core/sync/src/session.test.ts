@@ -24,7 +24,16 @@ const moves = (net: SyncNetwork, name: string): readonly string[] =>
 describe("the state table [AMSP-99]", () => {
   test("has every state, reaches every state, and keeps what may not happen out", () => {
     const states = Object.keys(sessionTable) as PeerState[];
-    expect(states).toEqual(["IDLE", "CONNECTING", "HELLO_SENT", "SYNCING", "ESTABLISHED", "RESYNC", "OFFLINE", "CLOSED"]);
+    expect(states).toEqual([
+      "IDLE",
+      "CONNECTING",
+      "HELLO_SENT",
+      "SYNCING",
+      "ESTABLISHED",
+      "RESYNC",
+      "OFFLINE",
+      "CLOSED",
+    ]);
     const reached = new Set<PeerState>(["IDLE"]);
     for (let before = -1; before !== reached.size; ) {
       before = reached.size;
@@ -32,16 +41,28 @@ describe("the state table [AMSP-99]", () => {
     }
     expect(reached.size).toBe(8);
     const impossible: readonly (readonly [PeerState, PeerEvent])[] = [
-      ["IDLE", "synced"], ["CONNECTING", "synced"], ["HELLO_SENT", "synced"], ["OFFLINE", "synced"], ["CLOSED", "synced"],
-      ["ESTABLISHED", "hello-agreed"], ["SYNCING", "hello-agreed"], ["IDLE", "lost"],
+      ["IDLE", "synced"],
+      ["CONNECTING", "synced"],
+      ["HELLO_SENT", "synced"],
+      ["OFFLINE", "synced"],
+      ["CLOSED", "synced"],
+      ["ESTABLISHED", "hello-agreed"],
+      ["SYNCING", "hello-agreed"],
+      ["IDLE", "lost"],
     ];
-    for (const [state, event] of impossible) expect([state, event, nextPeerState(state, event)]).toEqual([state, event, undefined]);
+    for (const [state, event] of impossible)
+      expect([state, event, nextPeerState(state, event)]).toEqual([state, event, undefined]);
     for (const state of states) expect(nextPeerState(state, "leave")).toBe("CLOSED");
   });
 
   test("dialler and accepter go their ways to ESTABLISHED", () => {
     const { net } = pairOf();
-    expect(moves(net, "a")).toEqual(["IDLE CONNECTING", "CONNECTING HELLO_SENT", "HELLO_SENT SYNCING", "SYNCING ESTABLISHED"]);
+    expect(moves(net, "a")).toEqual([
+      "IDLE CONNECTING",
+      "CONNECTING HELLO_SENT",
+      "HELLO_SENT SYNCING",
+      "SYNCING ESTABLISHED",
+    ]);
     expect(moves(net, "b")).toEqual(["IDLE CONNECTING", "CONNECTING SYNCING", "SYNCING ESTABLISHED"]);
   });
 
@@ -84,7 +105,12 @@ describe("the state table [AMSP-99]", () => {
     early.targets.add("a");
     net.node("a").machine.handleOpened(net.now, { session: 77, peer: early.peer });
     net.node("a").machine.handleMessage(net.now, 77, message({ case: "keepAlive", value: {} }));
-    expect(net.node("a").machine.drain().find((e) => e.type === "close")).toMatchObject({ error: { code: "CAUSEWAY_FRAME_UNEXPECTED" } });
+    expect(
+      net
+        .node("a")
+        .machine.drain()
+        .find((e) => e.type === "close"),
+    ).toMatchObject({ error: { code: "CAUSEWAY_FRAME_UNEXPECTED" } });
   });
 
   test("bytes that are no message end the session with a reason", () => {
@@ -92,7 +118,10 @@ describe("the state table [AMSP-99]", () => {
     net.input("b", (m) => m.handleMalformed(net.now, 1));
     net.run(100);
     expect(state("b")).toBe("OFFLINE");
-    expect(net.crossings.at(-1)?.message.body).toMatchObject({ case: "close", value: { error: { code: "CAUSEWAY_FRAME_MALFORMED" } } });
+    expect(net.crossings.at(-1)?.message.body).toMatchObject({
+      case: "close",
+      value: { error: { code: "CAUSEWAY_FRAME_MALFORMED" } },
+    });
     net.run(5_000);
     expect(state("b")).toBe("ESTABLISHED");
   });
@@ -102,7 +131,10 @@ describe("the state table [AMSP-99]", () => {
     net.inject("a", "b", message(undefined));
     net.run(100);
     expect([state("a"), state("b")]).toEqual(["ESTABLISHED", "ESTABLISHED"]);
-    expect(net.crossings.at(-1)?.message.body).toMatchObject({ case: "notify", value: { error: { code: "CAUSEWAY_FRAME_UNKNOWN" } } });
+    expect(net.crossings.at(-1)?.message.body).toMatchObject({
+      case: "notify",
+      value: { error: { code: "CAUSEWAY_FRAME_UNKNOWN" } },
+    });
   });
 
   test("a lost message leaves no permanent difference: the view is asked for again [AMSP-33]", () => {
@@ -138,11 +170,14 @@ describe("the state table [AMSP-99]", () => {
     net.run(1_000);
     a.isPuppet = true;
     for (let i = 0; i < 4; i++) {
-      if (i > 0) net.inject("a", "b", message({ case: "snapshotBegin", value: { full: true, token: Uint8Array.of(i) } }));
+      if (i > 0)
+        net.inject("a", "b", message({ case: "snapshotBegin", value: { full: true, token: Uint8Array.of(i) } }));
       net.inject("a", "b", message({ case: "snapshotEnd", value: { digest: Uint8Array.of(i) } }));
     }
     net.run(100);
-    const codes = net.crossings.flatMap(({ message: { body } }) => (body.case === "close" ? [body.value.error?.code] : []));
+    const codes = net.crossings.flatMap(({ message: { body } }) =>
+      body.case === "close" ? [body.value.error?.code] : [],
+    );
     expect(codes).toEqual(["CAUSEWAY_SYNC_VIEW_MISMATCH"]);
   });
 });
@@ -215,7 +250,8 @@ describe("loss and return (C-12)", () => {
       net.announce("a", `blue.example/x/a${second}`);
       net.run(1_000);
     }
-    const count = (name: string) => net.crossings.slice(from).filter((c) => c.from === name && c.message.body.case === "keepAlive").length;
+    const count = (name: string) =>
+      net.crossings.slice(from).filter((c) => c.from === name && c.message.body.case === "keepAlive").length;
     expect([count("a"), count("b")]).toEqual([6, 6]);
     net.freeze("a", "b");
     net.run(80_000);
@@ -255,7 +291,8 @@ describe("acknowledgement, flow control, resume [AMSP-102]", () => {
     const { net, b } = pairOf();
     b.isPuppet = true;
     for (let round = 0; round < 20; round++) {
-      for (let i = 0; i < 300; i++) net.announce("a", `blue.example/x/a${i}`, { revision: BigInt(round + 1), attachment: BigInt(round) });
+      for (let i = 0; i < 300; i++)
+        net.announce("a", `blue.example/x/a${i}`, { revision: BigInt(round + 1), attachment: BigInt(round) });
       net.run(100);
     }
     expect(net.machine("a").peers()).toMatchObject([{ unacknowledged: 256 }]);
@@ -278,14 +315,19 @@ describe("acknowledgement, flow control, resume [AMSP-102]", () => {
     expect(sent.length).toBeGreaterThan(0);
     expect(sent.length).toBeLessThan(3);
     expect(net.machine("b").routes(parseAgentId("blue.example/x/a1"))[0]?.status).toBe("degraded");
-    expect(net.crossings.some(({ message: { body } }) => body.case === "hello" && body.value.resumeNumber >= 50n)).toBe(true);
+    expect(net.crossings.some(({ message: { body } }) => body.case === "hello" && body.value.resumeNumber >= 50n)).toBe(
+      true,
+    );
   });
 
   test("an acknowledgement of what was never sent ends the session", () => {
     const { net } = pairOf();
     net.inject("b", "a", message({ case: "ack", value: { number: 9_999n } }));
     net.run(100);
-    expect(net.crossings.at(-1)?.message.body).toMatchObject({ case: "close", value: { error: { code: "CAUSEWAY_FRAME_UNEXPECTED" } } });
+    expect(net.crossings.at(-1)?.message.body).toMatchObject({
+      case: "close",
+      value: { error: { code: "CAUSEWAY_FRAME_UNEXPECTED" } },
+    });
   });
 
   test("complete views can be asked for a few times a minute", () => {

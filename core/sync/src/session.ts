@@ -3,10 +3,11 @@
  * session-table.ts; what happens in them is here. A peer has at most one transport; of two that were opened at the same
  * time the one that the lower name dialled stays.
  */
+
+import { create } from "@bufbuild/protobuf";
 import { type ErrorFacts, type GatewayUri, isErrorCode, later, type Now } from "@causeway/core-base";
 import { equalBytes } from "@causeway/core-records";
 import { amsp } from "@causeway/core-wire";
-import { create } from "@bufbuild/protobuf";
 import { AdjRibIn } from "./adj-rib-in.ts";
 import { AdjRibOut } from "./adj-rib-out.ts";
 import type { PeerName, SessionId, SyncRole } from "./effects.ts";

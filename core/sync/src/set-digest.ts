@@ -2,8 +2,9 @@
  * A digest over a set that grows and shrinks one entry at a time: the exclusive or of the entries' SHA-256 hashes. It
  * audits two honest views against each other; it is not a commitment against somebody who chooses the entries.
  */
-import type { GatewayUri } from "@causeway/core-base";
+
 import { getTextEncoding } from "@bufbuild/protobuf/wire";
+import type { GatewayUri } from "@causeway/core-base";
 import type { Version } from "@causeway/core-records";
 
 export class SetDigest {

@@ -55,7 +55,9 @@ test("a change goes to the Level-2 gateway first, and from there to the others [
   net.run(1_000);
   net.setStatus("origin", agent, "offline");
   net.run(1_000);
-  const way = net.crossings.flatMap(({ from, to, message: { body } }) => (body.case === "update" ? [`${from} ${to}`] : []));
+  const way = net.crossings.flatMap(({ from, to, message: { body } }) =>
+    body.case === "update" ? [`${from} ${to}`] : [],
+  );
   expect(way).toEqual(["origin core", "core other", "core far", "origin core", "core other", "core far"]);
 });
 
@@ -68,7 +70,9 @@ test("with ten Level-1 gateways and three subscribers exactly those three get a 
   const before = net.crossings.length;
   net.setStatus("edge0", agent, "degraded");
   net.run(1_000);
-  const changes = net.crossings.slice(before).flatMap(({ from, to, message }) => (from === "core" && message.body.case === "update" ? [to] : []));
+  const changes = net.crossings
+    .slice(before)
+    .flatMap(({ from, to, message }) => (from === "core" && message.body.case === "update" ? [to] : []));
   expect(changes.sort()).toEqual(["edge1", "edge4", "edge7"]);
 });
 
@@ -117,7 +121,8 @@ test("without subscription nothing comes; after one exactly its records [AMSP-84
   net.add("receiver");
   net.connect("receiver", "publisher");
   net.run(1_000);
-  for (let i = 0; i < 6; i++) net.announce("publisher", `blue.example/x/a${i}`, { tags: [i % 2 === 0 ? "even" : "odd"] });
+  for (let i = 0; i < 6; i++)
+    net.announce("publisher", `blue.example/x/a${i}`, { tags: [i % 2 === 0 ? "even" : "odd"] });
   net.run(1_000);
   expect(held(net, "receiver")).toEqual([]);
   subscribe(net, "receiver", "even");
@@ -136,7 +141,9 @@ test("subscriptions survive a reconnect and are freed with the peer [AMSP-85]", 
   net.heal("edge", "core");
   net.run(5_000);
   expect(net.machine("edge").routes(parseAgentId(agent))[0]?.status).toBe("degraded");
-  net.input("core", (m) => m.disconnect(net.now, net.node("edge").uri, { code: "CAUSEWAY_CANCELLED", message: "removed" }));
+  net.input("core", (m) =>
+    m.disconnect(net.now, net.node("edge").uri, { code: "CAUSEWAY_CANCELLED", message: "removed" }),
+  );
   expect(net.machine("core").subscriptionsOf(net.node("edge").uri).size).toBe(0);
   expect(net.machine("core").peers()).toEqual([]);
 });
@@ -151,7 +158,9 @@ test("1,000 subscriptions in a second: 100 are taken, the rest is refused with a
   expect(net.route("modest", agent)).toBe("core [core]");
   const refusals = net.crossings.flatMap(({ message: { body } }) => (body.case === "notify" ? [body.value.error] : []));
   expect(refusals.length).toBe(900);
-  expect(refusals.every((e) => e?.code === "CAUSEWAY_LIMIT_RATE" && e.retryAfterMs > 50_000 && e.retryAfterMs <= 60_000)).toBe(true);
+  expect(
+    refusals.every((e) => e?.code === "CAUSEWAY_LIMIT_RATE" && e.retryAfterMs > 50_000 && e.retryAfterMs <= 60_000),
+  ).toBe(true);
   net.run(61_000);
   expect(net.machine("core").subscriptionsOf(net.node("greedy").uri).size).toBe(200);
 });
@@ -165,12 +174,15 @@ test("at most so many subscriptions are active [AMSP-107]", () => {
   for (let i = 0; i < 5; i++) subscribe(net, "edge", `tag${i}`);
   net.input("edge", (m) => m.subscribe(net.now, { tags: ["a", "b", "c"] }));
   net.run(1_000);
-  const codes = net.crossings.flatMap(({ message: { body } }) => (body.case === "notify" ? [body.value.error?.details["limit"]] : []));
+  const codes = net.crossings.flatMap(({ message: { body } }) =>
+    body.case === "notify" ? [body.value.error?.details["limit"]] : [],
+  );
   expect(codes).toEqual(["subscriptionsActiveMax", "subscriptionsActiveMax", "interestEntriesMax"]);
 });
 
 describe("policies", () => {
-  const internal: SyncPolicy["exports"] = (record) => (record.tags.includes("internal") ? { denied: "internal records stay here" } : true);
+  const internal: SyncPolicy["exports"] = (record) =>
+    record.tags.includes("internal") ? { denied: "internal records stay here" } : true;
   const play = (policy: SyncPolicy, subscribed: boolean): readonly string[] => {
     const net = new SyncNetwork();
     net.add("sender", { options: { policy: { ...policy, exports: internal } } });
@@ -205,7 +217,14 @@ describe("policies", () => {
 
   test("a record denied for a neighbour is absent from everything sent to it [AMSP-31]", () => {
     const net = new SyncNetwork();
-    net.add("sender", { options: { policy: { exports: (r, peer) => (r.tags.includes("internal") && peer.domain !== "blue.example" ? { denied: "internal" } : true) } } });
+    net.add("sender", {
+      options: {
+        policy: {
+          exports: (r, peer) =>
+            r.tags.includes("internal") && peer.domain !== "blue.example" ? { denied: "internal" } : true,
+        },
+      },
+    });
     net.add("inside");
     net.add("outside", { domain: "green.example" });
     net.connect("sender", "inside");
@@ -217,7 +236,16 @@ describe("policies", () => {
     net.withdraw("sender", agent);
     net.run(1_000);
     const text = (to: string): string =>
-      net.crossings.filter((c) => c.to === to).map((c) => Buffer.from(JSON.stringify(c.message, (_k, v: unknown) => (v instanceof Uint8Array ? Buffer.from(v).toString("latin1") : typeof v === "bigint" ? v.toString() : v))).toString()).join();
+      net.crossings
+        .filter((c) => c.to === to)
+        .map((c) =>
+          Buffer.from(
+            JSON.stringify(c.message, (_k, v: unknown) =>
+              v instanceof Uint8Array ? Buffer.from(v).toString("latin1") : typeof v === "bigint" ? v.toString() : v,
+            ),
+          ).toString(),
+        )
+        .join();
     expect(text("inside")).toContain("/x/agent");
     expect(text("outside")).not.toContain("/x/agent");
   });
@@ -241,8 +269,16 @@ describe("policies", () => {
         return true;
       },
     };
-    const dryRun = () => net.machine("sender").preview(net.now, peer.uri, strict).map(({ route, verdict }) => [route.agentId.split("/").at(-1), verdict === true ? "sent" : verdict.denied]);
-    expect(dryRun()).toEqual([["tagged", "tag internal"], ["restricted", "trust"], ["plain", "sent"]]);
+    const dryRun = () =>
+      net
+        .machine("sender")
+        .preview(net.now, peer.uri, strict)
+        .map(({ route, verdict }) => [route.agentId.split("/").at(-1), verdict === true ? "sent" : verdict.denied]);
+    expect(dryRun()).toEqual([
+      ["tagged", "tag internal"],
+      ["restricted", "trust"],
+      ["plain", "sent"],
+    ]);
     expect(held(net, "receiver")).toEqual(["plain", "restricted", "tagged"]);
     net.input("sender", (m) => m.setPolicy(net.now, strict));
     net.run(1_000);
@@ -278,16 +314,25 @@ describe("policies", () => {
       { name: edge.uri, recordsIn: 0, recordsOut: 0 },
     ]);
     const why = (name: string, origin: string, to: typeof b.uri) => {
-      const verdict = net.machine("a").explainExport(net.now, parseAgentId(`blue.example/x/${name}`), net.node(origin).uri, to);
+      const verdict = net
+        .machine("a")
+        .explainExport(net.now, parseAgentId(`blue.example/x/${name}`), net.node(origin).uri, to);
       return verdict === true ? "sent" : verdict.denied;
     };
-    expect([why("open", "a", b.uri), why("secret", "a", b.uri), why("theirs", "b", b.uri), why("open", "a", edge.uri)]).toEqual([
+    expect([
+      why("open", "a", b.uri),
+      why("secret", "a", b.uri),
+      why("theirs", "b", b.uri),
+      why("open", "a", edge.uri),
+    ]).toEqual([
       "sent",
       "internal records stay here",
       "it was learned from this peer",
       "the peer has no subscription for it",
     ]);
-    expect(net.machine("a").ways(parseAgentId("blue.example/x/theirs"), b.uri)).toMatchObject([{ via: b.uri, path: [b.uri] }]);
+    expect(net.machine("a").ways(parseAgentId("blue.example/x/theirs"), b.uri)).toMatchObject([
+      { via: b.uri, path: [b.uri] },
+    ]);
   });
 });
 
@@ -304,8 +349,14 @@ test("a Level-1 gateway drops what arrives after it unsubscribed", () => {
 
 test("a subscription to a gateway that serves none is refused", () => {
   const net = star("edge");
-  net.inject("core", "edge", create(amsp.MessageSchema, { body: { case: "subscribe", value: { id: 1n, interest: { all: true } } } }));
+  net.inject(
+    "core",
+    "edge",
+    create(amsp.MessageSchema, { body: { case: "subscribe", value: { id: 1n, interest: { all: true } } } }),
+  );
   net.run(1_000);
-  const codes = net.crossings.flatMap(({ message: { body } }) => (body.case === "notify" ? [body.value.error?.code] : []));
+  const codes = net.crossings.flatMap(({ message: { body } }) =>
+    body.case === "notify" ? [body.value.error?.code] : [],
+  );
   expect(codes).toEqual(["CAUSEWAY_UNSUPPORTED"]);
 });

@@ -2,10 +2,13 @@
  * What the parts of the sync machine share: the record base, the peers, the timers and the queue of effects, and the one
  * path on which a change of the record base becomes effects (`slotChanged`).
  */
+
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { getTextEncoding } from "@bufbuild/protobuf/wire";
 import {
   type CausewayError,
-  earliest,
   type ErrorFacts,
+  earliest,
   errorTable,
   type GatewayUri,
   type Instant,
@@ -17,8 +20,6 @@ import {
 } from "@causeway/core-base";
 import { compareVersions, type Version } from "@causeway/core-records";
 import { amsp, common, record } from "@causeway/core-wire";
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { getTextEncoding } from "@bufbuild/protobuf/wire";
 import { StatusDamper } from "./damping.ts";
 import type { PeerName, SessionId, SyncEffect, SyncEvent, Via } from "./effects.ts";
 import { defaultSyncLimits, type SyncLimits } from "./limits.ts";

@@ -1,7 +1,7 @@
 /** Versions, withdrawals, persistence and damping (C-11, C-12, AMSP-29, AMSP-100). */
 import { create } from "@bufbuild/protobuf";
 import { parseAgentId } from "@causeway/core-base";
-import { signOrigin, type Status } from "@causeway/core-records";
+import { type Status, signOrigin } from "@causeway/core-records";
 import { amsp } from "@causeway/core-wire";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -19,7 +19,12 @@ function audience(count: number) {
   for (const puppet of puppets) puppet.isPuppet = true;
   const { verified } = net.registered(agent);
   const numbers = new Map<number, bigint>();
-  const say = (who: number, version: { epoch: bigint; sequence: bigint }, withdrawn = false, status: Status = "online"): void => {
+  const say = (
+    who: number,
+    version: { epoch: bigint; sequence: bigint },
+    withdrawn = false,
+    status: Status = "online",
+  ): void => {
     const [origin, speaker] = [puppets[0], puppets[who]];
     if (origin === undefined || speaker === undefined) return;
     const statement = {
@@ -48,7 +53,12 @@ function audience(count: number) {
 
 describe("older never replaces newer, in any order [AMSP-100]", () => {
   test("whoever says what first, the newest version stands at the end", () => {
-    const said = fc.record({ who: fc.nat(2), epoch: fc.integer({ min: 1, max: 2 }), sequence: fc.integer({ min: 1, max: 6 }), isLast: fc.boolean() });
+    const said = fc.record({
+      who: fc.nat(2),
+      epoch: fc.integer({ min: 1, max: 2 }),
+      sequence: fc.integer({ min: 1, max: 6 }),
+      isLast: fc.boolean(),
+    });
     fc.assert(
       fc.property(fc.array(said, { minLength: 1, maxLength: 12 }), fc.boolean(), (statements, endsWithdrawn) => {
         const { net, listener, say } = audience(3);
@@ -210,7 +220,10 @@ describe("a store that was set back", () => {
     net.run(40_000);
     net.setStatus("a", agent, "offline");
     net.run(1_000);
-    expect(net.machine("b").routes(parseAgentId(agent))[0]).toMatchObject({ status: "offline", version: { epoch: 2n } });
+    expect(net.machine("b").routes(parseAgentId(agent))[0]).toMatchObject({
+      status: "offline",
+      version: { epoch: 2n },
+    });
     expect(net.route("b", "blue.example/x/after")).toBeUndefined();
     expect(net.node("a").events.some((e) => e.name === "sync.epoch_raised")).toBe(true);
     expect(Buffer.from(net.machine("a").digest()).equals(net.machine("b").digest())).toBe(true);
@@ -224,7 +237,10 @@ describe("a store that was set back", () => {
     net.run(1_000);
     net.announce("a", agent);
     liar.isPuppet = true;
-    const end = create(amsp.SnapshotEndSchema, { digest: new Uint8Array(32), vector: [{ origin: a.uri, epoch: 2n ** 63n, sequence: 1n }] });
+    const end = create(amsp.SnapshotEndSchema, {
+      digest: new Uint8Array(32),
+      vector: [{ origin: a.uri, epoch: 2n ** 63n, sequence: 1n }],
+    });
     net.inject("liar", "a", create(amsp.MessageSchema, { body: { case: "snapshotEnd", value: end } }));
     net.run(1_000);
     expect(a.machine.routes(parseAgentId(agent))[0]?.version.epoch).toBe(1n);
@@ -232,7 +248,8 @@ describe("a store that was set back", () => {
 });
 
 describe("false announcements [AMSP-108]", () => {
-  const refused = (net: SyncNetwork): readonly unknown[] => net.crossings.flatMap(({ message: { body } }) => (body.case === "notify" ? [body.value.error?.code] : []));
+  const refused = (net: SyncNetwork): readonly unknown[] =>
+    net.crossings.flatMap(({ message: { body } }) => (body.case === "notify" ? [body.value.error?.code] : []));
 
   test("a gateway without authority over the namespace announces in vain", () => {
     const net = new SyncNetwork();
@@ -256,8 +273,22 @@ describe("false announcements [AMSP-108]", () => {
     net.run(1_000);
     foreign.isPuppet = true;
     const { verified } = net.registered(agent);
-    const statement = { agentId: parseAgentId(agent), origin: foreign.uri, version: { epoch: 1n, sequence: 1n }, status: "online", bodyDigest: verified.digest, at: net.now.unix, withdrawn: false, attachmentSequence: 1n } as const;
-    const value = create(amsp.UpdateSchema, { number: 1n, record: verified.signed, origin: signOrigin(foreign.signer, statement), path: { gateways: [foreign.uri] } });
+    const statement = {
+      agentId: parseAgentId(agent),
+      origin: foreign.uri,
+      version: { epoch: 1n, sequence: 1n },
+      status: "online",
+      bodyDigest: verified.digest,
+      at: net.now.unix,
+      withdrawn: false,
+      attachmentSequence: 1n,
+    } as const;
+    const value = create(amsp.UpdateSchema, {
+      number: 1n,
+      record: verified.signed,
+      origin: signOrigin(foreign.signer, statement),
+      path: { gateways: [foreign.uri] },
+    });
     net.inject("foreign", "core", create(amsp.MessageSchema, { body: { case: "update", value } }));
     net.run(1_000);
     expect([core.table.size, refused(net)]).toEqual([0, ["CAUSEWAY_SYNC_ORIGIN_NOT_ALLOWED"]]);

@@ -19,7 +19,7 @@ import {
 } from "@causeway/core-base";
 import { type Signer, type VerifiedPeer } from "@causeway/core-identity";
 import { createTestDomain, type TestDomain, testNow } from "@causeway/core-identity/testing";
-import { type RecordDraft, type RegisteredRecord, signOrigin, type Status } from "@causeway/core-records";
+import { type RecordDraft, type RegisteredRecord, type Status, signOrigin } from "@causeway/core-records";
 import { KeyedSignatures, registerRecord, testDraft } from "@causeway/core-records/testing";
 import { amsp } from "@causeway/core-wire";
 import type { SyncChange, SyncEffect, SyncEvent } from "../src/effects.ts";
@@ -250,7 +250,9 @@ export class SyncNetwork {
     const until = this.#ms + ms;
     this.settle(choose);
     for (;;) {
-      const due = [...this.nodes.values()].filter((n) => n.isUp && !n.isPuppet).map((n) => n.machine.deadline() ?? Infinity);
+      const due = [...this.nodes.values()]
+        .filter((n) => n.isUp && !n.isPuppet)
+        .map((n) => n.machine.deadline() ?? Infinity);
       const next = Math.min(...due);
       if (next > until) break;
       this.#ms = Math.max(this.#ms, next);
@@ -303,6 +305,8 @@ export class SyncNetwork {
     node.isUp = true;
     node.table.clear();
     node.machine = this.#build(node);
+    // A driver wakes a new machine at its first deadline, which is at once when it holds records.
+    this.input(name, (m) => m.handleTimeout(this.now));
     for (const target of node.targets) this.input(name, (m) => m.addTarget(this.now, { target }));
   }
 

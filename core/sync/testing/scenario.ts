@@ -87,9 +87,17 @@ class Stage {
         net.restart(a);
         break;
       case "table":
-        return [...net.node(a).table.values()].map((r) => `<${shortAgent(r.agentId)}, ${r.via === "local" ? "local" : net.nameOf(r.via)}> ${r.status}${r.applicable ? "" : " inapplicable"}: ${r.reason}`);
+        return [...net.node(a).table.values()].map(
+          (r) =>
+            `<${shortAgent(r.agentId)}, ${r.via === "local" ? "local" : net.nameOf(r.via)}> ${r.status}${r.applicable ? "" : " inapplicable"}: ${r.reason}`,
+        );
       case "states":
-        return net.machine(a).peers().map((p) => `${net.nameOf(p.name)} ${p.state} in ${p.recordsIn} out ${p.recordsOut} loops ${p.loopsDiscarded}`);
+        return net
+          .machine(a)
+          .peers()
+          .map(
+            (p) => `${net.nameOf(p.name)} ${p.state} in ${p.recordsIn} out ${p.recordsOut} loops ${p.loopsDiscarded}`,
+          );
       case "quiet":
         net.run(Number(a));
         this.#seen = net.crossings.length;
@@ -104,7 +112,8 @@ class Stage {
   #noteCrossings(): void {
     for (; this.#seen < this.#net.crossings.length; this.#seen++) {
       const crossing = this.#net.crossings[this.#seen];
-      if (crossing !== undefined) this.#lines.push(`${crossing.from} -> ${crossing.to}: ${this.#words(crossing.message)}`);
+      if (crossing !== undefined)
+        this.#lines.push(`${crossing.from} -> ${crossing.to}: ${this.#words(crossing.message)}`);
     }
   }
 
@@ -114,12 +123,16 @@ class Stage {
     if (effect.type === "install") {
       const { agentId, via, path, reason, status, applicable } = effect.route;
       const way = via === "local" ? "local" : `via ${net.nameOf(via)} [${path.map((p) => net.nameOf(p)).join(" ")}]`;
-      this.#lines.push(`${node.name} installs ${shortAgent(agentId)} ${way} ${status}${applicable ? "" : " inapplicable"} (${reason})`);
+      this.#lines.push(
+        `${node.name} installs ${shortAgent(agentId)} ${way} ${status}${applicable ? "" : " inapplicable"} (${reason})`,
+      );
     } else if (effect.type === "remove") {
       this.#lines.push(`${node.name} removes ${shortAgent(effect.agentId)} (${effect.reason})`);
     } else if (effect.type === "answer") {
       const { result } = effect;
-      this.#lines.push(`${node.name} answers ${result.found ? result.routes.map((r) => `${shortAgent(r.agentId)} via ${net.nameOf(r.via)}`).join(", ") : result.error.code}`);
+      this.#lines.push(
+        `${node.name} answers ${result.found ? result.routes.map((r) => `${shortAgent(r.agentId)} via ${net.nameOf(r.via)}`).join(", ") : result.error.code}`,
+      );
     } else if (effect.type === "event" && effect.event.name === "sync.peer_changed") {
       const { peer, from, to, reason } = effect.event;
       this.#lines.push(`${node.name}: ${net.nameOf(peer)} ${from} -> ${to} (${reason})`);
@@ -130,7 +143,9 @@ class Stage {
 
   #words({ body }: amsp.Message): string {
     const names = (path: amsp.Path | undefined): string =>
-      path === undefined ? "no PATH" : `PATH ${path.gateways.map((p) => this.#net.nameOf(p)).join(" -> ") || "(empty)"}`;
+      path === undefined
+        ? "no PATH"
+        : `PATH ${path.gateways.map((p) => this.#net.nameOf(p)).join(" -> ") || "(empty)"}`;
     switch (body.case) {
       case "hello":
         return `hello${body.value.resumeToken.length > 0 ? ` resume ${body.value.resumeNumber}` : ""}`;
