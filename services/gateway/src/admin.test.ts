@@ -51,7 +51,23 @@ describe("the operator's view", () => {
       { gatewayUri: net.blue1.uri, level: 1, syncState: "ESTABLISHED", linkState: "up" },
       { gatewayUri: net.green2.uri, level: 2, syncState: "ESTABLISHED", linkState: "up" },
     ]);
-    expect(peers[0]?.certificateSha256).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  test("both neighbours list each other with protocols, certificate fingerprint and status [ANA-113]", async () => {
+    for (const [at, other] of [
+      [net.blue2, net.green2],
+      [net.green2, net.blue2],
+    ] as const) {
+      const { peers } = await operator(at).listPeers({});
+      const found = peers.find((each) => each.gatewayUri === other.uri);
+      expect(found).toMatchObject({
+        gatewayId: other.identity.spiffeId,
+        syncState: "ESTABLISHED",
+        linkState: "up",
+        certificateSha256: other.trust.peer(other.identity, world.scheduler.now().unix).fingerprint,
+      });
+      expect(found?.features).toContain("agp/1");
+    }
   });
 
   test("says of a traced message why it took its way, at each gateway [ANA-123]", async () => {

@@ -110,6 +110,7 @@ export class Admin {
         recordsSent: BigInt(session?.sent ?? 0),
         loopsDiscarded: BigInt(session?.loopsDiscarded ?? 0),
         certificateSha256: link?.peer.fingerprint ?? "",
+        features: link?.role.kind === "peer" ? [...link.role.features] : [],
       });
     });
     return create(admin.ListPeersResponseSchema, { peers });

@@ -19,6 +19,8 @@ export type LinkRole =
       readonly kind: "peer";
       readonly arrival: Extract<Arrival, { kind: "peer" }>;
       readonly level: 1 | 2;
+      /** Protocols that it named when it connected. */
+      readonly features: readonly string[];
       readonly config: PeerConfig | undefined;
     }
   | { readonly kind: "closed" };

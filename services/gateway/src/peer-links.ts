@@ -31,8 +31,11 @@ export interface PeerLinkParts {
 interface Introduction {
   readonly uri: GatewayUri;
   readonly level: 1 | 2;
+  readonly features: readonly string[];
 }
 
+/** Features of a neighbour that are kept. */
+const featuresMax = 64;
 /** The feature without which two gateways have nothing to say to each other. */
 const protocol = "agp/1";
 
@@ -174,7 +177,7 @@ export class PeerLinks {
     if (said.level !== certified.level)
       throw notAllowed(`expected the certified level ${certified.level}, got ${said.level}`);
     this.#checkNeighbour(entry, uri, certified.level);
-    return { uri, level: certified.level };
+    return { uri, level: certified.level, features: said.features.slice(0, featuresMax) };
   }
 
   #checkNeighbour(entry: LinkEntry, uri: GatewayUri, level: 1 | 2): void {
@@ -193,12 +196,13 @@ export class PeerLinks {
 
   #establish(entry: LinkEntry, introduction: Introduction, config: PeerConfig | undefined): void {
     const { links, table, topics, deps, tally } = this.#parts;
-    const { uri, level } = introduction;
+    const { uri, level, features } = introduction;
     const before = links.peer(uri);
     entry.role = {
       kind: "peer",
       arrival: { kind: "peer", link: entry.id, peer: uri, domain: entry.peer.domain },
       level,
+      features,
       config,
     };
     if (config !== undefined) this.#failures.delete(config);

@@ -138,7 +138,7 @@ describe("records of attached agents", () => {
     expect(bob.reports.map((each) => each.code)).toEqual(["CAUSEWAY_FORWARDING_NOT_ALLOWED"]);
   });
 
-  test("the forwarding table is a function of the record base after every step of a random run [AMSP-24] [AAP-44]", async () => {
+  test("the forwarding table is a function of the record base after every step of a random run [AMSP-24]", async () => {
     const agents = await Promise.all(["a", "b", "c"].map((name) => known(net.blue1, `blue.example/many/${name}`)));
     const identities = agents.map((each) => each.identity);
     const live = new Map(agents.map((each) => [each.agentId, each]));

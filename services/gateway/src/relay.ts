@@ -4,15 +4,7 @@
  * (AAP-97); the hop TTL is the only byte that changes.
  */
 
-import {
-  type AgentId,
-  CausewayError,
-  domainOf,
-  type ErrorFacts,
-  type GatewayUri,
-  type Now,
-  type SpiffeId,
-} from "@causeway/core-base";
+import { type AgentId, domainOf, type ErrorFacts, type GatewayUri, type Now, type SpiffeId } from "@causeway/core-base";
 import {
   type Arrival,
   type ForwardingPolicy,
@@ -22,26 +14,15 @@ import {
   type Verdict,
 } from "@causeway/core-forwarding";
 import type { TopicArrival, Topics } from "@causeway/core-topics";
-import {
-  agp,
-  decrementTtl,
-  encodeFrame,
-  FrameKind,
-  FrameScan,
-  type HeaderInit,
-  type LinkId,
-  MlsScan,
-  newMessageId,
-  scanFrame,
-  scanMls,
-  TargetKind,
-  toErrorDetail,
-} from "@causeway/core-wire";
+import { agp, decrementTtl, FrameKind, FrameScan, type LinkId, MlsScan, scanFrame, scanMls } from "@causeway/core-wire";
+import { Answers, requestBodies } from "./answers.ts";
+import { BackPressure } from "./back-pressure.ts";
 import type { BoundedLog } from "./bounded-log.ts";
 import { decodeBody } from "./decode-body.ts";
 import { HoldQueue } from "./hold-queue.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
+import { RateGuard } from "./rate-guard.ts";
 import type { Count, Tally } from "./tally.ts";
 
 /** Answers control requests that the serving gateway of the target consumes. */
@@ -76,13 +57,16 @@ export class Relay {
   readonly #delivered: Count;
   readonly #relayed: Count;
   readonly #mls = new MlsScan();
-  readonly #ownScan = new FrameScan();
-  /** Senders that wait for a receiver's queue, by receiver. */
-  readonly #waiting = new Map<LinkId, Set<LinkEntry>>();
+  readonly #answers: Answers;
+  readonly #pressure: BackPressure;
+  readonly #rates: RateGuard;
 
   constructor(parts: RelayParts) {
     this.#parts = parts;
     this.#held = new HoldQueue(parts.limits);
+    this.#answers = new Answers(parts);
+    this.#pressure = new BackPressure(parts.deps, parts.limits);
+    this.#rates = new RateGuard(parts.deps, parts.limits, parts.security);
     this.#in = parts.tally.count("messages_in");
     this.#delivered = parts.tally.count("delivered");
     this.#relayed = parts.tally.count("relayed");
@@ -92,36 +76,22 @@ export class Relay {
   handle(entry: LinkEntry, arrival: Exclude<Arrival, { kind: "own" }>, scan: FrameScan, now: Now): void {
     entry.messagesIn++;
     this.#in.value++;
-    if (this.#isLimited(entry, scan, now)) return;
+    const limited = this.#rates.check(entry, scan.end - scan.start, now);
+    if (limited !== undefined) {
+      if (limited === "closed") return;
+      if (entry.role.kind === "agent") this.#answers.refuseSender(scan, entry, limited, now);
+      else this.#answers.refuse(scan, entry, limited, now);
+      return;
+    }
     if (scan.kind === FrameKind.message) {
       const notMls = scanMls(scan.buf, scan.payloadStart, scan.payloadEnd, this.#mls);
       if (notMls !== undefined) {
         this.#parts.security.warn("forwarding.plaintext_refused", { from: entry.name, messageId: scan.messageId() });
-        this.#refuse(scan, entry, notMls, now);
+        this.#answers.refuse(scan, entry, notMls, now);
         return;
       }
     }
     this.#forward(scan, arrival, entry, now);
-  }
-
-  /** Sends a frame of this gateway itself: a report or an answer. `back` is the link to use when no route is known. */
-  sendOwn(frame: Uint8Array, back: LinkEntry | undefined, now: Now): void {
-    const scan = this.#ownScan;
-    const fault = scanFrame(frame, 0, frame.length, scan);
-    if (fault !== undefined) throw new CausewayError(fault);
-    const { table, policy, links, tally } = this.#parts;
-    const verdict = forward(scan, table, policy, { kind: "own" }, now.unix);
-    const out =
-      verdict.action === "deliver"
-        ? links.get(verdict.link)
-        : verdict.action === "relay"
-          ? links.peer(verdict.peer)
-          : undefined;
-    if (out === undefined && back === undefined) {
-      tally.add("own_undeliverable");
-      return;
-    }
-    this.#put(out ?? (back as LinkEntry), scan);
   }
 
   /** The agent is there again: what waited for it goes on. */
@@ -164,12 +134,12 @@ export class Relay {
 
   /** A link is gone: nobody waits for it any more. */
   forgetLink(id: LinkId): void {
-    this.#letGo(id);
+    this.#pressure.letGo(id);
   }
 
   /** A link's queue has room again. */
   handleWritable(id: LinkId): void {
-    this.#letGo(id);
+    this.#pressure.letGo(id);
   }
 
   #forward(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
@@ -184,7 +154,7 @@ export class Relay {
       case "relay": {
         const out = links.peer(verdict.peer);
         if (out === undefined) {
-          this.#refuse(scan, entry, peerLost(verdict.peer), now);
+          this.#answers.refuse(scan, entry, peerLost(verdict.peer), now);
           return;
         }
         decrementTtl(scan);
@@ -219,28 +189,38 @@ export class Relay {
     entry: LinkEntry | undefined,
     now: Now,
   ): void {
-    const allowed = this.#parts.allowedDomains(agentId);
-    if (allowed !== undefined && !allowed.has(domainOf(scan.source() as SpiffeId))) {
-      this.#refuse(scan, entry, notAllowed(agentId), now);
+    if (!this.#isAllowed(scan, agentId)) {
+      this.#answers.refuse(scan, entry, notAllowed(agentId), now);
       return;
     }
     if (out === undefined) {
-      this.#refuse(scan, entry, { code: "CAUSEWAY_FORWARDING_NOT_ATTACHED", message: `${agentId} has just left` }, now);
+      this.#answers.refuse(
+        scan,
+        entry,
+        { code: "CAUSEWAY_FORWARDING_NOT_ATTACHED", message: `${agentId} has just left` },
+        now,
+      );
       return;
     }
     this.#delivered.value++;
     this.#send(out, scan, entry, now);
   }
 
+  /** What the target's record says of who may contact it (AMSP-19). */
+  #isAllowed(scan: FrameScan, agentId: AgentId): boolean {
+    const allowed = this.#parts.allowedDomains(agentId);
+    return allowed === undefined || allowed.has(domainOf(scan.source() as SpiffeId));
+  }
+
   /** Queues the frame unless the receiver is too far behind; then its source hears of it. */
   #send(out: LinkEntry, scan: FrameScan, entry: LinkEntry | undefined, now: Now): void {
     if (out.link.bufferedBytes > this.#parts.limits.linkBufferedBytesMax) {
-      this.#refuse(scan, entry, overloaded(out), now);
+      this.#answers.refuse(scan, entry, overloaded(out), now);
       return;
     }
     const hasRoom = this.#put(out, scan);
     // A peer link carries many senders, so that only an agent is held back for a slow receiver.
-    if (!hasRoom && entry?.role.kind === "agent" && entry !== out) this.#holdBack(entry, out, now);
+    if (!hasRoom && entry?.role.kind === "agent" && entry !== out) this.#pressure.holdBack(entry, out, now);
   }
 
   #put(out: LinkEntry, scan: FrameScan): boolean {
@@ -262,13 +242,13 @@ export class Relay {
       at: now.unix,
     });
     if (full === undefined) this.#parts.tally.add("held");
-    else this.#refuse(scan, entry, full, now);
+    else this.#answers.refuse(scan, entry, full, now);
   }
 
   #fanOut(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
     const { topics, links, tally, limits } = this.#parts;
     if (scan.kind !== FrameKind.message || arrival.kind === "own") {
-      this.#refuse(scan, entry, controlToTopic, now);
+      this.#answers.refuse(scan, entry, controlToTopic, now);
       return;
     }
     const from: TopicArrival =
@@ -277,7 +257,7 @@ export class Relay {
         : { kind: "peer", peer: arrival.peer };
     const copies = topics.fanOut(now, scan, from);
     if (copies.refusal !== undefined) {
-      this.#refuse(scan, entry, copies.refusal, now);
+      this.#answers.refuse(scan, entry, copies.refusal, now);
       return;
     }
     if (copies.peers.length > 0) decrementTtl(scan);
@@ -302,135 +282,34 @@ export class Relay {
       });
     }
     const details = verdict.rule === undefined ? undefined : { rule: verdict.rule };
-    this.#refuse(
-      scan,
-      entry,
-      { code: verdict.code, message: verdict.text, ...(details && { details }) },
-      now,
-      isForged,
-    );
+    const error: ErrorFacts = { code: verdict.code, message: verdict.text, ...(details && { details }) };
+    if (isForged) this.#answers.refuseSender(scan, entry, error, now);
+    else this.#answers.refuse(scan, entry, error, now);
   }
 
   /** A request that this gateway consumes for the target; true when it was. */
   #serve(scan: FrameScan, verdict: Verdict, entry: LinkEntry | undefined, now: Now): boolean {
     if (!requestBodies.has(scan.controlBody) || (verdict.action !== "deliver" && verdict.action !== "hold"))
       return false;
+    if (!this.#isAllowed(scan, verdict.agentId)) {
+      this.#answers.refuse(scan, entry, notAllowed(verdict.agentId), now);
+      return true;
+    }
     const control = decodeBody(agp.ControlSchema, scan);
     const source = scan.source() as SpiffeId;
     const body = this.#parts.serveControl(verdict.agentId, source, control.body, now);
     if (body?.case === undefined) return false;
     this.#parts.tally.add("control_served");
-    const frame = encodeFrame({
-      case: "control",
-      value: { header: this.#headerTo(source, now), requestId: control.requestId, body },
-    });
-    if (entry?.role.kind === "agent") entry.link.send(frame);
-    else this.sendOwn(frame, entry, now);
+    this.#answers.answer(source, control.requestId, body, entry, now);
     return true;
-  }
-
-  /** Tells the source why its message goes no further. Answers and reports are never answered themselves. */
-  #refuse(scan: FrameScan, entry: LinkEntry | undefined, error: ErrorFacts, now: Now, toLink = false): void {
-    this.#parts.tally.add(`refused_${error.code.replace("CAUSEWAY_", "").toLowerCase()}`);
-    if (scan.kind === FrameKind.control && !requestBodies.has(scan.controlBody)) return;
-    const isControl = scan.kind === FrameKind.control;
-    // A forged source must not cause mail to its owner: the link that forged it hears of it.
-    const source = toLink && entry?.role.kind === "agent" ? entry.peer.spiffeId : (scan.source() as SpiffeId);
-    const frame = encodeFrame({
-      case: "control",
-      value: {
-        header: this.#headerTo(source, now),
-        requestId: isControl ? scan.buf.slice(scan.requestIdStart, scan.requestIdEnd) : new Uint8Array(),
-        body: {
-          case: "deliveryReport",
-          value: {
-            messageId: scan.buf.slice(scan.messageIdStart, scan.messageIdEnd),
-            error: toErrorDetail(error),
-            reporter: this.#parts.deps.identity.spiffeId,
-            target: scan.target(),
-          },
-        },
-      },
-    });
-    if (entry?.role.kind === "agent") entry.link.send(frame);
-    else if (!toLink) this.sendOwn(frame, entry, now);
   }
 
   #refuseHeld(frame: Uint8Array, link: LinkId | undefined, error: ErrorFacts, now: Now): void {
     const scan = new FrameScan();
     if (scanFrame(frame, 0, frame.length, scan) !== undefined) return;
-    this.#refuse(scan, link === undefined ? undefined : this.#parts.links.get(link), error, now);
-  }
-
-  #headerTo(target: SpiffeId, now: Now): HeaderInit {
-    return {
-      version: 1,
-      targetKind: TargetKind.agent,
-      target,
-      source: this.#parts.deps.identity.spiffeId,
-      messageId: newMessageId(this.#parts.deps.random, now.unix),
-      hopTtl: 16,
-      trafficClass: agp.TrafficClass.CONTROL,
-    };
-  }
-
-  /** Over its rate a sender is answered, then not read from until it is back under it; one that goes on is closed. */
-  #isLimited(entry: LinkEntry, scan: FrameScan, now: Now): boolean {
-    const bytes = scan.end - scan.start;
-    const messagesLeft = entry.messageRate.take(1, now.instant);
-    if (messagesLeft && entry.byteRate.take(bytes, now.instant)) {
-      entry.limitedInRow = 0;
-      return false;
-    }
-    const { limits, deps, security } = this.#parts;
-    const waitMs = messagesLeft ? entry.byteRate.waitMs(bytes) : entry.messageRate.waitMs(1);
-    const limit = messagesLeft ? "agentBytesPerSecond" : "agentMessagesPerSecond";
-    if (entry.limitedInRow++ === 0) security.warn("limits.rate_exceeded", { from: entry.name, limit });
-    if (entry.limitedInRow > limits.floodCloseAfter) {
-      this.#closeFlooder(entry, limit);
-      return true;
-    }
-    this.#refuse(scan, entry, rateExceeded(entry, limit, waitMs), now, entry.role.kind === "agent");
-    entry.pause("rate");
-    deps.scheduler.at((now.instant + waitMs) as Now["instant"], () => entry.resume("rate"));
-    return true;
-  }
-
-  #closeFlooder(entry: LinkEntry, limit: string): void {
-    if (entry.role.kind === "closed") return;
-    this.#parts.security.warn("limits.flooder_closed", { from: entry.name, limit });
-    entry.link.close(new CausewayError(rateExceeded(entry, limit, this.#parts.limits.pauseMsMax)));
-  }
-
-  #holdBack(sender: LinkEntry, receiver: LinkEntry, now: Now): void {
-    const waiting = this.#waiting.get(receiver.id) ?? new Set();
-    if (waiting.has(sender)) return;
-    waiting.add(sender);
-    this.#waiting.set(receiver.id, waiting);
-    sender.pause(`receiver ${receiver.id}`);
-    // The pause has an end, so that a stalled receiver does not silence its sender towards everybody else.
-    const { scheduler } = this.#parts.deps;
-    scheduler.at((now.instant + this.#parts.limits.pauseMsMax) as Now["instant"], () => {
-      if (waiting.delete(sender)) sender.resume(`receiver ${receiver.id}`);
-    });
-  }
-
-  #letGo(receiver: LinkId): void {
-    const waiting = this.#waiting.get(receiver);
-    if (waiting === undefined) return;
-    this.#waiting.delete(receiver);
-    for (const sender of waiting) sender.resume(`receiver ${receiver}`);
-    waiting.clear();
+    this.#answers.refuse(scan, link === undefined ? undefined : this.#parts.links.get(link), error, now);
   }
 }
-
-/** Bodies of Control that ask for something, by field number. */
-const requestBodies: ReadonlySet<number> = new Set([
-  agp.ControlSchema.field.keyPackageFetch.number,
-  agp.ControlSchema.field.commitSubmit.number,
-  agp.ControlSchema.field.handshakeFetch.number,
-  agp.ControlSchema.field.topicCommand.number,
-]);
 
 const peerLost = (peer: GatewayUri): ErrorFacts => ({
   code: "CAUSEWAY_FORWARDING_PEER_LOST",
@@ -447,13 +326,6 @@ const overloaded = (out: LinkEntry): ErrorFacts => ({
 const notAllowed = (agentId: AgentId): ErrorFacts => ({
   code: "CAUSEWAY_FORWARDING_NOT_ALLOWED",
   message: `${agentId} does not take messages from this domain`,
-});
-
-const rateExceeded = (entry: LinkEntry, limit: string, retryAfterMs: number): ErrorFacts => ({
-  code: "CAUSEWAY_LIMIT_RATE",
-  message: `${entry.name} is over ${limit}; nothing was delivered. Slow down`,
-  retryAfterMs,
-  details: { limit },
 });
 
 const controlToTopic: ErrorFacts = {

@@ -21,7 +21,6 @@ import {
   type SessionId,
   type SyncChange,
   type SyncEffect,
-  type SyncEvent,
   SyncMachine,
 } from "@causeway/core-sync";
 import { amsp } from "@causeway/core-wire";
@@ -29,6 +28,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import type { BoundedLog } from "./bounded-log.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { GatewayConfig, GatewayDeps, PeerConfig } from "./ports.ts";
+import { logSyncEvent } from "./sync-events.ts";
 import type { Tally } from "./tally.ts";
 import { WakeUp } from "./wake-up.ts";
 
@@ -277,7 +277,8 @@ export class SyncDriver {
         this.#parts.onRemove(effect.agentId, effect.origin);
         return;
       case "event":
-        this.#note(effect.event);
+        this.#parts.tally.add(effect.event.name.replace(".", "_"));
+        logSyncEvent(effect.event, this.#parts.deps.log, this.#parts.security);
         return;
       case "persist":
       case "answer":
@@ -352,36 +353,6 @@ export class SyncDriver {
     session.outbound.end();
     const { scheduler } = this.#parts.deps;
     scheduler.at(later(scheduler.now().instant, lingerMs), () => session.abort.abort());
-  }
-
-  #note(event: SyncEvent): void {
-    const { tally, security, deps } = this.#parts;
-    tally.add(event.name.replace(".", "_"));
-    switch (event.name) {
-      case "sync.peer_changed":
-        deps.log.info(event.name, { peer: event.peer, from: event.from, to: event.to, reason: event.reason });
-        return;
-      case "sync.peer_refused":
-      case "sync.update_refused":
-      case "sync.subscription_refused":
-        security.warn(event.name, { peer: event.peer, code: event.error.code, reason: event.error.message });
-        return;
-      case "sync.loop_discarded":
-        deps.log.debug(event.name, { peer: event.peer, agentId: event.agentId });
-        return;
-      case "sync.notified":
-        deps.log.warn(event.name, { peer: event.peer, code: event.code, reason: event.message });
-        return;
-      case "sync.view_mismatch":
-        deps.log.warn(event.name, { peer: event.peer });
-        return;
-      case "sync.epoch_raised":
-        deps.log.warn(event.name, { epoch: event.epoch, reason: event.reason });
-        return;
-      case "sync.status_damped":
-        deps.log.info(event.name, { agentId: event.agentId, origin: event.origin });
-        return;
-    }
   }
 }
 

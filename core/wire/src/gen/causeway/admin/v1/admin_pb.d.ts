@@ -358,6 +358,13 @@ export declare type Peer = Message<"causeway.admin.v1.Peer"> & {
    * @generated from field: string certificate_sha256 = 10;
    */
   certificateSha256: string;
+
+  /**
+   * Protocols that the peer named when it connected (ANA-113).
+   *
+   * @generated from field: repeated string features = 11;
+   */
+  features: string[];
 };
 
 /**

@@ -1,0 +1,119 @@
+/** Frames that a gateway writes itself: delivery reports and answers to control requests, and their way back. */
+import { CausewayError, type ErrorFacts, type Now, type SpiffeId } from "@causeway/core-base";
+import { type ForwardingPolicy, type ForwardingTable, forward } from "@causeway/core-forwarding";
+import {
+  agp,
+  decrementTtl,
+  encodeFrame,
+  FrameKind,
+  FrameScan,
+  type HeaderInit,
+  newMessageId,
+  scanFrame,
+  TargetKind,
+  toErrorDetail,
+} from "@causeway/core-wire";
+import type { LinkEntry, Links } from "./links.ts";
+import type { GatewayDeps } from "./ports.ts";
+import type { Tally } from "./tally.ts";
+
+/** What answers work with. */
+export interface AnswerParts {
+  readonly deps: GatewayDeps;
+  readonly links: Links;
+  readonly table: ForwardingTable;
+  readonly policy: ForwardingPolicy;
+  readonly tally: Tally;
+}
+
+/** Bodies of Control that ask for something, by field number. */
+export const requestBodies: ReadonlySet<number> = new Set([
+  agp.ControlSchema.field.keyPackageFetch.number,
+  agp.ControlSchema.field.commitSubmit.number,
+  agp.ControlSchema.field.handshakeFetch.number,
+  agp.ControlSchema.field.topicCommand.number,
+]);
+
+/** Writes back to sources. */
+export class Answers {
+  readonly #parts: AnswerParts;
+  readonly #scan = new FrameScan();
+
+  constructor(parts: AnswerParts) {
+    this.#parts = parts;
+  }
+
+  /** Answers a control request that came in over `entry`. */
+  answer(to: SpiffeId, requestId: Uint8Array, body: agp.Control["body"], entry: LinkEntry | undefined, now: Now): void {
+    this.#reply({ header: this.#headerTo(to, now), requestId, body }, entry, now);
+  }
+
+  /** Tells the source why its message goes no further. Answers and reports are never answered themselves. */
+  refuse(scan: FrameScan, entry: LinkEntry | undefined, error: ErrorFacts, now: Now): void {
+    this.#report(scan, scan.source() as SpiffeId, entry, error, now);
+  }
+
+  /**
+   * Refuses a message whose source cannot be believed. Only an agent's own link hears of it: a forged source must not
+   * cause mail to its owner.
+   */
+  refuseSender(scan: FrameScan, entry: LinkEntry | undefined, error: ErrorFacts, now: Now): void {
+    if (entry?.role.kind === "agent") this.#report(scan, entry.peer.spiffeId, entry, error, now);
+    else this.#count(error);
+  }
+
+  #report(scan: FrameScan, to: SpiffeId, entry: LinkEntry | undefined, error: ErrorFacts, now: Now): void {
+    this.#count(error);
+    const isControl = scan.kind === FrameKind.control;
+    if (isControl && !requestBodies.has(scan.controlBody)) return;
+    const value = {
+      messageId: scan.buf.slice(scan.messageIdStart, scan.messageIdEnd),
+      error: toErrorDetail(error),
+      reporter: this.#parts.deps.identity.spiffeId,
+      target: scan.target(),
+    };
+    const requestId = isControl ? scan.buf.slice(scan.requestIdStart, scan.requestIdEnd) : new Uint8Array();
+    this.#reply({ header: this.#headerTo(to, now), requestId, body: { case: "deliveryReport", value } }, entry, now);
+  }
+
+  /** Back over the agent's own link, or by the table, or over the link that it came from. */
+  #reply(control: ControlInit, entry: LinkEntry | undefined, now: Now): void {
+    const frame = encodeFrame({ case: "control", value: control });
+    if (entry?.role.kind === "agent") {
+      entry.link.send(frame);
+      return;
+    }
+    const { table, policy, links, tally } = this.#parts;
+    const scan = this.#scan;
+    const fault = scanFrame(frame, 0, frame.length, scan);
+    if (fault !== undefined) throw new CausewayError(fault);
+    const verdict = forward(scan, table, policy, { kind: "own" }, now.unix);
+    let out: LinkEntry | undefined;
+    if (verdict.action === "deliver") out = links.get(verdict.link);
+    else if (verdict.action === "relay") out = links.peer(verdict.peer);
+    if (out === undefined && entry === undefined) {
+      tally.add("answers_undeliverable");
+      return;
+    }
+    if (verdict.action === "relay") decrementTtl(scan);
+    (out ?? entry)?.link.send(frame);
+  }
+
+  #count(error: ErrorFacts): void {
+    this.#parts.tally.add(`refused_${error.code.replace("CAUSEWAY_", "").toLowerCase()}`);
+  }
+
+  #headerTo(target: SpiffeId, now: Now): HeaderInit {
+    return {
+      version: 1,
+      targetKind: TargetKind.agent,
+      target,
+      source: this.#parts.deps.identity.spiffeId,
+      messageId: newMessageId(this.#parts.deps.random, now.unix),
+      hopTtl: 16,
+      trafficClass: agp.TrafficClass.CONTROL,
+    };
+  }
+}
+
+type ControlInit = Extract<Parameters<typeof encodeFrame>[0], { case: "control" }>["value"];

@@ -1,0 +1,45 @@
+import { CausewayError, type ErrorFacts, later, type Now } from "@causeway/core-base";
+import type { BoundedLog } from "./bounded-log.ts";
+import type { LinkEntry } from "./links.ts";
+import type { GatewayDeps, GatewayLimits } from "./ports.ts";
+
+/** Over its rate a sender is refused and not read from until it is back under it; one that goes on is closed. */
+export class RateGuard {
+  readonly #deps: GatewayDeps;
+  readonly #limits: GatewayLimits;
+  readonly #security: BoundedLog;
+
+  constructor(deps: GatewayDeps, limits: GatewayLimits, security: BoundedLog) {
+    this.#deps = deps;
+    this.#limits = limits;
+    this.#security = security;
+  }
+
+  /** Counts one frame of `bytes`; undefined when it may pass, "closed" when nobody is left to answer. */
+  check(entry: LinkEntry, bytes: number, now: Now): ErrorFacts | "closed" | undefined {
+    const messagesLeft = entry.messageRate.take(1, now.instant);
+    if (messagesLeft && entry.byteRate.take(bytes, now.instant)) {
+      entry.limitedInRow = 0;
+      return undefined;
+    }
+    const limit = messagesLeft ? "agentBytesPerSecond" : "agentMessagesPerSecond";
+    const waitMs = messagesLeft ? entry.byteRate.waitMs(bytes) : entry.messageRate.waitMs(1);
+    const refusal = rateExceeded(entry, limit, waitMs);
+    if (entry.limitedInRow++ === 0) this.#security.warn("limits.rate_exceeded", { from: entry.name, limit });
+    if (entry.limitedInRow > this.#limits.floodCloseAfter) {
+      this.#security.warn("limits.flooder_closed", { from: entry.name, limit });
+      entry.link.close(new CausewayError(refusal));
+      return "closed";
+    }
+    entry.pause("rate");
+    this.#deps.scheduler.at(later(now.instant, waitMs), () => entry.resume("rate"));
+    return refusal;
+  }
+}
+
+const rateExceeded = (entry: LinkEntry, limit: string, retryAfterMs: number): ErrorFacts => ({
+  code: "CAUSEWAY_LIMIT_RATE",
+  message: `${entry.name} is over ${limit}; nothing was delivered. Slow down`,
+  retryAfterMs,
+  details: { limit },
+});
