@@ -50,7 +50,7 @@ describe("attachments of one gateway", () => {
     expect(at.log.some((line) => line.event === "identity.revoked_disconnected")).toBe(true);
   });
 
-  test("a stale agent's messages wait and arrive when it is back; after removal they are answered [AAP-85] [AAP-86]", async () => {
+  test("a stale agent's messages wait and arrive when it is back; after removal they are answered", async () => {
     const alice = await known("blue.example/travel/alice");
     const bob = await known("blue.example/travel/bob");
     await bob.crash();

@@ -41,7 +41,7 @@ describe("records of attached agents", () => {
     for (const each of level2()) expect(routesAt(each, alice)).toMatchObject([{ origin: net.blue1.uri }]);
   });
 
-  test("what was answered is there after a kill -9, and neighbours converge again [AMSP-60] [AMSP-10]", async () => {
+  test("what was answered is there after a kill -9, and neighbours converge again [AMSP-60]", async () => {
     const alice = await known(net.blue1, "blue.example/travel/alice");
     await world.kill(net.blue1);
     await world.start(net.blue1);
@@ -77,7 +77,7 @@ describe("records of attached agents", () => {
     expect([...net.green2.store.records()].map((each) => each.agentId)).toContain(alice.agentId);
   });
 
-  test("what the agent says of itself is seen at the gateway and its peers, in order [ANA-100] [ANA-103]", async () => {
+  test("what the agent says of itself is seen at the gateway and its peers, in order [ANA-100]", async () => {
     const alice = await known(net.blue1, "blue.example/travel/alice");
     const seen: string[] = [];
     for (const condition of ["running", "degraded", "offline", "running"] as const) {
@@ -90,7 +90,7 @@ describe("records of attached agents", () => {
     expect(seen).toEqual(["online", "degraded", "offline", "online"]);
   });
 
-  test("a silent agent is offline at 90 s everywhere, gone 300 s later, and online again when it returns", async () => {
+  test("a silent agent is offline at 90 s everywhere, gone 300 s later, and online again when it returns [AAP-85] [AAP-86]", async () => {
     const alice = await known(net.blue1, "blue.example/travel/alice");
     alice.freeze();
     await world.scheduler.advance(95_000);
@@ -103,7 +103,7 @@ describe("records of attached agents", () => {
     for (const each of [net.blue1, ...level2()]) expect(routesAt(each, alice)).toEqual([]);
   });
 
-  test("after the end of the session no gateway lists the agent, and a send from there finds nobody [AAP-88] [ANA-104] [ANA-105]", async () => {
+  test("after the end of the session no gateway lists the agent, and a send from there finds nobody [AAP-88] [ANA-104]", async () => {
     const alice = await known(net.blue1, "blue.example/travel/alice");
     const bob = await known(net.green1, "green.example/hotels/bob");
     await world.scheduler.advance(1_000);
