@@ -17,15 +17,8 @@ import {
   type Now,
   refuse,
   type StoredVector,
-  type UnixMs,
 } from "@causeway/core-base";
-import {
-  type InterestTopic,
-  matchesInterest,
-  parseStoredOrigin,
-  parseStoredRecord,
-  type Status,
-} from "@causeway/core-records";
+import { type InterestTopic, matchesInterest, type Status } from "@causeway/core-records";
 import type { amsp } from "@causeway/core-wire";
 import { compareOrigins, compareText } from "./decide.ts";
 import type { PeerName, RouteCandidate, SessionId, SyncEffect, SyncPeerStatus } from "./effects.ts";
@@ -35,9 +28,10 @@ import { slotKey, type Way } from "./loc-rib.ts";
 import { dispatch } from "./messages.ts";
 import type { OpenedSession, SyncOptions, SyncTarget } from "./options.ts";
 import { type Announcement, Origination } from "./origination.ts";
-import { isOpen } from "./peer.ts";
+import { isOpen, statusOf } from "./peer.ts";
 import type { PolicyVerdict, SyncPolicy } from "./policy.ts";
 import { Queries, type Question } from "./queries.ts";
+import { Restored } from "./restored.ts";
 import { productionRules, type SyncRules } from "./rules.ts";
 import { Sessions } from "./session.ts";
 import { SyncState } from "./sync-state.ts";
@@ -48,15 +42,14 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
   readonly #origination: Origination;
   readonly #sessions: Sessions;
   readonly #queries: Queries;
-  /** Slots that were restored and wait for the first clock reading. */
-  #restoredAt: Map<string, UnixMs> | undefined = new Map();
+  readonly #restored: Restored;
 
   constructor(options: SyncOptions, rules: SyncRules) {
     this.#state = new SyncState(options, rules);
     this.#origination = new Origination(this.#state);
     this.#sessions = new Sessions(this.#state, (now, claimed) => this.#origination.noticeClaim(now, claimed));
     this.#queries = new Queries(this.#state);
-    this.#restore(options);
+    this.#restored = new Restored(this.#state);
   }
 
   // Inputs
@@ -139,9 +132,7 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
   setPolicy(now: Now, policy: SyncPolicy): void {
     this.#run(now, () => {
       this.#state.policy = policy;
-      for (const peer of this.#state.peers.values()) {
-        for (const slot of this.#state.base.slots()) peer.sent.markPending(slot.key);
-      }
+      for (const peer of this.#state.peers.values()) this.#state.markAll(peer);
     });
   }
 
@@ -202,31 +193,13 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
 
   /** At once while restored records wait for their first clock reading, so that our own routes are installed. */
   deadline(): Instant | undefined {
-    if (this.#restoredAt !== undefined && this.#restoredAt.size > 0) return asInstant(0);
-    return this.#state.timers.deadline();
+    return this.#restored.isWaiting ? asInstant(0) : this.#state.timers.deadline();
   }
 
   // Reads
 
   peers(): readonly SyncPeerStatus[] {
-    return [...this.#state.peers.values()]
-      .map((peer) => ({
-        name: peer.name,
-        role: peer.role,
-        domain: peer.domain,
-        state: peer.state,
-        since: peer.since,
-        received: peer.counters.received,
-        sent: peer.counters.sent,
-        loopsDiscarded: peer.counters.loops,
-        refused: peer.counters.refused,
-        recordsIn: peer.received.size,
-        recordsOut: peer.sent.liveCount,
-        unacknowledged: peer.sent.unacknowledgedCount,
-        queued: peer.sent.pendingCount,
-        subscriptions: peer.subscriptions.size,
-      }))
-      .sort((a, b) => compareText(a.name, b.name));
+    return [...this.#state.peers.values()].map(statusOf).sort((a, b) => compareText(a.name, b.name));
   }
 
   /** Topics that a peer subscribed to, by the peer's ids (AMSP-64). */
@@ -307,7 +280,7 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
   }
 
   #run<T>(now: Now, work: () => T): T {
-    this.#startClocks(now);
+    this.#restored.start(now);
     const result = work();
     for (const peer of this.#state.peers.values()) flush(this.#state, now, peer);
     return result;
@@ -387,36 +360,6 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
 
   #parts(): Parameters<typeof dispatch>[0] {
     return { state: this.#state, sessions: this.#sessions, queries: this.#queries };
-  }
-
-  #restore(options: SyncOptions): void {
-    for (const stored of options.records ?? []) {
-      const { signed, statement } = parseStoredOrigin(stored.statement);
-      const body = stored.record === undefined ? undefined : parseStoredRecord(stored.record);
-      const isOwn = statement.origin === options.self.name;
-      const via = isOwn ? "local" : (statement.origin as PeerName);
-      const way = { via, version: statement.version, path: [] } as const;
-      const slot = this.#state.base.take({ statement, signed, body }, way);
-      if (isOwn && body !== undefined) slot.ways.set("local", way);
-      this.#restoredAt?.set(slot.key, stored.storedAt);
-    }
-  }
-
-  /** At the first input: timers of what was restored, and the routes of our own records. */
-  #startClocks(now: Now): void {
-    const restored = this.#restoredAt;
-    if (restored === undefined) return;
-    this.#restoredAt = undefined;
-    for (const [key, storedAt] of restored) {
-      const slot = this.#state.base.slot(key);
-      if (slot === undefined) continue;
-      this.#state.slotChanged(now, slot, "ways");
-      if (!slot.held.statement.withdrawn) continue;
-      const age = Math.max(0, now.unix - storedAt);
-      const until = later(now.instant, Math.max(0, this.#state.limits.tombstoneMs - age));
-      this.#state.base.expireAt(slot, until);
-      this.#state.wakeAt("expire", until);
-    }
   }
 }
 

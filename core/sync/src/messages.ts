@@ -35,7 +35,7 @@ export function dispatch(parts: Parts, now: Now, session: SessionId, message: am
   }
   switch (body.case) {
     case "snapshotBegin":
-      sessions.takeSnapshotBegin(now, peer, body.value);
+      sessions.snapshots.takeBegin(now, peer, body.value);
       break;
     case "update":
       if (isInTurn(parts, now, peer, body.value.number)) takeUpdate(state, now, peer, body.value);
@@ -44,7 +44,7 @@ export function dispatch(parts: Parts, now: Now, session: SessionId, message: am
       if (isInTurn(parts, now, peer, body.value.number)) takeWithdraw(state, now, peer, body.value);
       break;
     case "snapshotEnd":
-      sessions.takeSnapshotEnd(now, peer, body.value);
+      sessions.snapshots.takeEnd(now, peer, body.value);
       break;
     case "subscribe":
       takeSubscribe(state, now, peer, body.value);
@@ -66,7 +66,7 @@ export function dispatch(parts: Parts, now: Now, session: SessionId, message: am
     case "keepAlive":
       break;
     case "refresh":
-      sessions.takeRefresh(now, peer);
+      sessions.snapshots.takeRefresh(now, peer);
       break;
     case "notify":
       takeNotify(state, now, peer, body.value);
@@ -82,7 +82,7 @@ function isInTurn({ sessions }: Parts, now: Now, peer: Peer, number: bigint): bo
   const { received } = peer;
   if (received.isWaitingForSnapshot) return false;
   if (received.token === undefined || number !== received.processed + 1n) {
-    sessions.resync(now, peer, `expected number ${received.processed + 1n}, got ${number}`);
+    sessions.snapshots.resync(now, peer, `expected number ${received.processed + 1n}, got ${number}`);
     return false;
   }
   received.processed = number;

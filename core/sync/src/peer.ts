@@ -1,10 +1,11 @@
 /** One peer: who it is, in which state, and its three views (received, sent, subscribed). */
 import type { Domain, Instant } from "@causeway/core-base";
-import type { AdjRibIn } from "./adj-rib-in.ts";
-import type { AdjRibOut } from "./adj-rib-out.ts";
-import type { PeerName, SessionId, SyncRole } from "./effects.ts";
+import { AdjRibIn } from "./adj-rib-in.ts";
+import { AdjRibOut } from "./adj-rib-out.ts";
+import type { PeerName, SessionId, SyncPeerStatus, SyncRole } from "./effects.ts";
+import type { SyncLimits } from "./limits.ts";
 import type { PeerState } from "./session-table.ts";
-import type { ReceivedSubscriptions } from "./subscriptions.ts";
+import { ReceivedSubscriptions } from "./subscriptions.ts";
 
 /** The transport of a peer; there is at most one. */
 export interface Session {
@@ -50,4 +51,48 @@ export function isOpen(peer: Peer): peer is Peer & { session: Session } {
   return (
     peer.session !== undefined && (peer.state === "SYNCING" || peer.state === "ESTABLISHED" || peer.state === "RESYNC")
   );
+}
+
+/** A peer of which nothing is known but its identity. */
+export function createPeer(facts: Pick<Peer, "name" | "role" | "domain">, now: Instant, limits: SyncLimits): Peer {
+  return {
+    ...facts,
+    state: "IDLE",
+    since: now,
+    session: undefined,
+    received: new AdjRibIn(),
+    sent: new AdjRibOut(),
+    subscriptions: new ReceivedSubscriptions(),
+    delayClass: 0,
+    keepAliveMs: limits.keepAliveMs,
+    recordsMax: 0,
+    graceUntil: undefined,
+    nextFlush: now,
+    acknowledgeAt: undefined,
+    nextAudit: now,
+    refreshes: { start: now, count: 0 },
+    openQueries: 0,
+    counters: { received: 0, sent: 0, loops: 0, refused: 0 },
+  };
+}
+
+/** State and counters of a peer as the admin interface shows them. */
+export function statusOf(peer: Peer): SyncPeerStatus {
+  const { name, role, domain, state, since, counters, received, sent, subscriptions } = peer;
+  return {
+    name,
+    role,
+    domain,
+    state,
+    since,
+    received: counters.received,
+    sent: counters.sent,
+    loopsDiscarded: counters.loops,
+    refused: counters.refused,
+    recordsIn: received.size,
+    recordsOut: sent.liveCount,
+    unacknowledged: sent.unacknowledgedCount,
+    queued: sent.pendingCount,
+    subscriptions: subscriptions.size,
+  };
 }

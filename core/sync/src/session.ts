@@ -1,40 +1,37 @@
 /**
- * Peering sessions (AMSP-99): opening, Hello, snapshots, keep-alive, loss and return, end. Which transitions exist is in
+ * Peering sessions (AMSP-99): opening, Hello, keep-alive, loss and return, end. Which transitions exist is in
  * session-table.ts; what happens in them is here. A peer has at most one transport; of two that were opened at the same
  * time the one that the lower name dialled stays.
  */
 
 import { create } from "@bufbuild/protobuf";
 import { type ErrorFacts, type GatewayUri, isErrorCode, later, type Now } from "@causeway/core-base";
-import { equalBytes } from "@causeway/core-records";
 import { amsp } from "@causeway/core-wire";
-import { AdjRibIn } from "./adj-rib-in.ts";
-import { AdjRibOut } from "./adj-rib-out.ts";
 import type { PeerName, SessionId, SyncRole } from "./effects.ts";
-import { helloFor, negotiateKeepAlive, refuseHello, vectorMap } from "./hello.ts";
-import { dropWay } from "./import.ts";
+import { helloFor, negotiateKeepAlive, refuseHello } from "./hello.ts";
 import { certifiedPeer, refusePairing } from "./level.ts";
 import type { OpenedSession } from "./options.ts";
-import { isOpen, type Peer } from "./peer.ts";
-import { nextPeerState, type PeerEvent } from "./session-table.ts";
-import { ReceivedSubscriptions } from "./subscriptions.ts";
+import { createPeer, isOpen, type Peer } from "./peer.ts";
+import { type SnapshotHooks, Snapshots } from "./snapshots.ts";
 import { errorDetail, type SyncState } from "./sync-state.ts";
 import { Targets } from "./targets.ts";
 
 export class Sessions {
   readonly targets: Targets;
   readonly #state: SyncState;
-  /** Called with versions of our own records that a peer claims to have seen. */
-  readonly #onOwnVersion: (now: Now, claimed: { readonly epoch: bigint; readonly sequence: bigint }) => void;
+  readonly snapshots: Snapshots;
   #isLeaving = false;
 
-  constructor(
-    state: SyncState,
-    onOwnVersion: (now: Now, claimed: { readonly epoch: bigint; readonly sequence: bigint }) => void,
-  ) {
+  constructor(state: SyncState, ownVersion: SnapshotHooks["ownVersion"]) {
     this.#state = state;
-    this.#onOwnVersion = onOwnVersion;
     this.targets = new Targets(state);
+    this.snapshots = new Snapshots(state, {
+      ownVersion,
+      reject: (now, peer, error) => this.reject(now, peer, error),
+      synced: ({ session }) => {
+        if (session?.target !== undefined) this.targets.synced(session.target);
+      },
+    });
   }
 
   /** A transport is open. Whoever may not peer with us is told so by code and learns nothing else. */
@@ -54,7 +51,7 @@ export class Sessions {
       this.#refuse(now, opened, facts.name, error);
       return;
     }
-    const peer = this.#state.peers.get(facts.name) ?? this.#addPeer(now, facts);
+    const peer = this.#state.peers.get(facts.name) ?? this.#addPeer(createPeer(facts, now.instant, this.#state.limits));
     if (peer.session !== undefined && !this.#replacesSession(now, peer, opened)) return;
     peer.session = {
       id: session,
@@ -65,7 +62,7 @@ export class Sessions {
     };
     this.#state.bySession.set(session, peer);
     if (target !== undefined) this.targets.opened(target, peer.name);
-    if (peer.state === "IDLE" || peer.state === "CLOSED") this.#move(now, peer, "connect", "transport open");
+    if (peer.state === "IDLE" || peer.state === "CLOSED") this.#state.move(now, peer, "connect", "transport open");
     if (target !== undefined) this.#sayHello(now, peer);
     this.#state.timers.set(`hello ${peer.name}`, later(now.instant, this.#state.limits.helloMs));
   }
@@ -73,7 +70,7 @@ export class Sessions {
   dialFailed(now: Now, target: string, reason: string): void {
     for (const peer of this.#state.peers.values()) {
       if (peer.session === undefined && peer.state === "CONNECTING" && this.targets.leadsTo(peer.name)) {
-        this.#move(now, peer, "failed", reason);
+        this.#state.move(now, peer, "failed", reason);
       }
     }
     this.targets.ended(now, target);
@@ -83,7 +80,7 @@ export class Sessions {
     const name = this.targets.due(target);
     const peer = name === undefined ? undefined : this.#state.peers.get(name);
     if (peer !== undefined && (peer.state === "IDLE" || peer.state === "CLOSED"))
-      this.#move(now, peer, "connect", "dialling");
+      this.#state.move(now, peer, "connect", "dialling");
   }
 
   /** The transport is gone without a Close. */
@@ -111,7 +108,7 @@ export class Sessions {
     for (const peer of this.#state.peers.values()) {
       this.#hangUp(now, peer, undefined, true);
       this.#dropSession(peer);
-      this.#move(now, peer, "leave", "leaving service");
+      this.#state.move(now, peer, "leave", "leaving service");
     }
   }
 
@@ -132,81 +129,9 @@ export class Sessions {
     this.#state.timers.clear(`gone ${peer.name}`);
     this.#state.timers.set(`alive ${peer.name}`, later(now.instant, peer.keepAliveMs));
     this.#state.timers.set(`silent ${peer.name}`, later(now.instant, this.#state.limits.offlineAfterMs));
-    this.#move(now, peer, "hello-agreed", "Hello exchanged");
+    this.#state.move(now, peer, "hello-agreed", "Hello exchanged");
     this.#redecideWays(now, peer);
-    const have = vectorMap(hello.have);
-    this.#noticeOwn(now, have);
-    const canResume = peer.sent.isBegun && equalBytes(hello.resumeToken, peer.sent.token);
-    const isResumed = canResume && peer.sent.resumeAfter(hello.resumeNumber);
-    if (!isResumed) {
-      peer.subscriptions.clear();
-      peer.sent.restart(this.#state.options.random.bytes(tokenBytes));
-      this.#markAll(peer);
-    }
-    peer.sent.have = have;
-    this.#beginSnapshot(now, peer, !isResumed);
-    // What the peer subscribes to right after its Hello belongs into this snapshot.
-    peer.nextFlush = later(now.instant, this.#state.limits.flushMs);
-    this.#state.wakeAt(`flush ${peer.name}`, peer.nextFlush);
-  }
-
-  /** The peer asks for its complete view again. */
-  takeRefresh(now: Now, peer: Peer): void {
-    const { refreshes } = peer;
-    if (now.instant >= later(refreshes.start, minuteMs)) peer.refreshes = { start: now.instant, count: 0 };
-    if (peer.refreshes.count >= this.#state.limits.refreshesPerMinute) {
-      this.#state.notify(now, peer, {
-        code: "CAUSEWAY_LIMIT_RATE",
-        message: `expected at most ${this.#state.limits.refreshesPerMinute} complete views per minute`,
-        retryAfterMs: later(peer.refreshes.start, minuteMs) - now.instant,
-        details: { limit: "refreshesPerMinute" },
-      });
-      return;
-    }
-    peer.refreshes.count += 1;
-    peer.sent.restart(this.#state.options.random.bytes(tokenBytes));
-    this.#markAll(peer);
-    this.#beginSnapshot(now, peer, true);
-  }
-
-  takeSnapshotBegin(now: Now, peer: Peer, begin: amsp.SnapshotBegin): void {
-    const isKnown = peer.received.token !== undefined && equalBytes(peer.received.token, begin.token);
-    if (!begin.full && !isKnown) this.resync(now, peer, "the snapshot goes on from a point that is not held here");
-    else peer.received.begin(begin.token, begin.full);
-  }
-
-  takeSnapshotEnd(now: Now, peer: Peer, end: amsp.SnapshotEnd): void {
-    const { received } = peer;
-    if (received.isWaitingForSnapshot) return;
-    for (const key of received.takeStale()) dropWay(this.#state, now, peer, key);
-    this.#noticeOwn(now, vectorMap(end.vector));
-    if (equalBytes(received.digest(), end.digest)) {
-      received.mismatches = 0;
-      this.#move(now, peer, "synced", "views match");
-      if (peer.session?.target !== undefined) this.targets.synced(peer.session.target);
-      this.#state.mergeVector([...vectorMap(end.vector)].map(([origin, version]) => ({ origin, ...version })));
-      return;
-    }
-    received.mismatches += 1;
-    this.#state.event({ name: "sync.view_mismatch", peer: peer.name });
-    if (received.mismatches > this.#state.limits.mismatchesMax) {
-      received.mismatches = 0;
-      this.reject(now, peer, {
-        code: "CAUSEWAY_SYNC_VIEW_MISMATCH",
-        message: `expected equal views after ${this.#state.limits.mismatchesMax} complete snapshots, got different ones`,
-      });
-      return;
-    }
-    this.resync(now, peer, "views differ");
-  }
-
-  /** Asks for the complete view again; nothing counts until it begins. */
-  resync(now: Now, peer: Peer, reason: string): void {
-    peer.received.isWaitingForSnapshot = true;
-    this.#move(now, peer, "mismatch", reason);
-    this.#state.send(now, peer, { case: "refresh", value: {} });
-    // Without an answer the session is useless; a new one starts from a full snapshot.
-    this.#state.timers.set(`hello ${peer.name}`, later(now.instant, this.#state.limits.helloMs));
+    this.snapshots.begin(now, peer, hello);
   }
 
   takeClose(now: Now, peer: Peer, close: amsp.Close): void {
@@ -329,26 +254,7 @@ export class Sessions {
     if (target !== undefined) this.targets.ended(now, target);
   }
 
-  #addPeer(now: Now, facts: Pick<Peer, "name" | "role" | "domain">): Peer {
-    const peer: Peer = {
-      ...facts,
-      state: "IDLE",
-      since: now.instant,
-      session: undefined,
-      received: new AdjRibIn(),
-      sent: new AdjRibOut(),
-      subscriptions: new ReceivedSubscriptions(),
-      delayClass: 0,
-      keepAliveMs: this.#state.limits.keepAliveMs,
-      recordsMax: 0,
-      graceUntil: undefined,
-      nextFlush: now.instant,
-      acknowledgeAt: undefined,
-      nextAudit: now.instant,
-      refreshes: { start: now.instant, count: 0 },
-      openQueries: 0,
-      counters: { received: 0, sent: 0, loops: 0, refused: 0 },
-    };
+  #addPeer(peer: Peer): Peer {
     this.#state.peers.set(peer.name, peer);
     return peer;
   }
@@ -356,26 +262,11 @@ export class Sessions {
   #sayHello(now: Now, peer: Peer): void {
     this.#state.send(now, peer, { case: "hello", value: helloFor(this.#state, peer) });
     if (peer.state === "CONNECTING" && peer.session?.target !== undefined)
-      this.#move(now, peer, "hello-sent", "Hello sent");
+      this.#state.move(now, peer, "hello-sent", "Hello sent");
     if (peer.role !== "level2") return;
     for (const { id, topic } of this.#state.subscriptions.all()) {
       this.#state.send(now, peer, { case: "subscribe", value: { id, interest: topic } });
     }
-  }
-
-  #beginSnapshot(now: Now, peer: Peer, full: boolean): void {
-    const { sent } = peer;
-    sent.isSnapshotOpen = true;
-    sent.isBegun = true;
-    this.#state.send(now, peer, {
-      case: "snapshotBegin",
-      value: { records: BigInt(sent.pendingCount), full, token: sent.token },
-    });
-  }
-
-  #noticeOwn(now: Now, vector: ReadonlyMap<string, { readonly epoch: bigint; readonly sequence: bigint }>): void {
-    const claimed = vector.get(this.#state.self.name);
-    if (claimed !== undefined) this.#onOwnVersion(now, claimed);
   }
 
   /** The transport is gone; the peer may return, and what it told stays, inapplicable (C-12). */
@@ -383,7 +274,7 @@ export class Sessions {
     const wasUsable = this.#state.rules.isUsable(peer.state);
     const target = peer.session?.target;
     this.#dropSession(peer);
-    this.#move(now, peer, "lost", reason);
+    this.#state.move(now, peer, "lost", reason);
     if (peer.state === "OFFLINE") {
       this.#state.wakeAt(`gone ${peer.name}`, later(now.instant, this.#state.limits.offlineKeepMs));
       if (wasUsable) this.#startGrace(now, peer);
@@ -404,7 +295,7 @@ export class Sessions {
     this.#dropSession(peer);
     this.#state.timers.clear(`gone ${peer.name}`);
     this.#state.timers.clear(`grace ${peer.name}`);
-    this.#move(now, peer, "leave", reason);
+    this.#state.move(now, peer, "leave", reason);
     peer.graceUntil = undefined;
     for (const key of peer.received.keys()) {
       peer.received.delete(key);
@@ -447,22 +338,6 @@ export class Sessions {
       if (slot !== undefined) this.#state.markPending(slot);
     }
   }
-
-  #markAll(peer: Peer): void {
-    for (const slot of this.#state.base.slots()) peer.sent.markPending(slot.key);
-  }
-
-  #move(now: Now, peer: Peer, event: PeerEvent, reason: string): void {
-    const from = peer.state;
-    const to = nextPeerState(from, event);
-    if (to === undefined) throw new Error(`impossible: ${event} in state ${from} of ${peer.name}`);
-    if (to === from) return;
-    peer.state = to;
-    peer.since = now.instant;
-    this.#state.event({ name: "sync.peer_changed", peer: peer.name, from, to, reason });
-  }
 }
 
 const sessionTimers = ["hello", "alive", "silent", "flush", "audit"] as const;
-const tokenBytes = 8;
-const minuteMs = 60_000;

@@ -28,6 +28,7 @@ import type { SyncOptions, SyncSelf } from "./options.ts";
 import type { Peer } from "./peer.ts";
 import { modeFor, type SyncPolicy } from "./policy.ts";
 import type { SyncRules } from "./rules.ts";
+import { nextPeerState, type PeerEvent } from "./session-table.ts";
 import { OwnSubscriptions } from "./subscriptions.ts";
 
 /** What kind of change a slot had; only status changes are damped. */
@@ -83,6 +84,17 @@ export class SyncState {
     this.send(now, peer, { case: "notify", value: { error: errorDetail(error), number } });
   }
 
+  /** Moves a peer along the transition table. */
+  move(now: Now, peer: Peer, event: PeerEvent, reason: string): void {
+    const from = peer.state;
+    const to = nextPeerState(from, event);
+    if (to === undefined) throw new Error(`impossible: ${event} in state ${from} of ${peer.name}`);
+    if (to === from) return;
+    peer.state = to;
+    peer.since = now.instant;
+    this.event({ name: "sync.peer_changed", peer: peer.name, from, to, reason });
+  }
+
   /** Brings a timer forward to `at` if it would fire later. */
   wakeAt(name: string, at: Instant): void {
     this.timers.set(name, earliest(this.timers.at(name), at) ?? at);
@@ -124,6 +136,11 @@ export class SyncState {
       if (peer.state !== "OFFLINE" && !this.rules.isUsable(peer.state)) continue;
       if (this.#concerns(peer, slot)) peer.sent.markPending(slot.key);
     }
+  }
+
+  /** Lets one peer learn the present state of everything that concerns it. */
+  markAll(peer: Peer): void {
+    for (const slot of this.base.slots()) peer.sent.markPending(slot.key);
   }
 
   /** Removes a slot for good, from disk too. */
