@@ -25,7 +25,7 @@ import type {
 import { within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
 import { Content, type Data } from "./content.ts";
-import { DeliveryService } from "./delivery-service.ts";
+import { type DeliveryLink, DeliveryService } from "./delivery-service.ts";
 import { discover, lookup } from "./discovery.ts";
 import type { EndToEnd } from "./end-to-end.ts";
 import { Exchanges, timeoutOf } from "./exchanges.ts";
@@ -34,7 +34,7 @@ import { KeyPackageStock } from "./key-packages.ts";
 import { Mailroom } from "./mailroom.ts";
 import { type Delivery, Messenger } from "./messenger.ts";
 import { RecordKeeper } from "./registration.ts";
-import type { SessionLimits } from "./session/limits.ts";
+import { type SessionLimits, sessionLimits } from "./session/limits.ts";
 import { dataOf } from "./session/messages.ts";
 import { Topics } from "./topics.ts";
 
@@ -55,9 +55,15 @@ export interface OpenOptions {
  * connector belongs to the agent from here on: it is closed with it, also when this fails.
  */
 export async function openAgent(connector: Connector, options: OpenOptions = {}): Promise<Agent> {
-  let route = (_frame: Uint8Array): Promise<void> =>
-    Promise.reject(refuse("CAUSEWAY_UNREACHABLE", "the agent is not attached yet"));
-  const delivery = new DeliveryService(connector, (frame) => route(frame));
+  let link: DeliveryLink | undefined;
+  const attached = (): DeliveryLink => {
+    if (!link) throw refuse("CAUSEWAY_UNREACHABLE", "the agent is not attached yet");
+    return link;
+  };
+  const delivery = new DeliveryService(connector, {
+    transmit: async (frame) => attached().transmit(frame),
+    awaiting: async (work) => attached().awaiting(work),
+  });
   let endToEnd: EndToEnd;
   try {
     endToEnd = await openEndToEnd(connector, delivery);
@@ -66,7 +72,7 @@ export async function openAgent(connector: Connector, options: OpenOptions = {})
     throw thrown;
   }
   const agent = new NetworkAgent(connector, endToEnd, delivery, options);
-  route = (frame) => agent.transmit(frame);
+  link = agent.link;
   try {
     await agent.start(options);
   } catch (thrown) {
@@ -138,6 +144,7 @@ class NetworkAgent implements Agent {
       connector,
       instance: options.instance ?? "main",
       advertise: options.advertise ?? true,
+      limits: { ...sessionLimits, ...options.limits },
       onMessage: (envelope) => this.#messenger.handleEnvelope(envelope),
       onControl: (control) => this.#handleControl(control),
       onAttached: (lease) => void this.#handleAttached(lease),
@@ -154,7 +161,7 @@ class NetworkAgent implements Agent {
       store,
       log,
       sha256: (data) => identity.crypto.sha256(data),
-      transmit: (frame) => this.transmit(frame),
+      transmit: (frame) => this.#session.transmit(frame),
       onDeliver: (arrived) => this.#deliver(arrived),
       onTopic: (topic, opened, message) => this.#topics.handle(topic, opened, message),
       onHandshake: (opened) => {
@@ -162,7 +169,7 @@ class NetworkAgent implements Agent {
         if (opened.kind === "handshake" && opened.change === "pending") void this.#maintain();
       },
       onEvent,
-      ...(options.limits && { limits: options.limits }),
+      limits: { ...sessionLimits, ...options.limits },
     });
     this.#topics = new Topics({
       self: this.id,
@@ -205,8 +212,8 @@ class NetworkAgent implements Agent {
     this.#scheduleMaintenance();
   }
 
-  transmit(frame: Uint8Array): Promise<void> {
-    return this.#session.transmit(frame);
+  get link(): DeliveryLink {
+    return this.#session;
   }
 
   register(profile: AgentProfile | CardProfile, options?: CallOptions): Promise<Registration> {

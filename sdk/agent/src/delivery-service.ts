@@ -18,14 +18,21 @@ interface Pending {
   readonly reject: (error: CausewayError) => void;
 }
 
+/** The link as the delivery service uses it. */
+export interface DeliveryLink {
+  transmit(frame: Uint8Array): Promise<void>;
+  /** Keeps reading from the link while `work` waits. */
+  awaiting<T>(work: () => Promise<T>): Promise<T>;
+}
+
 export class DeliveryService implements DeliveryPort {
   readonly #connector: Connector;
-  readonly #transmit: (frame: Uint8Array) => Promise<void>;
+  readonly #link: DeliveryLink;
   readonly #pending = new Map<string, Pending>();
 
-  constructor(connector: Connector, transmit: (frame: Uint8Array) => Promise<void>) {
+  constructor(connector: Connector, link: DeliveryLink) {
     this.#connector = connector;
-    this.#transmit = transmit;
+    this.#link = link;
   }
 
   async fetchKeyPackage(
@@ -90,29 +97,30 @@ export class DeliveryService implements DeliveryPort {
     const key = toHex(id);
     const answer = new Promise<ControlBody>((resolve, reject) => this.#pending.set(key, { resolve, reject }));
     answer.catch(() => undefined);
+    const question = encodeFrame({
+      case: "control",
+      value: {
+        header: {
+          version: 1,
+          targetKind: agp.TargetKind.AGENT,
+          target: about,
+          source: identity.agentId,
+          messageId: id,
+          hopTtl: defaults.hopTtl,
+          trafficClass: agp.TrafficClass.CONTROL,
+        },
+        requestId: id,
+        body,
+      },
+    });
     try {
-      await this.#transmit(
-        encodeFrame({
-          case: "control",
-          value: {
-            header: {
-              version: 1,
-              targetKind: agp.TargetKind.AGENT,
-              target: about,
-              source: identity.agentId,
-              messageId: id,
-              hopTtl: defaults.hopTtl,
-              trafficClass: agp.TrafficClass.CONTROL,
-            },
-            requestId: id,
-            body,
-          },
-        }),
-      );
-      return await within(answer, {
-        scheduler,
-        timeoutMs: answerMs,
-        expected: `an answer of the gateway that serves ${about}`,
+      return await this.#link.awaiting(async () => {
+        await this.#link.transmit(question);
+        return within(answer, {
+          scheduler,
+          timeoutMs: answerMs,
+          expected: `an answer of the gateway that serves ${about}`,
+        });
       });
     } finally {
       this.#pending.delete(key);

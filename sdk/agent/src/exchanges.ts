@@ -309,7 +309,6 @@ export class Exchanges {
       return;
     }
     if (body.case === "responseChunk") {
-      delivery.acknowledge();
       outgoing.onPart({ content: contentOf(body.value.data), settle: () => delivery.settle() });
       return;
     }

@@ -19,12 +19,14 @@ import {
 } from "@causeway/core-wire";
 import { WakeUp, within } from "./clock.ts";
 import type { Connector, FrameSlice, GatewayLink } from "./connector.ts";
+import type { SessionLimits } from "./session/limits.ts";
 import { errorOf } from "./session/messages.ts";
 
 export interface GatewaySessionPorts {
   readonly connector: Connector;
   readonly instance: string;
   readonly advertise: boolean;
+  readonly limits: Pick<SessionLimits, "receivingMax" | "receivingBytesMax">;
   /** Processes a message; reading pauses while too many are being processed. */
   readonly onMessage: (envelope: agp.Envelope) => Promise<void>;
   readonly onControl: (control: agp.Control) => void;
@@ -63,6 +65,8 @@ export class GatewaySession {
   #processing = 0;
   #processingBytes = 0;
   #isPaused = false;
+  /** Answers that are awaited over the link. */
+  #awaited = 0;
   #lastError: CausewayError | undefined;
 
   constructor(ports: GatewaySessionPorts) {
@@ -137,6 +141,18 @@ export class GatewaySession {
     this.#room = { promise, open };
   }
 
+  /** Keeps reading while `work` waits for something that comes over the link. */
+  async awaiting<T>(work: () => Promise<T>): Promise<T> {
+    this.#awaited++;
+    this.#regulate();
+    try {
+      return await work();
+    } finally {
+      this.#awaited--;
+      this.#regulate();
+    }
+  }
+
   /** Sends a request on the link and waits for the frame that answers it. */
   async call(
     make: LinkRequest,
@@ -152,8 +168,10 @@ export class GatewaySession {
     const answer = new Promise<FrameBody>((resolve, reject) => this.#pending.set(request, { resolve, reject }));
     answer.catch(() => undefined);
     try {
-      await this.transmit(encodeFrame(make(request)));
-      return await within(answer, { scheduler: this.#ports.connector.scheduler, ...options });
+      return await this.awaiting(async () => {
+        await this.transmit(encodeFrame(make(request)));
+        return within(answer, { scheduler: this.#ports.connector.scheduler, ...options });
+      });
     } finally {
       this.#pending.delete(request);
     }
@@ -350,9 +368,17 @@ export class GatewaySession {
     this.#pending.get(request)?.reject(problem);
   }
 
-  /** Messages are processed at the pace of this process: above the bound the gateway is held back. */
+  /**
+   * Messages are processed at the pace of this process: above the bound the gateway is held back. Not so while an answer
+   * of the gateway is awaited, since processing may be what waits for it.
+   */
   #process(envelope: agp.Envelope): void {
     const bytes = envelope.payload.length;
+    const { receivingMax, receivingBytesMax } = this.#ports.limits;
+    if (this.#processing >= 8 * receivingMax || this.#processingBytes >= 8 * receivingBytesMax) {
+      this.#ports.connector.log.warn("agent.message_dropped", { reason: "too many messages are being processed" });
+      return;
+    }
     this.#processing++;
     this.#processingBytes += bytes;
     this.#regulate();
@@ -364,12 +390,13 @@ export class GatewaySession {
   }
 
   #regulate(): void {
-    const isFull = this.#processing >= processingMax || this.#processingBytes >= processingBytesMax;
-    const isLow = this.#processing <= processingMax / 2 && this.#processingBytes <= processingBytesMax / 2;
-    if (isFull && !this.#isPaused) {
+    const { receivingMax, receivingBytesMax } = this.#ports.limits;
+    const isFull = this.#processing >= receivingMax || this.#processingBytes >= receivingBytesMax;
+    const isLow = this.#processing <= receivingMax / 2 && this.#processingBytes <= receivingBytesMax / 2;
+    if (isFull && !this.#isPaused && this.#awaited === 0) {
       this.#isPaused = true;
       this.#live?.link.pause();
-    } else if (isLow && this.#isPaused) {
+    } else if (this.#isPaused && (isLow || this.#awaited > 0)) {
       this.#isPaused = false;
       this.#live?.link.resume();
     }
@@ -415,6 +442,3 @@ function factsOf(error: CausewayError): ErrorFacts {
 
 /** Requests to the gateway that wait for an answer. */
 const pendingMax = 1_024;
-/** Messages, and their bytes, that are being decrypted and handed over; above it reading pauses. */
-const processingMax = 512;
-const processingBytesMax = 33_554_432;

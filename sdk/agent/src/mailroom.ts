@@ -32,7 +32,6 @@ export class Mailroom {
         });
         return;
       }
-      delivery.acknowledge();
       try {
         await handler({
           from: delivery.from,

@@ -196,12 +196,13 @@ export class Topics {
   async sendChange(change: GroupChange): Promise<void> {
     const { messenger, self } = this.#ports;
     const { group } = change;
-    if (group.kind === "topic") await messenger.sendFrames({ kind: "topic", name: group.name }, change.frames);
+    if (group.kind === "topic") await messenger.sender.sendFrames({ kind: "topic", name: group.name }, change.frames);
     else {
       const peer = group.members.find((member) => member !== self);
-      if (peer) await messenger.sendFrames({ kind: "agent", name: peer }, change.frames);
+      if (peer) await messenger.sender.sendFrames({ kind: "agent", name: peer }, change.frames);
     }
-    for (const { to, frame } of change.welcomes) await messenger.sendFrames({ kind: "agent", name: to }, [frame]);
+    for (const { to, frame } of change.welcomes)
+      await messenger.sender.sendFrames({ kind: "agent", name: to }, [frame]);
   }
 
   /** Removal of revoked members, key updates: what the end-to-end layer finds due. */

@@ -12,14 +12,19 @@ export type SessionBody = Exclude<session.SessionMessage["body"], { case: undefi
 export function encodeMessage(
   messageId: Uint8Array,
   body: SessionBody,
-  position?: { readonly lane: Uint8Array; readonly sequence: number; readonly floor: number },
+  more: {
+    readonly position?: { readonly lane: Uint8Array; readonly sequence: number; readonly floor: number };
+    readonly acks?: readonly session.AckEntry[];
+  } = {},
 ): Uint8Array {
+  const { position, acks = [] } = more;
   return toBinary(
     session.SessionMessageSchema,
     create(session.SessionMessageSchema, {
       version: 1,
       messageId,
       body,
+      acks: [...acks],
       ...(position && {
         position: { lane: position.lane, sequence: BigInt(position.sequence), floor: BigInt(position.floor) },
       }),

@@ -39,7 +39,8 @@ export type OutboxEffect<Body> =
   | { readonly type: "settled"; readonly entry: OutEntry<Body>; readonly error: CausewayError | undefined };
 
 interface Tracked<Body> extends OutEntry<Body> {
-  state: "queued" | "waiting" | "sending";
+  /** queued: the lane's window is full; blocked: the peer's is; waiting: for its time; sending: being encrypted. */
+  state: "queued" | "blocked" | "waiting" | "sending";
   readonly timeoutMs: number;
   readonly patient: boolean;
   expiresAt: Instant;
@@ -47,8 +48,22 @@ interface Tracked<Body> extends OutEntry<Body> {
   /** Transmissions of which no gateway said that they failed. */
   unreported: number;
   isReceived: boolean;
+  /** Counts in the window of its peer. */
+  isInFlight: boolean;
+  sentAt: Instant | undefined;
   /** Asked for again while it was being sent. */
   isWanted: boolean;
+  lastError: CausewayError | undefined;
+}
+
+interface Peer<Body> {
+  readonly name: string;
+  inFlight: number;
+  bytesInFlight: number;
+  /** In the order in which they became due. */
+  readonly blocked: Set<Tracked<Body>>;
+  /** Smoothed round trip. */
+  roundTripMs: number;
   lastError: CausewayError | undefined;
 }
 
@@ -66,6 +81,7 @@ export class Outbox<Body> {
   readonly #limits: SessionLimits;
   readonly #random: Random;
   readonly #lanes = new Map<string, Lane<Body>>();
+  readonly #peers = new Map<string, Peer<Body>>();
   readonly #entries = new Map<string, Tracked<Body>>();
   readonly #due = new Schedule<Tracked<Body>>();
   readonly #expiry = new Schedule<Tracked<Body>>();
@@ -113,6 +129,8 @@ export class Outbox<Body> {
       dueAt: now,
       unreported: 0,
       isReceived: false,
+      isInFlight: false,
+      sentAt: undefined,
       isWanted: false,
       lastError: undefined,
     };
@@ -128,6 +146,13 @@ export class Outbox<Body> {
     if (this.#isOnline === isOnline) return;
     this.#isOnline = isOnline;
     if (!isOnline) return;
+    for (const { blocked } of this.#peers.values()) {
+      for (const entry of blocked) {
+        entry.state = "waiting";
+        this.#plan(entry, now);
+      }
+      blocked.clear();
+    }
     for (const entry of this.#entries.values()) {
       if (entry.state === "waiting") this.#plan(entry, now);
     }
@@ -140,13 +165,14 @@ export class Outbox<Body> {
     if (entry?.state !== "sending") return;
     entry.state = "waiting";
     if (error) {
-      entry.lastError = error;
+      this.#fail(entry, error);
       if (!error.retryable) {
         this.#settle(now, entry, error);
         return;
       }
     } else {
       entry.unreported++;
+      entry.sentAt = now;
     }
     const wait = entry.isWanted ? 0 : Math.max(this.#backoff(entry), error?.retryAfterMs ?? 0);
     entry.isWanted = false;
@@ -158,17 +184,22 @@ export class Outbox<Body> {
     const entry = this.#entryOf(peer, id);
     if (!entry) return;
     entry.isReceived = true;
+    this.#measure(now, entry);
+    this.#release(entry);
     if (entry.patient) {
       entry.expiresAt = later(now, entry.timeoutMs);
       this.#expiry.set(entry, entry.expiresAt);
     }
     if (entry.state === "waiting") this.#plan(entry, later(now, this.#backoff(entry)));
+    this.#transmitDue(now);
   }
 
   /** The other endpoint took it, or refused it. */
   handleSettled(now: Instant, peer: string, id: string, error?: CausewayError): void {
     const entry = this.#entryOf(peer, id);
-    if (entry) this.#settle(now, entry, error);
+    if (!entry) return;
+    this.#measure(now, entry);
+    this.#settle(now, entry, error);
   }
 
   /** A gateway says that a transmission failed. */
@@ -176,7 +207,7 @@ export class Outbox<Body> {
     const entry = this.#entries.get(id);
     if (!entry) return;
     entry.unreported = Math.max(0, entry.unreported - 1);
-    entry.lastError = error;
+    this.#fail(entry, error);
     if (!error.retryable) this.#settle(now, entry, error);
     else if (entry.state === "waiting")
       this.#plan(entry, later(now, Math.max(this.#backoff(entry), error.retryAfterMs)));
@@ -213,18 +244,7 @@ export class Outbox<Body> {
 
   handleTimeout(now: Instant): void {
     for (let entry = this.#expiry.take(now); entry; entry = this.#expiry.take(now)) {
-      const isKnownUndelivered = entry.unreported === 0 && entry.state !== "sending" && entry.lastError !== undefined;
-      const waited = `${entry.timeoutMs} ms and ${entry.attempts} transmissions`;
-      const error = isKnownUndelivered
-        ? entry.lastError
-        : refuse(
-            "CAUSEWAY_TIMEOUT",
-            `expected ${entry.peer} to take the message, got no acknowledgement within ${waited}; it may have been taken`,
-            {
-              details: { messageId: entry.id, ...(entry.lastError && { lastError: entry.lastError.code }) },
-            },
-          );
-      this.#settle(now, entry, error);
+      this.#settle(now, entry, this.#expired(entry));
     }
     this.#transmitDue(now);
   }
@@ -278,10 +298,93 @@ export class Outbox<Body> {
   #transmitDue(now: Instant): void {
     if (!this.#isOnline) return;
     for (let entry = this.#due.take(now); entry; entry = this.#due.take(now)) {
-      entry.state = "sending";
-      entry.attempts++;
-      this.#effects.push({ type: "transmit", entry, floor: this.#floor(entry.lane) });
+      const peer = this.#peer(entry.peer);
+      if (entry.isInFlight || entry.attempts > 0 || this.#hasRoom(peer, entry)) this.#transmit(peer, entry);
+      else {
+        entry.state = "blocked";
+        peer.blocked.add(entry);
+      }
     }
+  }
+
+  #transmit(peer: Peer<Body>, entry: Tracked<Body>): void {
+    if (!entry.isInFlight && !entry.isReceived) {
+      entry.isInFlight = true;
+      peer.inFlight++;
+      peer.bytesInFlight += entry.bytes;
+    }
+    entry.state = "sending";
+    entry.attempts++;
+    this.#effects.push({ type: "transmit", entry, floor: this.#floor(entry.lane) });
+  }
+
+  #hasRoom(peer: Peer<Body>, entry: Tracked<Body>): boolean {
+    const { peerWindow, peerWindowBytes } = this.#limits;
+    return peer.inFlight === 0 || (peer.inFlight < peerWindow && peer.bytesInFlight + entry.bytes <= peerWindowBytes);
+  }
+
+  /** Takes an entry out of its peer's window and lets the next ones in. */
+  #release(entry: Tracked<Body>): void {
+    const peer = this.#peers.get(entry.peer);
+    if (!peer) return;
+    peer.blocked.delete(entry);
+    if (entry.isInFlight) {
+      entry.isInFlight = false;
+      peer.inFlight--;
+      peer.bytesInFlight -= entry.bytes;
+    }
+    for (const next of peer.blocked) {
+      if (!this.#isOnline || !this.#hasRoom(peer, next)) break;
+      peer.blocked.delete(next);
+      this.#transmit(peer, next);
+    }
+    if (peer.inFlight === 0 && peer.blocked.size === 0 && this.#peers.size > peersMax) this.#peers.delete(peer.name);
+  }
+
+  #peer(name: string): Peer<Body> {
+    const known = this.#peers.get(name);
+    if (known) return known;
+    const peer = {
+      name,
+      inFlight: 0,
+      bytesInFlight: 0,
+      blocked: new Set<Tracked<Body>>(),
+      roundTripMs: 0,
+      lastError: undefined,
+    };
+    this.#peers.set(name, peer);
+    return peer;
+  }
+
+  /** Only what was sent once tells the round trip: of a repetition one does not know which one was answered. */
+  #measure(now: Instant, entry: Tracked<Body>): void {
+    if (entry.attempts !== 1 || entry.sentAt === undefined) return;
+    const peer = this.#peer(entry.peer);
+    const measured = now - entry.sentAt;
+    peer.roundTripMs = peer.roundTripMs === 0 ? measured : peer.roundTripMs * 0.875 + measured * 0.125;
+    peer.lastError = undefined;
+    entry.sentAt = undefined;
+  }
+
+  #fail(entry: Tracked<Body>, error: CausewayError): void {
+    entry.lastError = error;
+    this.#peer(entry.peer).lastError = error;
+  }
+
+  /** Why an entry whose time is over has failed: unknown only when a transmission may have arrived. */
+  #expired(entry: Tracked<Body>): CausewayError {
+    const { peer, timeoutMs, attempts, lastError } = entry;
+    const never = refuse(
+      "CAUSEWAY_UNREACHABLE",
+      `the message to ${peer} could not be sent within ${timeoutMs} ms; it was not taken`,
+    );
+    if (attempts === 0) return this.#peers.get(peer)?.lastError ?? never;
+    if (entry.unreported === 0 && entry.state !== "sending" && lastError) return lastError;
+    return refuse(
+      "CAUSEWAY_TIMEOUT",
+      `expected ${peer} to take the message, got no acknowledgement within ${timeoutMs} ms and ${attempts} transmissions; it may have been taken`,
+      { details: { messageId: entry.id, ...(lastError && { lastError: lastError.code }) } },
+    );
   }
 
   #floor(name: string): number {
@@ -292,7 +395,8 @@ export class Outbox<Body> {
 
   #backoff(entry: Tracked<Body>): number {
     const { retryMsMin, retryMsMax, receivedRetryMsMin } = this.#limits;
-    const doubled = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(entry.attempts - 1, 20));
+    const first = Math.max(retryMsMin, 3 * (this.#peers.get(entry.peer)?.roundTripMs ?? 0));
+    const doubled = Math.min(retryMsMax, first * 2 ** Math.min(entry.attempts - 1, 20));
     const base = entry.isReceived ? Math.max(doubled, receivedRetryMsMin) : doubled;
     return Math.round(base * (0.8 + 0.4 * this.#random.fraction()));
   }
@@ -302,6 +406,7 @@ export class Outbox<Body> {
     this.#due.clear(entry);
     this.#expiry.clear(entry);
     this.#bytes -= entry.bytes;
+    this.#release(entry);
     this.#effects.push({ type: "settled", entry, error });
     const lane = this.#lanes.get(entry.lane);
     if (!lane) return;
@@ -311,3 +416,6 @@ export class Outbox<Body> {
     else this.#fill(now, lane);
   }
 }
+
+/** Peers whose round trip is remembered when nothing is under way to them. */
+const peersMax = 4_096;

@@ -1,0 +1,142 @@
+/**
+ * The way out: plaintexts go through the end-to-end layer into envelopes and onto the link, in order for each target. The
+ * header is filled here and from nothing that an application says (AAP-68, AAP-74).
+ */
+import { type AgentId, type CausewayError, defaults, type Random, type Scheduler } from "@causeway/core-base";
+import { agp, encodeFrame, encodeMessageFrame, HeaderFlag, type HeaderInit, newMessageId } from "@causeway/core-wire";
+import { toHex } from "./bytes.ts";
+import type { EndToEnd, SealedFrame } from "./end-to-end.ts";
+import { Serial } from "./serial.ts";
+import { detailOf } from "./session/messages.ts";
+
+export interface SealedSenderPorts {
+  readonly self: AgentId;
+  readonly endToEnd: EndToEnd;
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  /** Puts a frame on the link, waiting for room. Rejects with `CAUSEWAY_UNREACHABLE` without a link. */
+  readonly transmit: (frame: Uint8Array) => Promise<void>;
+}
+
+/** Whom an envelope is for. */
+export interface Target {
+  readonly kind: "agent" | "topic";
+  readonly name: string;
+}
+
+/** What the header of a message says beside its names. */
+export interface HeaderFacts {
+  readonly trace: boolean;
+  /** 0 for none. */
+  readonly expiresUnixMs: number;
+  readonly isReliable: boolean;
+}
+
+export class SealedSender {
+  readonly #ports: SealedSenderPorts;
+  readonly #serial = new Serial();
+  /** Context under which each of the last messages left, for reports about them. Bounded, oldest first. */
+  readonly #contexts = new Map<string, Uint8Array>();
+
+  constructor(ports: SealedSenderPorts) {
+    this.#ports = ports;
+  }
+
+  newId(): Uint8Array {
+    return newMessageId(this.#ports.random, this.#ports.scheduler.now().unix);
+  }
+
+  /** Encrypts what `plaintext` makes and sends it to one agent. `plaintext` may decide against it. */
+  send(
+    peer: AgentId,
+    id: Uint8Array,
+    plaintext: () => Promise<Uint8Array | undefined>,
+    facts: HeaderFacts,
+  ): Promise<void> {
+    return this.#serial.run(peer, async () => {
+      const bytes = await plaintext();
+      if (!bytes) return;
+      await this.#sendAll({ kind: "agent", name: peer }, await this.#ports.endToEnd.seal(peer, bytes), id, facts);
+    });
+  }
+
+  /** Encrypts for a topic's group and sends it once. */
+  publish(topic: string, groupId: string, id: Uint8Array, plaintext: Uint8Array, trace: boolean): Promise<void> {
+    const facts = { ...plain, trace };
+    return this.#serial.run(topic, async () => {
+      const frames = await this.#ports.endToEnd.sealGroup(groupId, plaintext);
+      await this.#sendAll({ kind: "topic", name: topic }, frames, id, facts);
+    });
+  }
+
+  /** Sends frames of the end-to-end layer that no message waits for: key updates, welcomes, commits. */
+  async sendFrames(target: Target, frames: readonly SealedFrame[]): Promise<void> {
+    await this.#sendAll(target, frames, this.newId(), plain);
+  }
+
+  /** Tells the sender of a message why it could not be opened. */
+  async report(header: agp.RoutingHeader, error: CausewayError): Promise<void> {
+    const { self } = this.#ports;
+    const answer = {
+      version: 1,
+      hopTtl: defaults.hopTtl,
+      ...this.#header({ kind: "agent", name: header.source }, this.newId()),
+    };
+    const report = { messageId: header.messageId, error: detailOf(error), reporter: self, target: header.target };
+    await this.#ports.transmit(
+      encodeFrame({
+        case: "control",
+        value: { header: answer, requestId: header.messageId, body: { case: "deliveryReport", value: report } },
+      }),
+    );
+  }
+
+  /** The context under which a message left, once. */
+  takeContext(id: string): Uint8Array | undefined {
+    const context = this.#contexts.get(id);
+    this.#contexts.delete(id);
+    return context;
+  }
+
+  /** Resolves when everything that was begun has left or failed. */
+  idle(): Promise<void> {
+    return this.#serial.idle();
+  }
+
+  async #sendAll(target: Target, frames: readonly SealedFrame[], id: Uint8Array, facts: HeaderFacts): Promise<void> {
+    for (const frame of frames) {
+      const isMessage = frame.kind === "application";
+      const messageId = isMessage ? id : this.newId();
+      this.#remember(toHex(messageId), frame.securityContextId);
+      const header: HeaderInit = {
+        ...this.#header(target, messageId),
+        securityContextId: frame.securityContextId,
+        expiresUnixMs: BigInt(Math.ceil(facts.expiresUnixMs)),
+        deliveryMode: facts.isReliable ? agp.DeliveryMode.RELIABLE : agp.DeliveryMode.BEST_EFFORT,
+        flags: facts.trace && isMessage ? HeaderFlag.trace : 0,
+      };
+      await this.#ports.transmit(encodeMessageFrame(header, frame.payload));
+    }
+  }
+
+  #header(target: Target, messageId: Uint8Array): HeaderInit {
+    return {
+      targetKind: target.kind === "topic" ? agp.TargetKind.TOPIC : agp.TargetKind.AGENT,
+      target: target.name,
+      source: this.#ports.self,
+      messageId,
+      trafficClass: agp.TrafficClass.INTERACTIVE,
+    };
+  }
+
+  #remember(id: string, context: Uint8Array): void {
+    this.#contexts.delete(id);
+    this.#contexts.set(id, context);
+    if (this.#contexts.size <= contextsMax) return;
+    const oldest = this.#contexts.keys().next();
+    if (!oldest.done) this.#contexts.delete(oldest.value);
+  }
+}
+
+const plain: HeaderFacts = { trace: false, expiresUnixMs: 0, isReliable: false };
+const contextsMax = 4_096;
