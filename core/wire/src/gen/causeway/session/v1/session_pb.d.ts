@@ -110,6 +110,13 @@ export declare type SessionMessage = Message<"causeway.session.v1.SessionMessage
     value: TopicData;
     case: "topicData";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * Acknowledgements that travel along.
+   *
+   * @generated from field: repeated causeway.session.v1.AckEntry acks = 15;
+   */
+  acks: AckEntry[];
 };
 
 /**
