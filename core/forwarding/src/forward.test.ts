@@ -336,7 +336,8 @@ describe("limits of a message", () => {
         const at = passed % 3;
         verdict = forward(scan, tables[at] as ForwardingTable, open, arrival, now);
         passed++;
-        if (verdict.action !== "relay") break;
+        // Bounded, so that a missing check fails instead of looping.
+        if (verdict.action !== "relay" || passed > 200) break;
         decrementTtl(scan);
         arrival = fromPeer(gateways[at] as GatewayUri, "blue.example");
       }

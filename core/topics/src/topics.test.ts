@@ -124,6 +124,26 @@ test("after links are lost and come back the rest is reached again, and nobody e
   );
 });
 
+test("an edge with two Level-2 gateways carries nothing from one to the other, and gets one copy", () => {
+  const network = new Network();
+  for (const name of ["c1", "c2"]) network.gateway(name, 2);
+  network.gateway("e", 1);
+  network.join("c1", "e");
+  network.join("c2", "e");
+  network.agent("agent-0", "c1");
+  network.agent("agent-1", "c2");
+  network.agent("agent-2", "e");
+  for (const name of ["agent-1", "agent-2"]) network.subscribe(name, topic);
+  network.settle();
+  network.publish("agent-0", topic);
+  expect([network.copies, network.deliveries]).toEqual([[{ from: "c1", to: "e" }], ["agent-2"]]);
+  // With a link between the two, the edge is told by both and delivers once.
+  network.join("c1", "c2");
+  network.settle();
+  network.publish("agent-0", topic);
+  expect([...network.deliveries].sort()).toEqual(["agent-1", "agent-2"]);
+});
+
 describe("one gateway against a naive model", () => {
   interface Model {
     readonly subscriptions: Map<string, Set<string>>;
