@@ -228,6 +228,16 @@ describe("ends", () => {
     expect([count, closed, machine.attachments().map((a) => a.agentId)]).toEqual([2, [1, 3], [other.id]]);
   });
 
+  test("Session-End takes the entry out at once, before it is answered [AAP-87]", () => {
+    const machine = gateway();
+    attach(machine, agent, 1);
+    machine.handleSessionEnd(at(1), asLinkId(1), create(aap.SessionEndSchema, { reason: "done" }));
+    const effects = machine.drain();
+    expect(effects.map((e) => e.kind)).toEqual(["remove", "event", "send", "close"]);
+    expect(effects[0]).toMatchObject({ cause: undefined, attachment: { agentId: agent.id, state: "ending" } });
+    expect([machine.attachments(), machine.attachmentOf(asLinkId(1))]).toEqual([[], undefined]);
+  });
+
   test("after a detach an older handshake cannot bring the attachment back", () => {
     const machine = gateway();
     attach(machine, agent, 1, { attachmentSequence: 8n });

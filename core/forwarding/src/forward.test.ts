@@ -450,6 +450,18 @@ describe("payloads", () => {
     );
   });
 
+  test("the security context is opaque: any value gets the same verdict and is left as it is [AAP-72]", () => {
+    fc.assert(
+      fc.property(headers, fc.uint8Array({ maxLength: 64 }), (init, securityContextId) => {
+        const scan = scanOf({ ...init, securityContextId });
+        expect(forward(scan, world(), open, fromBooker, now)).toEqual(
+          forward(scanOf(init), world(), open, fromBooker, now),
+        );
+        expect(scan.buf.slice(scan.securityContextStart, scan.securityContextEnd)).toEqual(securityContextId);
+      }),
+    );
+  });
+
   test("any payload passes three gateways byte for byte; nothing in this room can read one [AAP-97]", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 2_000 }), (payload) => {

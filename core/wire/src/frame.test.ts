@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { decodeFrame, encodeFrame, encodeMessageFrame, type FrameInit, wrapFrame } from "./frame.ts";
 import { FrameKind, FrameScan, hex, scanFrame } from "./frame-scan.ts";
 import { AttachHelloSchema } from "./gen/causeway/aap/v1/aap_pb.js";
-import { FrameSchema } from "./gen/causeway/agp/v1/agp_pb.js";
+import { FrameSchema, RoutingHeaderSchema } from "./gen/causeway/agp/v1/agp_pb.js";
 
 const bytes = (...n: number[]): Uint8Array => Uint8Array.from(n);
 const id16 = Uint8Array.from({ length: 16 }, (_, i) => i);
@@ -228,4 +228,21 @@ test("decodeFrame refuses every damaged valid frame with a typed error or reads 
 test("every member of Frame.body has a kind", () => {
   const kinds = Object.entries(FrameKind).filter(([name]) => name !== "none");
   expect(Object.fromEntries(kinds)).toEqual(Object.fromEntries(FrameSchema.fields.map((f) => [f.localName, f.number])));
+});
+
+test("the routing header has these fields and none that application data feeds [AAP-68]", () => {
+  expect(RoutingHeaderSchema.fields.map((f) => `${f.number} ${f.name}`)).toEqual([
+    "1 version",
+    "2 target_kind",
+    "3 target",
+    "4 source",
+    "5 message_id",
+    "6 hop_ttl",
+    "7 expires_unix_ms",
+    "8 security_context_id",
+    "9 traffic_class",
+    "10 delivery_mode",
+    "11 trace_context",
+    "12 flags",
+  ]);
 });
