@@ -198,9 +198,10 @@ export class Messenger {
     const isTopic = header.targetKind === agp.TargetKind.TOPIC;
     // A gateway may return a publication to its own publisher, who cannot open it and need not.
     if (isTopic && header.source === this.#ports.self) return Promise.resolve();
-    // Members of a topic have to see its handshakes and publications in the order of arrival.
-    const key = isTopic ? header.target : header.source;
-    return this.#arrivals.run(key, () => this.#open(header, envelope.payload));
+    const opened = this.#openPayload(header, envelope.payload);
+    opened.catch(() => undefined);
+    // Decryption runs ahead; what it yields is taken in the order of arrival, for each source and for each topic.
+    return this.#arrivals.run(isTopic ? header.target : header.source, () => this.#take(header, opened));
   }
 
   /** Takes what a gateway or a peer says of a message. */
@@ -231,17 +232,20 @@ export class Messenger {
     this.#pump();
   }
 
-  async #open(header: agp.RoutingHeader, payload: Uint8Array): Promise<void> {
+  async #openPayload(header: agp.RoutingHeader, payload: Uint8Array): Promise<Opened> {
+    return this.#ports.endToEnd.open(parseSpiffeId(header.source), header.securityContextId, payload);
+  }
+
+  async #take(header: agp.RoutingHeader, opening: Promise<Opened>): Promise<void> {
+    const isTopic = header.targetKind === agp.TargetKind.TOPIC;
     try {
-      const source = parseSpiffeId(header.source);
-      const opened = await this.#ports.endToEnd.open(source, header.securityContextId, payload);
-      const isTopic = header.targetKind === agp.TargetKind.TOPIC;
+      const opened = await opening;
       if (opened.kind === "handshake") {
         if (isTopic) this.#ports.onTopic(header.target, opened, undefined);
         else this.#ports.onHandshake(opened);
         return;
       }
-      const message = checked(header, agentOf(source), opened);
+      const message = checked(header, agentOf(parseSpiffeId(header.source)), opened);
       this.counters.received++;
       if (isTopic) this.#ports.onTopic(header.target, opened, message);
       else await this.#accept(opened.sender, message);
@@ -349,7 +353,7 @@ export class Messenger {
     const id = this.sender.newId();
     const body: SessionBody = { case: "ack", value: { $typeName: "causeway.session.v1.Ack", entries: [...entries] } };
     const facts = { trace: false, expiresUnixMs: 0, isReliable: false };
-    await this.sender.send(agentOf(parseSpiffeId(sender)), id, async () => encodeMessage(id, body), facts);
+    await this.sender.send(agentOf(parseSpiffeId(sender)), id, encodeMessage(id, body), facts);
     this.counters.sent++;
   }
 
@@ -380,14 +384,9 @@ export class Messenger {
     const { body, trace, expiresUnixMs } = entry.body;
     const id = fromHex(entry.id);
     const position = { lane: fromHex(entry.lane), sequence: entry.sequence, floor };
-    const plaintext = async (): Promise<Uint8Array | undefined> => {
-      // Settled while it waited for its turn.
-      if (!this.#outbox.bodyOf(entry.id)) return undefined;
-      const acks = await this.#acks.take(entry.peer);
-      this.counters.sent++;
-      if (entry.attempts > 1) this.counters.repeated++;
-      return encodeMessage(id, body, { position, acks });
-    };
+    const plaintext = encodeMessage(id, body, { position, acks: this.#acks.take(entry.peer) });
+    this.counters.sent++;
+    if (entry.attempts > 1) this.counters.repeated++;
     let failure: CausewayError | undefined;
     try {
       const peer = agentOf(parseSpiffeId(entry.peer));

@@ -46,27 +46,17 @@ export class SealedSender {
     return newMessageId(this.#ports.random, this.#ports.scheduler.now().unix);
   }
 
-  /** Encrypts what `plaintext` makes and sends it to one agent. `plaintext` may decide against it. */
-  send(
-    peer: AgentId,
-    id: Uint8Array,
-    plaintext: () => Promise<Uint8Array | undefined>,
-    facts: HeaderFacts,
-  ): Promise<void> {
-    return this.#serial.run(peer, async () => {
-      const bytes = await plaintext();
-      if (!bytes) return;
-      await this.#sendAll({ kind: "agent", name: peer }, await this.#ports.endToEnd.seal(peer, bytes), id, facts);
-    });
+  /** Encrypts for one agent and sends it, in the order of the calls. */
+  send(peer: AgentId, id: Uint8Array, plaintext: Uint8Array, facts: HeaderFacts): Promise<void> {
+    // The end-to-end layer serves calls in order, and shares work among those that wait together.
+    const sealed = this.#ports.endToEnd.seal(peer, plaintext);
+    return this.#inOrder({ kind: "agent", name: peer }, sealed, id, facts);
   }
 
   /** Encrypts for a topic's group and sends it once. */
   publish(topic: string, groupId: string, id: Uint8Array, plaintext: Uint8Array, trace: boolean): Promise<void> {
-    const facts = { ...plain, trace };
-    return this.#serial.run(topic, async () => {
-      const frames = await this.#ports.endToEnd.sealGroup(groupId, plaintext);
-      await this.#sendAll({ kind: "topic", name: topic }, frames, id, facts);
-    });
+    const sealed = this.#ports.endToEnd.sealGroup(groupId, plaintext);
+    return this.#inOrder({ kind: "topic", name: topic }, sealed, id, { ...plain, trace });
   }
 
   /** Sends frames of the end-to-end layer that no message waits for: key updates, welcomes, commits. */
@@ -101,6 +91,12 @@ export class SealedSender {
   /** Resolves when everything that was begun has left or failed. */
   idle(): Promise<void> {
     return this.#serial.idle();
+  }
+
+  #inOrder(target: Target, sealed: Promise<readonly SealedFrame[]>, id: Uint8Array, facts: HeaderFacts): Promise<void> {
+    // It may fail before its turn, which is when somebody looks.
+    sealed.catch(() => undefined);
+    return this.#serial.run(target.name, async () => this.#sendAll(target, await sealed, id, facts));
   }
 
   async #sendAll(target: Target, frames: readonly SealedFrame[], id: Uint8Array, facts: HeaderFacts): Promise<void> {

@@ -18,15 +18,17 @@ export interface AcknowledgementPorts {
   readonly send: (sender: string, entries: readonly session.AckEntry[]) => Promise<void>;
 }
 
-interface Waiting {
-  readonly entries: Map<string, session.AckEntry>;
-  isFinal: boolean;
-  cancel: () => void;
+interface Queue {
+  /** Final ones that are not stored yet. */
+  fresh: Map<string, session.AckEntry>;
+  ready: Map<string, session.AckEntry>;
+  storing: Promise<void> | undefined;
+  cancel: (() => void) | undefined;
 }
 
 export class Acknowledgements {
   readonly #ports: AcknowledgementPorts;
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #queues = new Map<string, Queue>();
   #isClosed = false;
 
   constructor(ports: AcknowledgementPorts) {
@@ -36,47 +38,73 @@ export class Acknowledgements {
   /** Adds one; a newer one for the same message replaces it. */
   add(sender: string, id: string, level: session.AckLevel, refusal?: Refusal): void {
     if (this.#isClosed) return;
-    const { scheduler } = this.#ports;
-    let waiting = this.#waiting.get(sender);
-    if (!waiting) {
-      const cancel = scheduler.at(later(scheduler.now().instant, waitMs), () => void this.#flush(sender));
-      waiting = { entries: new Map(), isFinal: false, cancel };
-      this.#waiting.set(sender, waiting);
-    }
+    const queue = this.#queues.get(sender) ?? {
+      fresh: new Map(),
+      ready: new Map(),
+      storing: undefined,
+      cancel: undefined,
+    };
+    this.#queues.set(sender, queue);
     const error = refusal && { error: detailOfRefusal(refusal) };
-    waiting.entries.set(id, create(session.AckEntrySchema, { messageId: fromHex(id), level, ...error }));
-    waiting.isFinal ||= level !== session.AckLevel.RECEIVED;
+    const entry = create(session.AckEntrySchema, { messageId: fromHex(id), level, ...error });
+    if (level === session.AckLevel.RECEIVED) {
+      queue.ready.set(id, entry);
+      this.#arm(sender, queue);
+    } else {
+      queue.fresh.set(id, entry);
+      queue.storing ??= this.#store(sender, queue);
+    }
   }
 
-  /** Takes what waits for `sender`, stored and ready to travel along with a message. */
-  async take(sender: string): Promise<readonly session.AckEntry[]> {
-    const waiting = this.#waiting.get(sender);
-    if (!waiting) return [];
-    this.#waiting.delete(sender);
-    waiting.cancel();
-    try {
-      if (waiting.isFinal) await this.#ports.store(sender);
-      return [...waiting.entries.values()];
-    } catch (thrown) {
-      // Not stored, not acknowledged: the sender repeats its message, and then there is another attempt.
-      this.#ports.log.warn("agent.ack_failed", { peer: sender, code: CausewayError.from(thrown).code });
-      return [];
-    }
+  /** Takes what is ready for `sender`, to travel along with a message. */
+  take(sender: string): readonly session.AckEntry[] {
+    const queue = this.#queues.get(sender);
+    if (!queue || queue.ready.size === 0) return [];
+    const entries = [...queue.ready.values()];
+    queue.ready.clear();
+    queue.cancel?.();
+    queue.cancel = undefined;
+    if (!queue.storing) this.#queues.delete(sender);
+    return entries;
   }
 
   /** Sends everything now. */
   async flush(): Promise<void> {
-    await Promise.all([...this.#waiting.keys()].map((sender) => this.#flush(sender)));
+    await Promise.all([...this.#queues.values()].map(({ storing }) => storing));
+    await Promise.all([...this.#queues.keys()].map((sender) => this.#send(sender)));
   }
 
   close(): void {
     this.#isClosed = true;
-    for (const { cancel } of this.#waiting.values()) cancel();
-    this.#waiting.clear();
+    for (const { cancel } of this.#queues.values()) cancel?.();
+    this.#queues.clear();
   }
 
-  async #flush(sender: string): Promise<void> {
-    const entries = await this.take(sender);
+  /** What comes while something is being stored is stored together, afterwards. */
+  async #store(sender: string, queue: Queue): Promise<void> {
+    while (queue.fresh.size > 0) {
+      const batch = queue.fresh;
+      queue.fresh = new Map();
+      try {
+        await this.#ports.store(sender);
+        for (const [id, entry] of batch) queue.ready.set(id, entry);
+      } catch (thrown) {
+        // Not stored, not acknowledged: the senders repeat their messages, and then there is another attempt.
+        this.#ports.log.warn("agent.ack_failed", { peer: sender, code: CausewayError.from(thrown).code });
+      }
+      this.#arm(sender, queue);
+    }
+    queue.storing = undefined;
+  }
+
+  #arm(sender: string, queue: Queue): void {
+    if (this.#isClosed || queue.cancel || queue.ready.size === 0) return;
+    const { scheduler } = this.#ports;
+    queue.cancel = scheduler.at(later(scheduler.now().instant, waitMs), () => void this.#send(sender));
+  }
+
+  async #send(sender: string): Promise<void> {
+    const entries = this.take(sender);
     if (entries.length === 0) return;
     try {
       await this.#ports.send(sender, entries);
