@@ -304,6 +304,12 @@ class NetworkAgent implements Agent {
   status(): AgentReport {
     const { lease, lastError } = this.#session;
     const { groups, refused } = this.#endToEnd.exportStatus();
+    const sessions = new Map<AgentId, AgentReport["sessions"][number]>();
+    // Of several groups with one agent the last is the one in use.
+    for (const { kind, members, suite, epoch } of groups) {
+      const peer = kind === "pair" ? members.find((member) => member !== this.id) : undefined;
+      if (peer) sessions.set(peer, { peer, suite, epoch: Number(epoch) });
+    }
     return {
       agentId: this.id,
       state: this.#closing ? "closed" : lease ? "attached" : this.#wasAttached ? "reconnecting" : "connecting",
@@ -313,13 +319,7 @@ class NetworkAgent implements Agent {
       certificateExpiresUnixMs: this.#connector.identity.notAfter(),
       registered: this.#records.isRegistered,
       topics: this.#topics.report(),
-      sessions: groups
-        .filter(({ kind }) => kind === "pair")
-        .map(({ members, suite, epoch }) => ({
-          peer: members.find((m) => m !== this.id) ?? this.id,
-          suite,
-          epoch: Number(epoch),
-        })),
+      sessions: [...sessions.values()],
       counters: { ...this.#messenger.counters, ...refused },
     };
   }

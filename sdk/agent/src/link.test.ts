@@ -112,3 +112,27 @@ test("keeps its gateway stocked with key packages as others use them", async () 
   await network.clock.advance(1_000);
   expect(network.hub.packagesOf(bob.id)).toBeGreaterThanOrEqual(19);
 });
+
+test("goes on reading while processing waits for an answer of the gateway, however full it is", async () => {
+  const network = new TestNetwork();
+  const limits = { receivingMax: 2 };
+  const alice = await network.connect(aliceName, { limits });
+  const bob = await network.connect(bobName, { limits });
+  bob.onMessage(() => undefined);
+  alice.onMessage(() => undefined);
+  await network.clock.until(alice.send(bobName, 0));
+  // Keys are an hour old: both sides commit while their queues are full, and the gateway has to order each commit.
+  await network.clock.advance(3_700_000);
+  const both = Array.from({ length: 40 }, (_, n) => [alice.send(bobName, n), bob.send(aliceName, n)]).flat();
+  await network.clock.until(Promise.all(both));
+  expect(alice.status().sessions[0]?.epoch).toBeGreaterThan(1);
+});
+
+test("says nothing before the lease but what attaches it, in this order", async () => {
+  const network = new TestNetwork();
+  const kinds: string[] = [];
+  network.hub.onFrame = (kind) => kinds.push(kind);
+  const alice = await network.connect(aliceName);
+  expect(kinds.slice(0, 3)).toEqual(["attachHello", "attachProof", "keyPackageUpload"]);
+  expect(alice.status().state).toBe("attached");
+});

@@ -1,4 +1,5 @@
 /** Whom an agent believes: gateways, other agents, records; and what it does with forgeries. */
+import { createHash } from "node:crypto";
 import { decodeFrame, encodeFrame } from "@causeway/core-wire";
 import { describe, expect, test } from "vitest";
 import type { AgentEvent } from "./api.ts";
@@ -53,19 +54,21 @@ describe("a gateway", () => {
     for (const frame of network.hub.seen) expect(Buffer.from(frame).includes(marker)).toBe(false);
   });
 
-  test("gets what the agent made and delivers the same bytes; the target comes from discovery [AAP-74]", async () => {
+  test("is given the target from discovery and the ciphertext as it was made, and so is the receiver [AAP-74]", async () => {
     const { network, alice, bob } = await trio();
-    await network.clock.until(
-      bob.register({
-        name: "Bob",
-        description: "hotels",
-        version: "1",
-        skills: [{ id: "book", description: "books" }],
-      }),
-    );
+    const skills = [{ id: "book", description: "books" }];
+    await network.clock.until(bob.register({ name: "Bob", description: "hotels", version: "1", skills }));
     const found = await network.clock.until(alice.discover("hotels"));
+    const digests: Record<string, string[]> = { sealed: [], opened: [] };
+    network.onPayload = (agent, direction, payload) => {
+      if (agent === (direction === "sealed" ? alice.id : bob.id)) {
+        digests[direction]?.push(createHash("sha256").update(payload).digest("hex"));
+      }
+    };
     const before = network.hub.seen.length;
     await network.clock.until(alice.send(found.matches[0]?.agentId ?? "", "via discovery"));
+    expect(digests["sealed"]?.length).toBeGreaterThan(0);
+    expect(digests["opened"]).toEqual(digests["sealed"]);
     const body = decodeFrame(network.hub.seen[before] ?? new Uint8Array());
     expect(body.case === "message" && body.value.header?.target).toBe(bob.id);
     expect(body.case === "message" && body.value.header?.source).toBe(alice.id);

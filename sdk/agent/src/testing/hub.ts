@@ -60,6 +60,8 @@ export class Hub {
   /** Every message frame that passed, as a gateway sees it. */
   readonly seen: Uint8Array[] = [];
   isUp = true;
+  /** Called with the kind of each frame of an agent. */
+  onFrame: (kind: string) => void = () => undefined;
   /** Called for each heartbeat. */
   onHeartbeat: (agent: string) => void = () => undefined;
   readonly #gateways = new Map<string, HubGateway>();
@@ -231,6 +233,7 @@ export class Hub {
     if (scanFrame(frame, 0, frame.length, scan) !== undefined)
       throw new Error("the SDK sent a frame that does not scan");
     const now = this.#scheduler.now();
+    this.onFrame(kindNames.get(scan.kind) ?? "unknown");
     switch (scan.kind) {
       case FrameKind.attachHello:
         this.#step(link.gateway, (machine) => machine.handleHello(now, link.id, scan.body()));
@@ -428,4 +431,5 @@ export class Hub {
   }
 }
 
+const kindNames = new Map<number, string>(Object.entries(FrameKind).map(([name, kind]) => [kind, name]));
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");

@@ -5,7 +5,7 @@ import { asUnixMs, type CausewayError, domainOf, parseAgentId, refuse, silentLog
 import { type Role, TrustStore, type VerifiedPeer } from "@causeway/core-identity";
 import { parseRecordBody, signReceipt } from "@causeway/core-records";
 import { aca, ars, record } from "@causeway/core-wire";
-import { createEndToEnd, MemoryStateStore } from "@causeway/e2ee";
+import { createEndToEnd, type EndToEnd, MemoryStateStore } from "@causeway/e2ee";
 import { type OpenOptions, openAgent } from "../agent.ts";
 import type { Agent } from "../api.ts";
 import type { Connector, RegistryPort } from "../connector.ts";
@@ -40,6 +40,8 @@ export class TestNetwork {
   readonly clock = new ManualClock();
   readonly random: SeededRandom;
   readonly hub: Hub;
+  /** Sees every payload that an agent's end-to-end layer made or was given. */
+  onPayload: (agent: string, direction: "sealed" | "opened", payload: Uint8Array) => void = () => undefined;
   readonly #domains = new Map<string, TestDomain>();
   readonly #gateways = new Map<string, TestIdentity>();
   readonly #trusts = new Set<{ readonly store: TrustStore; readonly changed: () => void }>();
@@ -89,7 +91,8 @@ export class TestNetwork {
     return Object.assign(agent, {
       home,
       renew: () => {
-        home.identity = this.issue(home.identity.spiffeId);
+        const { spiffeId, role } = home.identity;
+        home.identity = this.#domain(domainOf(spiffeId)).issue(spiffeId, role, home.identity);
         for (const listener of renewals) listener();
       },
     });
@@ -114,7 +117,7 @@ export class TestNetwork {
         crypto: nodeCrypto,
         trust,
         signer: (purpose) => home.identity.signer(purpose),
-        mls: () => ({ chain: home.identity.signer("mls").chain, privateKey: home.identity.mlsSeed() }),
+        mls: () => ({ chain: home.identity.signer("mls").chain, privateKey: home.identity.mlsKey.exportSeed() }),
         notAfter: () => asUnixMs(this.clock.now().unix + 86_400_000),
         onTrust: listen(trustListeners),
         onRenewed: listen(renewals),
@@ -129,10 +132,24 @@ export class TestNetwork {
       scheduler: this.clock,
       random: this.random,
       store,
-      createEndToEnd: (basics) => createEndToEnd({ ...basics, store, stateKey }),
+      createEndToEnd: async (basics) => this.#tapped(spiffeId, await createEndToEnd({ ...basics, store, stateKey })),
       log: silentLog,
       close: async () => undefined,
     };
+  }
+
+  #tapped(agent: string, endToEnd: EndToEnd): EndToEnd {
+    const { seal, open } = endToEnd;
+    endToEnd.seal = async (peer, plaintext) => {
+      const frames = await seal.call(endToEnd, peer, plaintext);
+      for (const { payload } of frames) this.onPayload(agent, "sealed", payload);
+      return frames;
+    };
+    endToEnd.open = (source, context, payload) => {
+      this.onPayload(agent, "opened", payload);
+      return open.call(endToEnd, source, context, payload);
+    };
+    return endToEnd;
   }
 
   #gatewayFor(options: TestAgentOptions, domain: string): TestIdentity {

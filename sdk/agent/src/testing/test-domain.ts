@@ -14,6 +14,7 @@ import {
   createCrl,
   createIssuing,
   createRoot,
+  encodePem,
   type Issuer,
   issueLeaf,
   type Purpose,
@@ -28,8 +29,9 @@ export interface TestIdentity {
   readonly spiffeId: AgentId;
   readonly role: Role;
   signer(purpose: Purpose): Signer;
-  /** Ed25519 seed of the MLS leaf key. */
-  mlsSeed(): Uint8Array;
+  readonly mlsKey: KeyPair;
+  /** For real connections: PKCS#8 and chain as PEM. */
+  tls(): { readonly key: string; readonly chainPem: string };
   readonly serials: readonly Uint8Array[];
 }
 
@@ -57,14 +59,14 @@ export class TestDomain {
     this.#issuing = { certificate: issuing, key: this.#issuingKey };
   }
 
-  /** Makes keys and certifies them. */
-  issue(spiffeId: string, role: Role = "agent"): TestIdentity {
+  /** Makes keys and certifies them; with `renews` the MLS key stays the same, as at a renewal. */
+  issue(spiffeId: string, role: Role = "agent", renews?: TestIdentity): TestIdentity {
     const id = parseAgentId(spiffeId);
     const signers = new Map<Purpose, Signer>();
     const keys = new Map<Purpose, KeyPair>();
     const serials: Uint8Array[] = [];
     for (const purpose of purposes) {
-      const key = generateKeyPair(keyTypeOf[purpose]);
+      const key = (purpose === "mls" && renews?.mlsKey) || generateKeyPair(keyTypeOf[purpose]);
       const { certificate, serial } = issueLeaf(nodeCrypto, this.#issuing, {
         spki: key.spki,
         spiffeId: id,
@@ -93,7 +95,11 @@ export class TestDomain {
       role,
       serials,
       signer: (purpose) => signers.get(purpose) as Signer,
-      mlsSeed: () => (keys.get("mls") as KeyPair).exportSeed(),
+      mlsKey: keys.get("mls") as KeyPair,
+      tls: () => ({
+        key: (keys.get("tls") as KeyPair).exportPem(),
+        chainPem: (signers.get("tls") as Signer).chain.map((der) => encodePem("CERTIFICATE", der)).join(""),
+      }),
     };
   }
 
