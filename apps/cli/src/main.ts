@@ -5,7 +5,7 @@ import { addOperatorCommands } from "./commands/operators.ts";
 import { addServiceCommands } from "./commands/services.ts";
 import { reportFailure } from "./terminal/output.ts";
 
-/** Time for log lines to leave after a failure. */
+/** Time for output to leave after the end. */
 const lastWordsMs = 500;
 
 const program = new Command("causeway")
@@ -34,8 +34,8 @@ program
 try {
   await program.parseAsync();
 } catch (thrown) {
-  // What a failed start left open must not keep the process; whatever it still has to say gets a moment.
-  setTimeout(() => process.exit(), lastWordsMs).unref();
   process.exitCode =
     thrown instanceof CommanderError ? thrown.exitCode : reportFailure(thrown, process.argv.includes("--json"));
 }
+// The work is over: what was left open must not keep the process; whatever it still has to say gets a moment.
+setTimeout(() => process.exit(), lastWordsMs).unref();
