@@ -58,7 +58,8 @@ class Model {
     if (delta.kind === "detach" && this.attachments.get(`${delta.agentId} ${delta.instance}`)?.link === delta.link) {
       this.attachments.delete(`${delta.agentId} ${delta.instance}`);
     }
-    if (delta.kind === "peer") delta.isUp ? this.peersUp.add(delta.peer) : this.peersUp.delete(delta.peer);
+    if (delta.kind === "peer" && delta.isUp) this.peersUp.add(delta.peer);
+    if (delta.kind === "peer" && !delta.isUp) this.peersUp.delete(delta.peer);
   }
 }
 

@@ -83,7 +83,8 @@ test("the index finds what matching each pattern finds", () => {
         expect(isAdd ? index.add(pattern, subscriber) : index.delete(pattern, subscriber)).toBe(
           isAdd ? !held.has(subscriber) : held.has(subscriber),
         );
-        isAdd ? held.add(subscriber) : held.delete(subscriber);
+        if (isAdd) held.add(subscriber);
+        else held.delete(subscriber);
         model.set(pattern, held);
       }
       const found = new Set<number>();
