@@ -28,7 +28,9 @@ import { Content, type Data } from "./content.ts";
 import { type DeliveryLink, DeliveryService } from "./delivery-service.ts";
 import { discover, lookup } from "./discovery.ts";
 import type { EndToEnd } from "./end-to-end.ts";
-import { Exchanges, timeoutOf } from "./exchanges.ts";
+import { Events } from "./events.ts";
+import { timeoutOf } from "./exchange/limits.ts";
+import { Exchanges } from "./exchanges.ts";
 import { GatewaySession } from "./gateway-session.ts";
 import { KeyPackageStock } from "./key-packages.ts";
 import { Mailroom } from "./mailroom.ts";
@@ -92,25 +94,6 @@ function openEndToEnd(connector: Connector, delivery: DeliveryService): Promise<
     clock: () => scheduler.now().unix,
     onEvent: ({ type, code, peer, text }) => log.info(`agent.${type.replace(".", "_")}`, { code, peer, text }),
   });
-}
-
-class Events {
-  readonly #listeners = new Set<(event: AgentEvent) => void>();
-
-  add(listener: (event: AgentEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  emit(event: AgentEvent): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(event);
-      } catch {
-        // A listener that fails is the application's own matter and must not stop the agent.
-      }
-    }
-  }
 }
 
 class NetworkAgent implements Agent {

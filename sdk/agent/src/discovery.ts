@@ -6,7 +6,7 @@ import { ars, record } from "@causeway/core-wire";
 import type { AgentStatusName, CallOptions, DiscoverOptions, Discovery, Match } from "./api.ts";
 import { cancelled, within } from "./clock.ts";
 import type { Connector, RegistryPort } from "./connector.ts";
-import { timeoutOf } from "./exchanges.ts";
+import { timeoutOf } from "./exchange/limits.ts";
 
 /** Asks the registry. A match whose record does not verify is left out, and a note says so. */
 export async function discover(connector: Connector, text: string, options: DiscoverOptions): Promise<Discovery> {

@@ -1,5 +1,5 @@
 /** Requests, answers, streams, cancellation and time-outs between two agents of different domains. */
-import { refuse } from "@causeway/core-base";
+import { asInstant, refuse } from "@causeway/core-base";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Content } from "./content.ts";
 import { codeOf, type TestAgent, TestNetwork } from "./testing/index.ts";
@@ -143,6 +143,37 @@ describe("a stream of answers", () => {
     await network.clock.advance(5_000);
     expect(produced).toBeLessThan(25);
     await network.clock.until(Promise.resolve(stream.return?.(undefined)));
+  });
+
+  test("waits for a slow consumer, and does not call its own silence a time-out", async () => {
+    bob.onRequest("two", async function* () {
+      yield 1;
+      yield 2;
+    });
+    const heard: unknown[] = [];
+    const work = (async () => {
+      for await (const part of alice.stream(bobName, { method: "two" }, { timeoutMs: 1_000 })) {
+        heard.push(part.data);
+        await new Promise<void>((resolve) =>
+          network.clock.at(asInstant(network.clock.now().instant + 10_000), resolve),
+        );
+      }
+    })();
+    await network.clock.until(work);
+    expect(heard).toEqual([1, 2]);
+  });
+
+  test("times out when a part does not come", async () => {
+    bob.onRequest("one", async function* (request) {
+      yield 1;
+      await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
+    });
+    const heard: unknown[] = [];
+    const work = (async () => {
+      for await (const part of alice.stream(bobName, { method: "one" }, { timeoutMs: 1_000 })) heard.push(part.data);
+    })();
+    expect(await codeOf(network.clock.until(work))).toBe("CAUSEWAY_TIMEOUT");
+    expect(heard).toEqual([1]);
   });
 
   test("that its consumer leaves cancels the handler", async () => {

@@ -19,6 +19,7 @@ import {
 } from "@causeway/core-wire";
 import { WakeUp, within } from "./clock.ts";
 import type { Connector, FrameSlice, GatewayLink } from "./connector.ts";
+import { Intake } from "./intake.ts";
 import type { SessionLimits } from "./session/limits.ts";
 import { errorOf } from "./session/messages.ts";
 
@@ -62,17 +63,20 @@ export class GatewaySession {
   #lease: Lease | undefined;
   #nextRequest = 1n;
   #room: { readonly promise: Promise<void>; readonly open: () => void } | undefined;
-  #processing = 0;
-  #processingBytes = 0;
-  #isPaused = false;
-  /** Answers that are awaited over the link. */
-  #awaited = 0;
+  readonly #intake: Intake;
   #lastError: CausewayError | undefined;
 
   constructor(ports: GatewaySessionPorts) {
     const { connector } = ports;
     const { identity } = connector;
     this.#ports = ports;
+    this.#intake = new Intake({
+      limits: ports.limits,
+      process: ports.onMessage,
+      pause: () => this.#live?.link.pause(),
+      resume: () => this.#live?.link.resume(),
+      onDrop: () => connector.log.warn("agent.message_dropped", { reason: "too many messages are being processed" }),
+    });
     this.#machine = new AgentAttachment({
       agentId: identity.agentId,
       instance: ports.instance,
@@ -142,15 +146,8 @@ export class GatewaySession {
   }
 
   /** Keeps reading while `work` waits for something that comes over the link. */
-  async awaiting<T>(work: () => Promise<T>): Promise<T> {
-    this.#awaited++;
-    this.#regulate();
-    try {
-      return await work();
-    } finally {
-      this.#awaited--;
-      this.#regulate();
-    }
+  awaiting<T>(work: () => Promise<T>): Promise<T> {
+    return this.#intake.awaiting(work);
   }
 
   /** Sends a request on the link and waits for the frame that answers it. */
@@ -330,7 +327,7 @@ export class GatewaySession {
   #handleBody(attempt: number, body: FrameBody): void {
     switch (body.case) {
       case "message":
-        this.#process(body.value);
+        this.#intake.take(body.value);
         return;
       case "control":
         this.#ports.onControl(body.value);
@@ -368,44 +365,10 @@ export class GatewaySession {
     this.#pending.get(request)?.reject(problem);
   }
 
-  /**
-   * Messages are processed at the pace of this process: above the bound the gateway is held back. Not so while an answer
-   * of the gateway is awaited, since processing may be what waits for it.
-   */
-  #process(envelope: agp.Envelope): void {
-    const bytes = envelope.payload.length;
-    const { receivingMax, receivingBytesMax } = this.#ports.limits;
-    if (this.#processing >= 8 * receivingMax || this.#processingBytes >= 8 * receivingBytesMax) {
-      this.#ports.connector.log.warn("agent.message_dropped", { reason: "too many messages are being processed" });
-      return;
-    }
-    this.#processing++;
-    this.#processingBytes += bytes;
-    this.#regulate();
-    void this.#ports.onMessage(envelope).finally(() => {
-      this.#processing--;
-      this.#processingBytes -= bytes;
-      this.#regulate();
-    });
-  }
-
-  #regulate(): void {
-    const { receivingMax, receivingBytesMax } = this.#ports.limits;
-    const isFull = this.#processing >= receivingMax || this.#processingBytes >= receivingBytesMax;
-    const isLow = this.#processing <= receivingMax / 2 && this.#processingBytes <= receivingBytesMax / 2;
-    if (isFull && !this.#isPaused && this.#awaited === 0) {
-      this.#isPaused = true;
-      this.#live?.link.pause();
-    } else if (this.#isPaused && (isLow || this.#awaited > 0)) {
-      this.#isPaused = false;
-      this.#live?.link.resume();
-    }
-  }
-
   #dropLink(): void {
     const live = this.#live;
     this.#live = undefined;
-    this.#isPaused = false;
+    this.#intake.reset();
     this.#openRoom();
     this.#failPending(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
     if (!live?.isOpen) return;

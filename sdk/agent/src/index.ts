@@ -4,5 +4,5 @@ export { type OpenOptions, openAgent } from "./agent.ts";
 export type * from "./api.ts";
 export type { Connector, FrameSlice, GatewayLink, IdentityPort, RegistryPort } from "./connector.ts";
 export { Content, type Data, type Json } from "./content.ts";
-export { exchangeLimits } from "./exchanges.ts";
+export { exchangeLimits } from "./exchange/limits.ts";
 export { type SessionLimits, sessionLimits } from "./session/limits.ts";

@@ -1,7 +1,7 @@
 /** Hands messages to the application: one at a time and in order for each sender, senders independently of each other. */
 import { refuse } from "@causeway/core-base";
 import type { MessageHandler } from "./api.ts";
-import { handlerError } from "./exchanges.ts";
+import { handlerError } from "./exchange/answers.ts";
 import type { Delivery } from "./messenger.ts";
 import { Serial } from "./serial.ts";
 import { contentOf } from "./session/messages.ts";

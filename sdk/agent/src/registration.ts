@@ -6,7 +6,7 @@ import { ars, type record } from "@causeway/core-wire";
 import type { AgentProfile, CallOptions, CardProfile, Registration } from "./api.ts";
 import { cancelled, sleep, within } from "./clock.ts";
 import type { Connector, RegistryPort } from "./connector.ts";
-import { timeoutOf } from "./exchanges.ts";
+import { timeoutOf } from "./exchange/limits.ts";
 import type { GatewaySession } from "./gateway-session.ts";
 import { errorOf } from "./session/messages.ts";
 
