@@ -6,17 +6,23 @@
 import type { UnixMs } from "@causeway/core-base";
 import { type FrameScan, TargetKind } from "@causeway/core-wire";
 import type { AgentEntry, InstanceSlot } from "./agent-entry.ts";
+import { asksForAnswer, isFromGateway } from "./control-frame.ts";
+import { endOfAgent } from "./name-map.ts";
 import { covers, type ForwardingPolicy } from "./policy.ts";
 import type { PrefixGroup } from "./prefix-groups.ts";
 import { reasonTexts } from "./reasons.ts";
+import type { PeerRoute } from "./return-paths.ts";
 import type { Arrival, RouteReason } from "./route.ts";
-import { endOfAgent, type ForwardingTable, isBetterChoice, type PeerRoute } from "./table.ts";
+import { type ForwardingTable, isBetterChoice } from "./table.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** Members of a prefix group that one choice looks at, at most. */
 const anycastMembersMax = 256;
 
-/** Decides what happens to one message or control frame. Changes nothing but the table's memory of choices. */
+/**
+ * Decides what happens to one message or control frame. Changes nothing but the table's memory of choices and of senders
+ * without entry.
+ */
 export function forward(
   scan: FrameScan,
   table: ForwardingTable,
@@ -28,9 +34,35 @@ export function forward(
   const refused = checkSource(scan, table, arrival) ?? policy.check(scan);
   if (refused !== undefined) return refused;
   if (scan.targetKind === TargetKind.topic) return topicVerdict;
-  const found = scan.targetKind === TargetKind.prefix ? toPrefix(scan, table, arrival) : toAgent(scan, table, arrival);
+  const found =
+    scan.targetKind === TargetKind.prefix ? toPrefix(scan, table, arrival, now) : toAgent(scan, table, arrival, now);
   // A TTL of n passes n gateways; the last may still deliver (AAP-71).
-  return found.action === "relay" && scan.hopTtl <= 1 ? drops.ttlExhausted : found;
+  if (found.action === "relay" && scan.hopTtl <= 1) return drops.ttlExhausted;
+  if (arrival.kind === "peer" && found.action !== "drop") rememberSender(scan, table, arrival, now);
+  return found;
+}
+
+/**
+ * A sender that no record tells of can be answered the way it came. An agent attached here has an entry, and what came
+ * over the uplink is answered by default over the uplink, so that only frames of other neighbours are looked at.
+ */
+function rememberSender(
+  scan: FrameScan,
+  table: ForwardingTable,
+  arrival: Extract<Arrival, { kind: "peer" }>,
+  now: UnixMs,
+): void {
+  if (table.uplink?.peer.uri === arrival.peer) return;
+  const end = endOfAgent(scan.buf, scan.sourceStart, scan.sourceEnd);
+  if (table.has(scan.buf, scan.sourceStart, end)) return;
+  if (!asksForAnswer(scan)) return;
+  const isVouchedFor = arrival.domain === table.domain || isOfDomain(scan, arrival.domain);
+  table.returnPaths.note(scan, end, table.wayBack(arrival.peer), isVouchedFor, now);
+}
+
+function isOfDomain(scan: FrameScan, domain: string): boolean {
+  const from = scan.sourceStart + schemeBytes;
+  return startsWith(scan.buf, from, scan.sourceEnd - from, domain) && scan.buf[from + domain.length] === 0x2f;
 }
 
 /** AAP-42: an agent speaks for itself only. And nobody outside speaks for an agent of our domain. */
@@ -62,11 +94,11 @@ function startsWith(buf: Uint8Array, start: number, length: number, text: string
   return true;
 }
 
-function toAgent(scan: FrameScan, table: ForwardingTable, arrival: Arrival): Verdict {
+function toAgent(scan: FrameScan, table: ForwardingTable, arrival: Arrival, now: UnixMs): Verdict {
   const { buf, targetStart, targetEnd } = scan;
   const agentEnd = endOfAgent(buf, targetStart, targetEnd);
   const entry = table.lookup(buf, targetStart, agentEnd);
-  if (entry === undefined) return toUnknown(scan, table, arrival);
+  if (entry === undefined) return toUnknown(scan, table, arrival, now);
   if (agentEnd === targetEnd) return toEntry(entry, scan, table, arrival);
   return toInstance(entry, scan, agentEnd + 2, arrival);
 }
@@ -132,12 +164,24 @@ function notAttached(entry: AgentEntry): Verdict {
   return { action: "hold", agentId: entry.agentId, code: "CAUSEWAY_FORWARDING_NOT_ATTACHED", reason: "not-attached" };
 }
 
-function toUnknown(scan: FrameScan, table: ForwardingTable, arrival: Arrival): Verdict {
+function toUnknown(scan: FrameScan, table: ForwardingTable, arrival: Arrival, now: UnixMs): Verdict {
   const prefix = table.lookupPrefix(scan.buf, scan.targetStart, scan.targetEnd);
   if (prefix !== undefined) return toPeer(prefix, arrival);
+  const back = table.returnPaths.size === 0 ? undefined : wayBack(scan, table, arrival, now);
+  if (back !== undefined) return toPeer(back, arrival);
   // Only what starts here goes up by default: an edge gateway carries nothing from one neighbour to another.
   if (table.uplink !== undefined && arrival.kind !== "peer") return toPeer(table.uplink, arrival);
   return drops.noEntry;
+}
+
+/** For the agents that the target wrote to; and for the gateways on the way, which say what became of it. */
+function wayBack(scan: FrameScan, table: ForwardingTable, arrival: Arrival, now: UnixMs): PeerRoute | undefined {
+  if (scan.targetKind !== TargetKind.agent) return undefined;
+  const { buf, targetStart, sourceStart } = scan;
+  const targetEnd = endOfAgent(buf, targetStart, scan.targetEnd);
+  if (!asksForAnswer(scan) && (arrival.kind === "own" || isFromGateway(scan)))
+    return table.returnPaths.findSender(buf, targetStart, targetEnd, now);
+  return table.returnPaths.find(scan, targetEnd, endOfAgent(buf, sourceStart, scan.sourceEnd), now);
 }
 
 function toPeer(route: PeerRoute, arrival: Arrival): Verdict {
@@ -146,9 +190,9 @@ function toPeer(route: PeerRoute, arrival: Arrival): Verdict {
 }
 
 /** Any one agent below the prefix (AAP-69); the same one for the same source while it can be reached. */
-function toPrefix(scan: FrameScan, table: ForwardingTable, arrival: Arrival): Verdict {
+function toPrefix(scan: FrameScan, table: ForwardingTable, arrival: Arrival, now: UnixMs): Verdict {
   const group = table.lookupGroup(scan.buf, scan.targetStart, scan.targetEnd);
-  if (group === undefined) return toUnknown(scan, table, arrival);
+  if (group === undefined) return toUnknown(scan, table, arrival, now);
   const source = table.hash(scan.buf, scan.sourceStart, scan.sourceEnd);
   const before = table.sticky.get(source, group.number) as AgentEntry | undefined;
   if (before?.positions.has(group)) {
@@ -206,5 +250,8 @@ const drops = {
   onlyWayIsBack: drop("CAUSEWAY_FORWARDING_NO_ROUTE", "only-way-is-back"),
   peerLost: drop("CAUSEWAY_FORWARDING_PEER_LOST", "peer-lost"),
 } as const;
+
+/** Length of "spiffe://". */
+const schemeBytes = 9;
 
 const topicVerdict: Verdict = Object.freeze({ action: "topic", reason: "topic" });

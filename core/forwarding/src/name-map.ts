@@ -23,7 +23,7 @@ export class NameMap<V> {
 
   /** `seed` changes the order of probing; a random one defeats names chosen to collide. */
   constructor(seed = 0) {
-    this.#seed = (0x811c9dc5 ^ seed) | 0;
+    this.#seed = (offsetBasis ^ seed) | 0;
   }
 
   get size(): number {
@@ -100,9 +100,7 @@ export class NameMap<V> {
 
   /** FNV-1a of a range; also the key of sticky choices. */
   hash(buf: Uint8Array, start: number, end: number): number {
-    let hash = this.#seed;
-    for (let i = start; i < end; i++) hash = Math.imul(hash ^ (buf[i] as number), prime);
-    return hash;
+    return hashBytes(buf, start, end, this.#seed);
   }
 
   #probe(hash: number, buf: Uint8Array, start: number, end: number): Slot<V> | undefined {
@@ -143,17 +141,32 @@ export class NameMap<V> {
   }
 }
 
+/** FNV-1a of a range. */
+export function hashBytes(buf: Uint8Array, start: number, end: number, seed = offsetBasis): number {
+  let hash = seed;
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ (buf[i] as number), prime);
+  return hash;
+}
+
+/** Where the Agent ID ends in a name that may have an instance: before its last "/@". */
+export function endOfAgent(buf: Uint8Array, start: number, end: number): number {
+  for (let i = end - 1; i > start; i--) if (buf[i] === slash) return buf[i + 1] === 0x40 ? i : end;
+  return end;
+}
+
 /** Bytes of a name. Names are ASCII by their grammar. */
 export function asciiBytes(name: string): Uint8Array {
   return Uint8Array.from(name, (c) => c.charCodeAt(0));
 }
 
-function isEqual(key: Uint8Array, buf: Uint8Array, start: number, end: number): boolean {
+/** True when the range holds the key's bytes. */
+export function isEqual(key: Uint8Array, buf: Uint8Array, start: number, end: number): boolean {
   if (key.length !== end - start) return false;
   for (let i = 0; i < key.length; i++) if (key[i] !== buf[start + i]) return false;
   return true;
 }
 
+const offsetBasis = 0x811c9dc5 | 0;
 const prime = 0x01000193;
 // A name of 512 bytes has fewer segments than this.
 const cutsMax = 256;

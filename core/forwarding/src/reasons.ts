@@ -15,6 +15,7 @@ export const reasonTexts = {
   "lowest-origin": "all else is equal and the origin's URI is the lowest",
   "better-way-leads-back": "the better way leads back to where the message came from",
   "longest-prefix": "the longest prefix route that covers the target",
+  "return-path": "the way back to a sender that is not advertised, for those it wrote to",
   "default-uplink": "nothing more exact is known here; the Level-2 gateway decides",
   topic: "a topic: subscribers and interested neighbours get a copy",
   "attachment-stale": "the target missed its heartbeats; messages wait",

@@ -68,6 +68,7 @@ export type RouteReason =
   | "lowest-origin"
   | "better-way-leads-back"
   | "longest-prefix"
+  | "return-path"
   | "default-uplink"
   | "topic"
   | "attachment-stale"

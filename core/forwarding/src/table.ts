@@ -3,15 +3,16 @@
  * It is a function of what was put into it: the order of deltas for different keys doesn't matter. It changes by
  * `apply` only; lookups keep nothing but the memory of sticky choices and the place where the next choice begins.
  */
-import { type AgentId, agentOf, type Domain, type GatewayUri, refuse } from "@causeway/core-base";
+import { type AgentId, type Domain, type GatewayUri, refuse, type UnixMs } from "@causeway/core-base";
 import type { FrameScan } from "@causeway/core-wire";
 import { AgentEntry, InstanceSlot, type PeerState } from "./agent-entry.ts";
-import { asciiBytes, NameMap } from "./name-map.ts";
+import { explainRoute } from "./explanation.ts";
+import { asciiBytes, endOfAgent, NameMap } from "./name-map.ts";
 import { type PrefixGroup, PrefixGroups } from "./prefix-groups.ts";
-import { reasonTexts } from "./reasons.ts";
+import { type PeerRoute, ReturnPaths } from "./return-paths.ts";
 import type { LocalAttachment, RouteCandidate, RouteExplanation, TableDelta } from "./route.ts";
+import { SkillIndex } from "./skill-index.ts";
 import { StickyChoices } from "./sticky.ts";
-import type { Verdict } from "./verdict.ts";
 
 export interface ForwardingTableOptions {
   /** This gateway's URI: candidates of this origin are our own records. */
@@ -21,12 +22,10 @@ export interface ForwardingTableOptions {
   readonly stickyMax?: number;
   /** Random at each start, against names chosen to collide. Default 0. */
   readonly hashSeed?: number;
-}
-
-/** A neighbour behind a prefix or as uplink, with its ready-made verdict. */
-export interface PeerRoute {
-  readonly peer: PeerState;
-  readonly verdict: Verdict;
+  /** How long a sender without entry can be answered after its last frame. Default 300,000. */
+  readonly returnPathMs?: number;
+  /** Senders without entry, and whom they wrote to. Default 100,000; beyond, the least recently heard of are forgotten. */
+  readonly returnPathsMax?: number;
 }
 
 /** The chosen way of each agent in plain data; two tables with equal snapshots forward alike. */
@@ -39,11 +38,14 @@ export class ForwardingTable {
   readonly domainBytes: Uint8Array;
   /** Choices of instance and of anycast member. */
   readonly sticky: StickyChoices<InstanceSlot | AgentEntry>;
+  /** Where senders without entry were heard of. */
+  readonly returnPaths: ReturnPaths;
   readonly #entries: NameMap<AgentEntry>;
   readonly #prefixRoutes: NameMap<PeerRoute>;
   readonly #groups: PrefixGroups;
-  readonly #skills = new Map<string, Set<AgentEntry>>();
+  readonly #skills = new SkillIndex();
   readonly #peers = new Map<GatewayUri, PeerState>();
+  readonly #waysBack = new Map<GatewayUri, PeerRoute>();
   #peersVersion = 0;
   #uplink: PeerRoute | undefined;
   #nextNumber = 1;
@@ -53,6 +55,10 @@ export class ForwardingTable {
     this.domain = options.domain;
     this.domainBytes = asciiBytes(options.domain);
     this.sticky = new StickyChoices(options.stickyMax ?? 65_536);
+    this.returnPaths = new ReturnPaths({
+      lastsMs: options.returnPathMs ?? 300_000,
+      entriesMax: options.returnPathsMax ?? 100_000,
+    });
     const seed = options.hashSeed ?? 0;
     this.#entries = new NameMap(seed);
     this.#prefixRoutes = new NameMap(seed);
@@ -73,6 +79,7 @@ export class ForwardingTable {
       case "peer":
         this.#peer(delta.peer).isUp = delta.isUp;
         this.#peersVersion++;
+        if (!delta.isUp) this.returnPaths.forgetPeer(delta.peer);
         return;
       case "prefix":
         return this.#setPrefix(delta.prefix, delta.peer);
@@ -105,6 +112,11 @@ export class ForwardingTable {
     return entry && this.#ranked(entry);
   }
 
+  /** True when the agent whose name, without instance, is `[start, end)` has an entry. */
+  has(buf: Uint8Array, start: number, end: number): boolean {
+    return this.#entries.get(buf, start, end) !== undefined;
+  }
+
   /** The agents below a prefix target. */
   lookupGroup(buf: Uint8Array, start: number, end: number): PrefixGroup | undefined {
     return this.#groups.get(buf, start, end);
@@ -124,6 +136,16 @@ export class ForwardingTable {
     return this.#uplink;
   }
 
+  /** The way to a neighbour as a way back. */
+  wayBack(peer: GatewayUri): PeerRoute {
+    let route = this.#waysBack.get(peer);
+    if (route === undefined) {
+      route = this.#routeTo(peer, "return-path");
+      this.#waysBack.set(peer, route);
+    }
+    return route;
+  }
+
   hash(buf: Uint8Array, start: number, end: number): number {
     return this.#entries.hash(buf, start, end);
   }
@@ -137,33 +159,21 @@ export class ForwardingTable {
   /** An agent with the skill (AMSP-25): attached here first, then by the ranking of ways, then by name. */
   resolveSkill(skill: string): AgentId | undefined {
     let best: AgentEntry | undefined;
-    for (const entry of this.#skills.get(skill) ?? []) {
+    for (const entry of this.#skills.holders(skill)) {
       if (best === undefined || isBetterChoice(this.#ranked(entry), this.#ranked(best))) best = entry;
     }
     return best?.agentId;
   }
 
   /** Why a message to `target` (full or short name, instance allowed) takes the way that it takes. */
-  explain(target: string): RouteExplanation {
-    const name = target.startsWith("spiffe://") ? target : `spiffe://${target}`;
-    const agentId = agentOf(name as AgentId);
+  explain(target: string, now?: UnixMs): RouteExplanation {
+    return explainRoute(this, target, now);
+  }
+
+  /** The entry of an agent by its full name without instance. */
+  entryOf(agentId: AgentId): AgentEntry | undefined {
     const entry = this.#entries.getName(agentId);
-    if (entry === undefined) return this.#explainUnknown(name);
-    const { ways, live, reason, instances } = this.#ranked(entry);
-    const first = ways[0];
-    const chosen = first && {
-      via: first.peer?.uri ?? ("local" as const),
-      reason: live.length === 0 && first.peer === undefined ? this.#heldReason(entry) : reason,
-    };
-    return {
-      target: name,
-      ...(chosen && { chosen }),
-      candidates: this.candidates(agentId),
-      attachments: [...instances.values()].map((slot) => slot.attachment),
-      text: chosen
-        ? `${agentId} goes ${chosen.via === "local" ? "to its attachment at this gateway" : `to ${chosen.via}`}: ${first.isUsable ? reasonTexts[chosen.reason] : reasonTexts["peer-lost"]}`
-        : `${agentId}: ${reasonTexts["no-entry"]}`,
-    };
+    return entry && this.#ranked(entry);
   }
 
   /** The decisions in plain data. */
@@ -175,29 +185,11 @@ export class ForwardingTable {
     return Object.fromEntries(rows.sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
-  #heldReason(entry: AgentEntry): "attachment-stale" | "not-attached" {
-    return entry.instances.size > 0 ? "attachment-stale" : "not-attached";
-  }
-
-  #explainUnknown(name: string): RouteExplanation {
-    const key = asciiBytes(name);
-    const prefix = this.lookupPrefix(key, 0, key.length);
-    const route = prefix ?? this.#uplink;
-    const reason = prefix ? "longest-prefix" : "default-uplink";
-    return {
-      target: name,
-      ...(route && { chosen: { via: route.peer.uri, reason } }),
-      candidates: [],
-      attachments: [],
-      text: route ? `${name} goes to ${route.peer.uri}: ${reasonTexts[reason]}` : `${name}: ${reasonTexts["no-entry"]}`,
-    };
-  }
-
   #put(candidate: RouteCandidate): void {
     const entry = this.#entry(candidate.agentId);
-    this.#unindex(entry, entry.candidates.get(candidate.origin)?.skills);
+    this.#skills.remove(entry, entry.candidates.get(candidate.origin)?.skills);
     entry.candidates.set(candidate.origin, candidate);
-    this.#index(entry);
+    this.#skills.add(entry);
     entry.rankedAt = -1;
   }
 
@@ -205,15 +197,17 @@ export class ForwardingTable {
     const entry = this.#entries.getName(agentId);
     const held = entry?.candidates.get(origin);
     if (entry === undefined || held === undefined) return;
-    this.#unindex(entry, held.skills);
+    this.returnPaths.forget(agentId);
+    this.#skills.remove(entry, held.skills);
     entry.candidates.delete(origin);
-    this.#index(entry);
+    this.#skills.add(entry);
     entry.rankedAt = -1;
     this.#dropIfEmpty(entry);
   }
 
   #attach(attachment: LocalAttachment): void {
     const entry = this.#entry(attachment.agentId);
+    this.returnPaths.forget(attachment.agentId);
     const slot = new InstanceSlot(attachment);
     const held = entry.instances.get(attachment.instance);
     if (held?.attachment.link === attachment.link) slot.sources = held.sources;
@@ -239,7 +233,7 @@ export class ForwardingTable {
     else this.#prefixRoutes.set(bare, this.#routeTo(peer, "longest-prefix"));
   }
 
-  #routeTo(peer: GatewayUri, reason: "longest-prefix" | "default-uplink"): PeerRoute {
+  #routeTo(peer: GatewayUri, reason: "longest-prefix" | "default-uplink" | "return-path"): PeerRoute {
     return { peer: this.#peer(peer), verdict: Object.freeze({ action: "relay", peer, reason }) };
   }
 
@@ -272,24 +266,6 @@ export class ForwardingTable {
     if (entry.rankedAt !== this.#peersVersion) entry.rank(this.self, (uri) => this.#peer(uri), this.#peersVersion);
     return entry;
   }
-
-  #index(entry: AgentEntry): void {
-    for (const candidate of entry.candidates.values()) {
-      for (const skill of candidate.skills ?? []) {
-        const holders = this.#skills.get(skill);
-        if (holders === undefined) this.#skills.set(skill, new Set([entry]));
-        else holders.add(entry);
-      }
-    }
-  }
-
-  #unindex(entry: AgentEntry, skills: readonly string[] | undefined): void {
-    for (const skill of skills ?? []) {
-      const holders = this.#skills.get(skill);
-      holders?.delete(entry);
-      if (holders?.size === 0) this.#skills.delete(skill);
-    }
-  }
 }
 
 /** Builds a table from records, attachments and neighbours: the function that every sequence of deltas amounts to. */
@@ -306,12 +282,6 @@ export function tableOf(
   for (const candidate of facts.candidates) table.apply({ kind: "put", candidate });
   for (const attachment of facts.attachments) table.apply({ kind: "attach", attachment });
   return table;
-}
-
-/** Where the Agent ID ends in a name that may have an instance: before its last "/@". */
-export function endOfAgent(buf: Uint8Array, start: number, end: number): number {
-  for (let i = end - 1; i > start; i--) if (buf[i] === 0x2f) return buf[i + 1] === 0x40 ? i : end;
-  return end;
 }
 
 /** Order of members for a choice among agents: attached here, usable, online, near, then by name. */

@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Attachment } from "@causeway/core-attachment";
 import { asUnixMs, type GatewayUri, isPrefixOf, later, type Now, parseSpiffeId, refuse } from "@causeway/core-base";
-import type { ForwardingTable, HopEntry, HopTrace } from "@causeway/core-forwarding";
+import { type ForwardingTable, type HopEntry, type HopTrace, reasonTexts } from "@causeway/core-forwarding";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { RouteCandidate } from "@causeway/core-sync";
 import { admin } from "@causeway/core-wire";
@@ -80,7 +80,8 @@ export class Admin {
       if (routes.length >= limit) break;
       if (prefix === "" || isPrefixOf(prefix, route.agentId)) routes.push(toRoute(route));
     }
-    if (prefix === "") routes.push(...this.#unadvertised(), ...this.#uplinks());
+    if (prefix === "")
+      routes.push(...this.#unadvertised(), ...this.#waysBack(limit - routes.length), ...this.#uplinks());
     return create(admin.ListRoutesResponseSchema, { routes });
   }
 
@@ -134,7 +135,7 @@ export class Admin {
 
   explain(request: admin.ExplainRequest): admin.ExplainResponse {
     if (request.target !== "") {
-      const { text } = this.#parts.table.explain(request.target);
+      const { text } = this.#parts.table.explain(request.target, this.#parts.deps.scheduler.now().unix);
       return create(admin.ExplainResponseSchema, { summary: text });
     }
     const id = [...request.messageId].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -177,6 +178,19 @@ export class Admin {
           reason: "attached here and not advertised",
         }),
       );
+  }
+
+  /** Senders that are not advertised and not attached here: where they were heard of. */
+  #waysBack(limit: number): readonly admin.Route[] {
+    const found: admin.Route[] = [];
+    for (const { agentId, peer } of this.#parts.table.returnPaths.senders()) {
+      if (found.length >= limit) break;
+      const reason = reasonTexts["return-path"];
+      found.push(
+        create(admin.RouteSchema, { target: agentId, kind: "return", nextHop: peer, applicable: true, reason }),
+      );
+    }
+    return found;
   }
 
   /** Where everything unknown goes. */

@@ -1,6 +1,6 @@
 /** Frames that a gateway writes itself: delivery reports and answers to control requests, and their way back. */
 import { CausewayError, type ErrorFacts, type Now, type SpiffeId } from "@causeway/core-base";
-import { type ForwardingPolicy, type ForwardingTable, forward } from "@causeway/core-forwarding";
+import { asksForAnswer, type ForwardingPolicy, type ForwardingTable, forward } from "@causeway/core-forwarding";
 import {
   agp,
   decrementTtl,
@@ -25,14 +25,6 @@ export interface AnswerParts {
   readonly policy: ForwardingPolicy;
   readonly tally: Tally;
 }
-
-/** Bodies of Control that ask for something, by field number. */
-export const requestBodies: ReadonlySet<number> = new Set([
-  agp.ControlSchema.field.keyPackageFetch.number,
-  agp.ControlSchema.field.commitSubmit.number,
-  agp.ControlSchema.field.handshakeFetch.number,
-  agp.ControlSchema.field.topicCommand.number,
-]);
 
 /** Writes back to sources. */
 export class Answers {
@@ -64,15 +56,15 @@ export class Answers {
 
   #report(scan: FrameScan, to: SpiffeId, entry: LinkEntry | undefined, error: ErrorFacts, now: Now): void {
     this.#count(error);
-    const isControl = scan.kind === FrameKind.control;
-    if (isControl && !requestBodies.has(scan.controlBody)) return;
+    if (!asksForAnswer(scan)) return;
     const value = {
       messageId: scan.buf.slice(scan.messageIdStart, scan.messageIdEnd),
       error: toErrorDetail(error),
       reporter: this.#parts.deps.identity.spiffeId,
       target: scan.target(),
     };
-    const requestId = isControl ? scan.buf.slice(scan.requestIdStart, scan.requestIdEnd) : new Uint8Array();
+    const requestId =
+      scan.kind === FrameKind.control ? scan.buf.slice(scan.requestIdStart, scan.requestIdEnd) : new Uint8Array();
     this.#reply({ header: this.#headerTo(to, now), requestId, body: { case: "deliveryReport", value } }, entry, now);
   }
 

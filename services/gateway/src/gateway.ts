@@ -96,7 +96,12 @@ export class GatewayService implements Gateway {
     const links = new Links(limits);
     const security = new BoundedLog(deps.log, deps.scheduler);
     const features = defaultFeatures;
-    const table = new ForwardingTable({ self: config.gatewayUri, domain: config.domain });
+    const table = new ForwardingTable({
+      self: config.gatewayUri,
+      domain: config.domain,
+      returnPathMs: limits.returnPathMs,
+      returnPathsMax: limits.returnPathsMax,
+    });
     const trace = new HopTrace({ gateway: config.gatewayUri, entriesMax: limits.hopRecordsMax });
     const verifier = createRecordVerifier(trustedSignatures(deps.trust, deps.crypto));
     const routes = new RouteInstaller(table);
@@ -320,6 +325,7 @@ export class GatewayService implements Gateway {
   #sweep(): void {
     const now = this.#deps.scheduler.now();
     this.#relay.expireHeld(now);
+    this.#table.returnPaths.expire(now.unix);
     this.#adverts.sweep(now);
     // The attachment machine watches the certificates of agents; a neighbour dials again with its renewed one.
     for (const entry of this.#links.peers()) {

@@ -26,6 +26,8 @@ export const gatewayLimits: GatewayLimits = {
   subscriptionsPerAgentMax: defaults.subscriptionsActiveMax,
   topicsPerAgentMax: 1_000,
   hopRecordsMax: 10_000,
+  returnPathMs: 300_000,
+  returnPathsMax: 100_000,
   reconnectMsMin: defaults.reconnectMsMin,
   reconnectMsMax: defaults.reconnectMsMax,
   recordBytesMax: defaults.recordBytesMax,

@@ -161,6 +161,10 @@ export interface GatewayLimits {
   readonly topicsPerAgentMax: number;
   /** Hop records kept for Explain. */
   readonly hopRecordsMax: number;
+  /** How long a sender that is not advertised can be answered after its last message. */
+  readonly returnPathMs: number;
+  /** Senders that are not advertised, and whom they wrote to. Beyond it the least recently heard of are forgotten. */
+  readonly returnPathsMax: number;
   readonly reconnectMsMin: number;
   readonly reconnectMsMax: number;
   readonly recordBytesMax: number;

@@ -7,6 +7,7 @@
 import { type AgentId, domainOf, type ErrorFacts, type GatewayUri, type Now, type SpiffeId } from "@causeway/core-base";
 import {
   type Arrival,
+  asksForAnswer,
   type ForwardingPolicy,
   type ForwardingTable,
   forward,
@@ -15,7 +16,7 @@ import {
 } from "@causeway/core-forwarding";
 import type { TopicArrival, Topics } from "@causeway/core-topics";
 import { agp, decrementTtl, FrameKind, FrameScan, type LinkId, MlsScan, scanFrame, scanMls } from "@causeway/core-wire";
-import { Answers, requestBodies } from "./answers.ts";
+import { Answers } from "./answers.ts";
 import { BackPressure } from "./back-pressure.ts";
 import type { BoundedLog } from "./bounded-log.ts";
 import { decodeBody } from "./decode-body.ts";
@@ -289,8 +290,7 @@ export class Relay {
 
   /** A request that this gateway consumes for the target; true when it was. */
   #serve(scan: FrameScan, verdict: Verdict, entry: LinkEntry | undefined, now: Now): boolean {
-    if (!requestBodies.has(scan.controlBody) || (verdict.action !== "deliver" && verdict.action !== "hold"))
-      return false;
+    if (!asksForAnswer(scan) || (verdict.action !== "deliver" && verdict.action !== "hold")) return false;
     if (!this.#isAllowed(scan, verdict.agentId)) {
       this.#answers.refuse(scan, entry, notAllowed(verdict.agentId), now);
       return true;

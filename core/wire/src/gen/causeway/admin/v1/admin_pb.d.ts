@@ -222,7 +222,7 @@ export declare type Route = Message<"causeway.admin.v1.Route"> & {
   target: string;
 
   /**
-   * local, peer or uplink.
+   * local, peer, return (the way back to a sender that is not advertised) or uplink.
    *
    * @generated from field: string kind = 2;
    */
