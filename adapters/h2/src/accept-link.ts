@@ -15,34 +15,36 @@ export interface AcceptedLink {
   readonly timeoutMs: number | undefined;
 }
 
-/** Answers the request for a Link on `stream`; undefined when it was refused. */
-export function acceptLink(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): AcceptedLink | undefined {
+/** Answers the request for a Link on `stream`; the reason when it was refused. */
+export function acceptLink(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+): { readonly accepted: AcceptedLink } | { readonly refused: CausewayError } {
   const contentType = headers["content-type"];
   if (headers[":method"] !== "POST" || contentType === undefined || !grpcContentType.test(contentType)) {
     // What is not gRPC gets a status of HTTP, as gRPC's own servers answer it.
     const status = headers[":method"] === "POST" ? 415 : 405;
     answerOnly(stream, { ":status": status, ...(status === 405 && { allow: "POST" }) });
-    return undefined;
+    return { refused: refuse("CAUSEWAY_UNSUPPORTED", `expected a gRPC request for a link, answered with ${status}`) };
   }
   const encoding = headers["grpc-encoding"];
   if (encoding !== undefined && encoding !== "identity") {
-    refuseStream(
-      stream,
-      refuse(
-        "CAUSEWAY_UNSUPPORTED",
-        `expected grpc-encoding identity on a link, got ${JSON.stringify(encoding)}; send without compression`,
-      ),
+    const refused = refuse(
+      "CAUSEWAY_UNSUPPORTED",
+      `expected grpc-encoding identity on a link, got ${JSON.stringify(encoding)}; send without compression`,
     );
-    return undefined;
+    refuseStream(stream, refused);
+    return { refused };
   }
   const timeout = headers["grpc-timeout"];
   const timeoutMs = timeout === undefined ? undefined : parseTimeout(String(timeout));
   if (timeout !== undefined && timeoutMs === undefined) {
-    refuseStream(
-      stream,
-      refuse("CAUSEWAY_FRAME_MALFORMED", `expected grpc-timeout like 10S, got ${JSON.stringify(timeout)}`),
+    const refused = refuse(
+      "CAUSEWAY_FRAME_MALFORMED",
+      `expected grpc-timeout like 10S, got ${JSON.stringify(timeout)}`,
     );
-    return undefined;
+    refuseStream(stream, refused);
+    return { refused };
   }
   let status: OutgoingHttpHeaders = { "grpc-status": "0" };
   stream.on("wantTrailers", () => {
@@ -58,7 +60,7 @@ export function acceptLink(stream: ServerHttp2Stream, headers: IncomingHttpHeade
     received: () => undefined,
     endedWell: () => stream.readableEnded,
   };
-  return { side, timeoutMs };
+  return { accepted: { side, timeoutMs } };
 }
 
 /** Answers a gRPC request with nothing but a status ("trailers-only"). */

@@ -24,7 +24,9 @@ const prefix = (flags: number, length: number): Buffer => {
 async function answerTo(bytes: Uint8Array, options: { readonly end: boolean; readonly frameBytesMax?: number }) {
   const frames: number[] = [];
   const closed = Promise.withResolvers<string | undefined>();
+  const log = new MemoryLog();
   await using served = await startPort(domain, {
+    log,
     ...(options.frameBytesMax !== undefined && { limits: { frameBytesMax: options.frameBytesMax } }),
     onLink: (link) => {
       link.onFrames((got) => frames.push(...got.map((f) => f.end - f.start)));
@@ -37,7 +39,9 @@ async function answerTo(bytes: Uint8Array, options: { readonly end: boolean; rea
   else raw.stream.write(bytes);
   const end = await raw.ended;
   session.destroy();
-  return { frames, code: await closed.promise, status: end.status, message: end.message };
+  const code = await closed.promise;
+  expect(log.of("h2.link_failed").map((line) => line.fields["code"])).toEqual(code === undefined ? [] : [code]);
+  return { frames, code, status: end.status, message: end.message };
 }
 
 test("refuses a frame with the compressed flag", async () => {
@@ -215,6 +219,64 @@ test("a client without certificate, or with one of another domain, is refused wi
     "CAUSEWAY_IDENTITY_CERTIFICATE_MISSING",
   ]);
   expect(served.port.sessionCount).toBe(0);
+});
+
+test("a body that does not decode gets a code and a log line, in gRPC as in JSON", async () => {
+  const log = new MemoryLog();
+  await using served = await startPort(domain, {
+    log,
+    services: (router) => router.service(aca.AuthorityService, { getCrl: () => ({ crls: [] }) }),
+  });
+  const session = await connectSession(domain, served.address);
+  const path = "/causeway.aca.v1.AuthorityService/GetCrl";
+  const grpc = openRawLink(session, { ":path": path });
+  grpc.stream.end(Buffer.concat([prefix(0, 2), Buffer.from([0xff, 0xff])]));
+  expect(await grpc.ended).toMatchObject({ status: "3", message: expect.stringContaining("do not decode") });
+  const json = openRawLink(session, { ":path": path, "content-type": "application/json" });
+  const answer = Promise.withResolvers<string>();
+  json.stream.once("data", (bytes: Buffer) => answer.resolve(bytes.toString("utf8")));
+  json.stream.end("{ no json");
+  const { code, details } = JSON.parse(await answer.promise) as { code: string; details: object[] };
+  expect({ code, details }).toMatchObject({
+    code: "invalid_argument",
+    details: [{ type: "causeway.common.v1.ErrorDetail", debug: { code: "CAUSEWAY_FRAME_MALFORMED" } }],
+  });
+  expect(await json.ended).toMatchObject({ httpStatus: 400 });
+  expect(log.of("h2.call_refused").map((line) => line.fields)).toMatchObject(
+    Array.from({ length: 2 }, () => ({
+      procedure: "causeway.aca.v1.AuthorityService/GetCrl",
+      peer: "spiffe://blue.example/travel/raw",
+      code: "CAUSEWAY_FRAME_MALFORMED",
+    })),
+  );
+  session.destroy();
+});
+
+test("what a handler refuses is logged with the caller; a search that found nothing is not", async () => {
+  const log = new MemoryLog();
+  const codes = ["CAUSEWAY_RECORD_NOT_OWNER", "CAUSEWAY_STORE_FULL", "CAUSEWAY_RECORD_NOT_FOUND"] as const;
+  let call = 0;
+  await using served = await startPort(domain, {
+    log,
+    services: (router) =>
+      router.service(aca.AuthorityService, {
+        getCrl: () => {
+          throw refuse(codes[call++] ?? "CAUSEWAY_INTERNAL", "no");
+        },
+      }),
+  });
+  const transport = createTransport(domain.dial(served.address));
+  const client = createClient(aca.AuthorityService, transport);
+  for (const code of codes) {
+    const thrown = await client.getCrl({}).catch((error: unknown) => error);
+    expect(fromConnectError(thrown).code).toBe(code);
+  }
+  transport.close();
+  const noticed = log.lines.filter((line) => line.level !== "debug");
+  expect(noticed.map(({ event, level, fields }) => [event, level, fields["code"], fields["peer"]])).toEqual([
+    ["h2.call_refused", "warn", codes[0], "spiffe://blue.example/travel/booker"],
+    ["h2.call_failed", "error", codes[1], "spiffe://blue.example/travel/booker"],
+  ]);
 });
 
 test("applicants reach only the paths that are open to them", async () => {

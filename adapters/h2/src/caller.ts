@@ -41,6 +41,9 @@ export function peerOf(context: Pick<HandlerContext, "values">): VerifiedPeer {
   return caller;
 }
 
+/** The caller in a log line. */
+export const nameOf = (caller: Caller): string => (isApplicant(caller) ? "applicant" : caller.spiffeId);
+
 /** Tells the two kinds of caller apart. */
 export function isApplicant(caller: Caller): caller is Applicant {
   return "applicant" in caller;

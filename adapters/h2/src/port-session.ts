@@ -16,7 +16,9 @@ export interface SessionServices {
   readonly serve: ServiceHandler;
   readonly onLink: ((link: Link) => void) | undefined;
   readonly onDefect: (thrown: unknown) => void;
-  readonly onLinkRefused: (error: CausewayError) => void;
+  readonly onLinkRefused: (caller: Caller, error: CausewayError) => void;
+  /** A link that was accepted and ended for what the other side sent, or did not read. */
+  readonly onLinkFault: (caller: Caller, error: CausewayError) => void;
 }
 
 /** One authenticated TLS connection of a port. */
@@ -93,30 +95,36 @@ export class PortSession {
   }
 
   #openLink(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-    const { onLink, limits, onDefect, onLinkRefused } = this.#services;
+    const { onLink, limits, onDefect, onLinkRefused, onLinkFault } = this.#services;
     const refusal = this.#linkRefusal();
     if (refusal !== undefined || onLink === undefined || isApplicant(this.caller)) {
       const error =
         refusal ??
         refuse("CAUSEWAY_UNSUPPORTED", "expected a gateway, but this service has no links; attach to a gateway");
-      onLinkRefused(error);
+      onLinkRefused(this.caller, error);
       refuseStream(stream, error);
       return;
     }
-    const accepted = acceptLink(stream, headers);
-    if (accepted === undefined) return;
+    const { caller } = this;
+    const answer = acceptLink(stream, headers);
+    if ("refused" in answer) {
+      onLinkRefused(caller, answer.refused);
+      return;
+    }
+    const { side, timeoutMs } = answer.accepted;
     const link = new StreamLink({
       stream,
-      side: accepted.side,
-      peer: this.caller,
+      side,
+      peer: caller,
       channelBinding: channelBindingOf(this.#socket),
       limits,
-      where: this.caller.spiffeId,
+      where: caller.spiffeId,
       onDefect,
+      onFault: (error) => onLinkFault(caller, error),
     });
     this.#links.add(link);
     link.onClose(() => this.#links.delete(link));
-    this.#limitTime(link, accepted.timeoutMs);
+    this.#limitTime(link, timeoutMs);
     onLink(link);
   }
 

@@ -1,10 +1,19 @@
 import { constants, performServerHandshake, type ServerHttp2Session, type ServerSessionOptions } from "node:http2";
 import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
-import { CausewayError, type Counters, type Log, refuse, silentCounters, silentLog } from "@causeway/core-base";
+import {
+  asInstant,
+  boundLog,
+  CausewayError,
+  type Counters,
+  type Log,
+  refuse,
+  silentCounters,
+  silentLog,
+} from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import { agp } from "@causeway/core-wire";
 import type { ConnectRouter } from "@connectrpc/connect";
-import { type Caller, isApplicant } from "./caller.ts";
+import { type Caller, isApplicant, nameOf } from "./caller.ts";
 import { type H2Limits, limitsWith } from "./limits.ts";
 import type { Link } from "./link.ts";
 import { listenError } from "./node-errors.ts";
@@ -67,6 +76,8 @@ class H2Port implements Port {
   readonly #options: PortOptions;
   readonly #limits: H2Limits;
   readonly #log: Log;
+  /** For what strangers can cause. */
+  readonly #security: Log;
   readonly #services: SessionServices;
   readonly #shutdown = new AbortController();
   readonly #sessions = new Set<PortSession>();
@@ -83,6 +94,7 @@ class H2Port implements Port {
     this.#options = options;
     this.#limits = limitsWith(options.limits);
     this.#log = options.log ?? silentLog;
+    this.#security = boundLog(this.#log, () => asInstant(performance.now()));
     const counters = options.counters ?? silentCounters;
     this.#accepted = counters.counter("causeway_h2_sessions_accepted_total");
     this.#refused = counters.counter("causeway_h2_sessions_refused_total");
@@ -94,11 +106,14 @@ class H2Port implements Port {
         applicantPaths: new Set(options.applicantPaths),
         shutdown: this.#shutdown.signal,
         limits: this.#limits,
-        log: this.#log,
+        log: this.#security,
       }),
       onLink: options.onLink,
       onDefect: (thrown) => this.#log.error("h2.link_receiver_failed", {}, thrown),
-      onLinkRefused: (error) => this.#log.warn("h2.link_refused", { code: error.code, reason: error.message }),
+      onLinkRefused: (caller, { code, message }) =>
+        this.#security.warn("h2.link_refused", { peer: nameOf(caller), code, reason: message }),
+      onLinkFault: (caller, { code, message }) =>
+        this.#security.warn("h2.link_failed", { peer: nameOf(caller), code, reason: message }),
     };
   }
 
@@ -113,11 +128,11 @@ class H2Port implements Port {
     const server = createServer(withFloor(this.#options.tls(), this.#limits), (socket) => this.#onConnection(socket));
     server.maxConnections = this.#limits.sessionsMax;
     server.on("drop", () =>
-      this.#log.warn("h2.connection_dropped", { limit: "sessionsMax", value: this.#limits.sessionsMax }),
+      this.#security.warn("h2.connection_dropped", { limit: "sessionsMax", value: this.#limits.sessionsMax }),
     );
     server.on("tlsClientError", (error, socket) => {
       this.#refused.add();
-      this.#log.warn("h2.handshake_failed", { remote: socket.remoteAddress, reason: error.message });
+      this.#security.warn("h2.handshake_failed", { remote: socket.remoteAddress, reason: error.message });
     });
     this.#server = server;
     await new Promise<void>((resolve, reject) => {
@@ -201,7 +216,7 @@ class H2Port implements Port {
     this.#accepted.add();
     this.#log.debug("h2.session_opened", { peer: nameOf(caller), remote: socket.remoteAddress });
     session.on("error", (error) =>
-      this.#log.warn("h2.session_failed", { peer: nameOf(caller), reason: error.message }),
+      this.#security.warn("h2.session_failed", { peer: nameOf(caller), reason: error.message }),
     );
     session.on("close", () => {
       this.#sessions.delete(held);
@@ -253,7 +268,7 @@ class H2Port implements Port {
     this.#refused.add();
     const facts = { code: error.code, reason: error.message, remote: socket.remoteAddress };
     if (error.family === "internal") this.#log.error("h2.session_refused", facts, thrown);
-    else this.#log.warn("h2.session_refused", facts);
+    else this.#security.warn("h2.session_refused", facts);
     if (socket.alpnProtocol !== "h2" || socket.destroyed) {
       socket.destroy();
       return;
@@ -309,8 +324,6 @@ function sessionOptions(limits: H2Limits): ServerSessionOptions {
     },
   };
 }
-
-const nameOf = (caller: Caller): string => (isApplicant(caller) ? "applicant" : caller.spiffeId);
 
 const linkService = agp.AgentGatewayService.typeName;
 /** Default deadline of `stop`. */

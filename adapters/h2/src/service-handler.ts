@@ -13,7 +13,8 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import { answerOnly, refuseStream } from "./accept-link.ts";
-import { type Caller, callerKey, callerOf, isApplicant } from "./caller.ts";
+import { type Caller, callerKey, callerOf, isApplicant, nameOf } from "./caller.ts";
+import { completeAnswer, completeTrailers, FailedCalls } from "./failed-calls.ts";
 import { readableStatus } from "./grpc-message.ts";
 import { healthRoutes } from "./health.ts";
 import type { H2Limits } from "./limits.ts";
@@ -40,21 +41,23 @@ export function createServiceHandler(options: {
   readonly limits: H2Limits;
   readonly log: Log;
 }): ServiceHandler {
+  const failed = new FailedCalls(options.log);
   const router = createConnectRouter({
     acceptCompression: [compressionGzip],
     readMaxBytes: options.limits.messageBytesMax,
     writeMaxBytes: options.limits.messageBytesMax,
     shutdownSignal: options.shutdown,
-    interceptors: [renderErrors((thrown, procedure) => options.log.error("h2.handler_failed", { procedure }, thrown))],
+    interceptors: [renderErrors((thrown, call) => failed.report(call.procedure, call.values.get(callerKey), thrown))],
     requestGate: (context) => {
-      const path = `/${context.service.typeName}/${context.method.name}`;
-      if (!isApplicant(callerOf(context)) || options.applicantPaths.has(path)) return;
-      throw toConnectError(
-        refuse(
-          "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED",
-          `expected a certificate of the domain's authority for ${path}, got a self-signed one; enrol first`,
-        ),
+      const procedure = `${context.service.typeName}/${context.method.name}`;
+      const caller = callerOf(context);
+      if (!isApplicant(caller) || options.applicantPaths.has(`/${procedure}`)) return;
+      const error = refuse(
+        "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED",
+        `expected a certificate of the domain's authority for /${procedure}, got a self-signed one; enrol first`,
       );
+      failed.report(procedure, caller, error);
+      throw toConnectError(error);
     },
   });
   options.services(router);
@@ -63,13 +66,16 @@ export function createServiceHandler(options: {
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler] as const));
 
   return (stream, headers, rawHeaders, caller) => {
-    const handler = handlers.get((headers[":path"] ?? "").split("?", 1)[0] ?? "");
+    const path = (headers[":path"] ?? "").split("?", 1)[0] ?? "";
+    const handler = handlers.get(path);
     if (handler === undefined) {
+      options.log.warn("h2.request_refused", { peer: nameOf(caller), path: path.slice(0, loggedPathMax) });
       answerUnknown(stream, headers["content-type"]);
       return;
     }
+    const report = (error: CausewayError): void => failed.report(path.slice(1), caller, error);
     const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);
-    const response = new ReadableResponse(stream);
+    const response = new CompleteResponse(stream, report);
     const universal = universalRequestFromNodeRequest(
       request,
       response,
@@ -77,7 +83,7 @@ export function createServiceHandler(options: {
       createContextValues().set(callerKey, caller),
     );
     handler(universal)
-      .then((answer) => universalResponseToNodeResponse(answer, response))
+      .then(async (answer) => universalResponseToNodeResponse(await completeAnswer(answer, report), response))
       .catch((thrown: unknown) => {
         // The client went away, or the connection broke while it was answered: there is nobody to tell.
         options.log.debug("h2.answer_dropped", {
@@ -89,10 +95,17 @@ export function createServiceHandler(options: {
   };
 }
 
-/** A response whose gRPC status every client can show. */
-class ReadableResponse extends Http2ServerResponse {
+/** A response whose gRPC status has a code of our table and can be shown by every client. */
+class CompleteResponse extends Http2ServerResponse {
+  readonly #report: (error: CausewayError) => void;
+
+  constructor(stream: ServerHttp2Stream, report: (error: CausewayError) => void) {
+    super(stream);
+    this.#report = report;
+  }
+
   override addTrailers(trailers: OutgoingHttpHeaders): void {
-    super.addTrailers(readableStatus(trailers));
+    super.addTrailers(readableStatus(completeTrailers(trailers, this.#report)));
   }
 }
 
@@ -112,3 +125,6 @@ export function drainingError(): ConnectError {
     }),
   );
 }
+
+/** Characters of a strange path in the log. */
+const loggedPathMax = 200;

@@ -30,6 +30,8 @@ export interface StreamLinkParts {
   readonly where: string;
   /** What a receiver of frames throws; the link is closed with CAUSEWAY_INTERNAL. */
   readonly onDefect?: (thrown: unknown) => void;
+  /** Why this side ends the link by itself: bytes that are no frames, or a receiver that does not keep up. */
+  readonly onFault?: (error: CausewayError) => void;
 }
 
 /** A Link on one HTTP/2 stream. */
@@ -127,7 +129,7 @@ export class StreamLink implements Link {
   /** Closes without waiting for what is queued: the other side does not take it. */
   #abandon(error: CausewayError): void {
     this.#outbox.discard();
-    this.close(error);
+    this.#fail(error);
   }
 
   #onData(chunk: Uint8Array): void {
@@ -135,7 +137,12 @@ export class StreamLink implements Link {
     const frames: FrameSlice[] = [];
     const refusal = this.#splitter.push(chunk, (buffer, start, end) => frames.push({ buffer, start, end }));
     if (frames.length > 0) this.#deliver(frames);
-    if (refusal !== undefined) this.close(new CausewayError(refusal));
+    if (refusal !== undefined) this.#fail(new CausewayError(refusal));
+  }
+
+  #fail(error: CausewayError): void {
+    if (this.#state.kind === "open") this.#parts.onFault?.(error);
+    this.close(error);
   }
 
   #deliver(frames: readonly FrameSlice[]): void {
@@ -158,7 +165,8 @@ export class StreamLink implements Link {
   #onEnd(): void {
     if (this.#state.kind !== "open") return;
     const refusal = this.#parts.side.received() === undefined ? this.#splitter.end() : undefined;
-    this.close(refusal && new CausewayError(refusal));
+    if (refusal === undefined) this.close();
+    else this.#fail(new CausewayError(refusal));
   }
 
   #finishWhenDrained(): void {

@@ -1,6 +1,13 @@
 import { CausewayError, type ErrorCode, errorTable, isCausewayError, isErrorCode, refuse } from "@causeway/core-base";
 import { common, fromErrorDetail, statusNumber, toErrorDetail } from "@causeway/core-wire";
-import { Code, ConnectError, type Interceptor, type StreamResponse, type UnaryResponse } from "@connectrpc/connect";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  type Interceptor,
+  type StreamResponse,
+  type UnaryResponse,
+} from "@connectrpc/connect";
 
 /** How an error of the table travels on gRPC, Connect and JSON: status, message and one ErrorDetail (AGP-61). */
 export function toConnectError(thrown: unknown): ConnectError {
@@ -38,10 +45,10 @@ function causeOf(thrown: Error): CausewayError | undefined {
   return undefined;
 }
 
-/** Renders what handlers throw. `onInternal` gets what is not ours, which callers see only as CAUSEWAY_INTERNAL. */
-export function renderErrors(onInternal: (thrown: unknown, procedure: string) => void): Interceptor {
-  return mapErrors((thrown, procedure) => {
-    if (!isCausewayError(thrown) && !(thrown instanceof ConnectError)) onInternal(thrown, procedure);
+/** Renders what handlers throw. `report` gets it as it was thrown; callers see what is not ours as CAUSEWAY_INTERNAL. */
+export function renderErrors(report: (thrown: unknown, call: FailedCall) => void): Interceptor {
+  return mapErrors((thrown, call) => {
+    report(thrown, call);
     return toConnectError(thrown);
   });
 }
@@ -49,15 +56,22 @@ export function renderErrors(onInternal: (thrown: unknown, procedure: string) =>
 /** Gives every failed call the CausewayError as cause of its ConnectError, which is all that Connect lets through. */
 export const readErrors: Interceptor = mapErrors((thrown) => toConnectError(fromConnectError(thrown)));
 
+/** A call that has failed. */
+export interface FailedCall {
+  /** `package.Service/Method`. */
+  readonly procedure: string;
+  readonly values: ContextValues;
+}
+
 /** Applies `map` to errors of the call and of a streamed response. */
-function mapErrors(map: (thrown: unknown, procedure: string) => Error): Interceptor {
+function mapErrors(map: (thrown: unknown, call: FailedCall) => Error): Interceptor {
   return (next) => async (request) => {
-    const procedure = `${request.service.typeName}/${request.method.name}`;
+    const call = { procedure: `${request.service.typeName}/${request.method.name}`, values: request.contextValues };
     let response: UnaryResponse | StreamResponse;
     try {
       response = await next(request);
     } catch (thrown) {
-      throw map(thrown, procedure);
+      throw map(thrown, call);
     }
     if (!response.stream) return response;
     const messages = response.message;
@@ -67,7 +81,7 @@ function mapErrors(map: (thrown: unknown, procedure: string) => Error): Intercep
         try {
           yield* messages;
         } catch (thrown) {
-          throw map(thrown, procedure);
+          throw map(thrown, call);
         }
       })(),
     };

@@ -1,3 +1,4 @@
+export * from "./bounded-log.ts";
 export * from "./counters.ts";
 export type * from "./authority-store.ts";
 export * from "./defaults.ts";
