@@ -132,7 +132,7 @@ class NetworkAgent implements Agent {
       onControl: (control) => this.#handleControl(control),
       onAttached: (lease) => void this.#handleAttached(lease),
       onLost: (cause, isFinal) => this.#handleLost(cause, isFinal),
-      onBackoff: (attempt, inMs) => onEvent({ type: "reconnecting", attempt, inMs }),
+      onBackoff: (attempt, inMs) => this.#handleBackoff(attempt, inMs),
       onDraining: (reason) => onEvent({ type: "draining", reason }),
       onSecurity: (peer, error) => onEvent({ type: "security", peer, error }),
     });
@@ -284,6 +284,11 @@ class NetworkAgent implements Agent {
     return this.#topics.subscribe(topic, handler, options);
   }
 
+  setCondition(condition: "running" | "degraded" | "offline"): void {
+    this.#check();
+    this.#session.setCondition(condition);
+  }
+
   status(): AgentReport {
     const { lease, lastError } = this.#session;
     const { groups, refused } = this.#endToEnd.exportStatus();
@@ -363,6 +368,13 @@ class NetworkAgent implements Agent {
     this.#delivery.reset(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
     this.#events.emit({ type: "detached", error: cause });
     if (isFinal) this.#ready?.reject(cause);
+  }
+
+  #handleBackoff(attempt: number, inMs: number): void {
+    this.#events.emit({ type: "reconnecting", attempt, inMs });
+    const { lastError } = this.#session;
+    // What a second attempt would not change is said at once; an agent that was attached before goes on trying.
+    if (lastError && !lastError.retryable && !this.#wasAttached) this.#ready?.reject(lastError);
   }
 
   #handleControl(control: agp.Control): void {

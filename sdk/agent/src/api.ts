@@ -259,6 +259,8 @@ export interface Agent extends AsyncDisposable {
     handler: PublicationHandler,
     options?: CallOptions & { readonly owner?: string },
   ): Promise<Subscription>;
+  /** Says how the agent is; its heartbeats carry it, and others see it as status. Default `running`. */
+  setCondition(condition: "running" | "degraded" | "offline"): void;
   status(): AgentReport;
   /** Calls `listener` for each event. Returns the function that ends it. */
   onEvent(listener: (event: AgentEvent) => void): () => void;

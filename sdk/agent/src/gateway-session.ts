@@ -94,12 +94,10 @@ export class GatewaySession {
     return this.#lease;
   }
 
+  /** Why the last attempt or attachment ended. */
   get lastError(): CausewayError | undefined {
-    return this.#lastError;
-  }
-
-  get isAttached(): boolean {
-    return this.#lease !== undefined;
+    const { lastError } = this.#machine.status();
+    return lastError ? new CausewayError(lastError) : this.#lastError;
   }
 
   start(): void {

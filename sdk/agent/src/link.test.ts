@@ -1,4 +1,5 @@
 /** The attachment of an agent: heartbeats, loss and return of the gateway, renewal. */
+import { aap, encodeFrame } from "@causeway/core-wire";
 import { expect, test } from "vitest";
 import type { AgentEvent } from "./api.ts";
 import { codeOf, TestNetwork } from "./testing/index.ts";
@@ -57,7 +58,11 @@ test("sends a heartbeat every 30 s and stays attached through ten idle minutes [
   const network = new TestNetwork();
   const alice = await network.connect(aliceName);
   const beats: number[] = [];
-  network.hub.onHeartbeat = () => beats.push(network.clock.now().instant);
+  const conditions = new Set<number>();
+  network.hub.onHeartbeat = (_agent, { condition }) => {
+    beats.push(network.clock.now().instant);
+    conditions.add(condition);
+  };
   const events: AgentEvent[] = [];
   alice.onEvent((event) => events.push(event));
   await network.clock.advance(600_000);
@@ -68,6 +73,10 @@ test("sends a heartbeat every 30 s and stays attached through ten idle minutes [
     expect(gap).toBeLessThanOrEqual(33_000);
   }
   expect(events).toEqual([]);
+  expect([...conditions]).toEqual([aap.AgentCondition.RUNNING]);
+  alice.setCondition("degraded");
+  await network.clock.advance(31_000);
+  expect([...conditions]).toEqual([aap.AgentCondition.RUNNING, aap.AgentCondition.DEGRADED]);
 });
 
 test("uses renewed certificates at once, without losing sessions [ANA-73]", async () => {
@@ -128,11 +137,29 @@ test("goes on reading while processing waits for an answer of the gateway, howev
   expect(alice.status().sessions[0]?.epoch).toBeGreaterThan(1);
 });
 
-test("says nothing before the lease but what attaches it, in this order", async () => {
+test("finds a gateway, attaches, proves who it is, agrees on features and gets its session, in this order [AAP-2]", async () => {
   const network = new TestNetwork();
-  const kinds: string[] = [];
-  network.hub.onFrame = (kind) => kinds.push(kind);
-  const alice = await network.connect(aliceName);
-  expect(kinds.slice(0, 3)).toEqual(["attachHello", "attachProof", "keyPackageUpload"]);
-  expect(alice.status().state).toBe("attached");
+  const steps: string[] = [];
+  network.hub.onFrame = (kind) => steps.push(kind);
+  const alice = await network.connect(aliceName, { discover: true });
+  expect(steps.slice(0, 4)).toEqual(["discover", "attachHello", "attachProof", "keyPackageUpload"]);
+  expect(alice.status()).toMatchObject({ state: "attached", gateway: "spiffe://blue.example/gateway/gw" });
+
+  // A session before the identities are validated is no session, and a gateway that offers one is left.
+  steps.length = 0;
+  network.hub.greeting = encodeFrame({
+    case: "attachLease",
+    value: { leaseId: new Uint8Array(16), lifetimeMs: 300_000n },
+  });
+  const early = network.connect(bobName, { timeoutMs: 2_000 });
+  expect(await codeOf(early)).toMatch(/^CAUSEWAY_(FRAME_UNEXPECTED|ATTACHMENT_)/);
+  expect(steps).not.toContain("keyPackageUpload");
+});
+
+test("a first attempt that can never succeed fails at once, with its reason", async () => {
+  const network = new TestNetwork();
+  const before = network.clock.now().instant;
+  const foreign = network.connect(aliceName, { gateway: { role: "gateway", domain: "green.example" } });
+  expect(await codeOf(foreign)).toBe("CAUSEWAY_IDENTITY_MISMATCH");
+  expect(network.clock.now().instant - before).toBeLessThan(5_000);
 });

@@ -60,10 +60,12 @@ export class Hub {
   /** Every message frame that passed, as a gateway sees it. */
   readonly seen: Uint8Array[] = [];
   isUp = true;
+  /** Sent on each new link before anything else. */
+  greeting: Uint8Array | undefined;
   /** Called with the kind of each frame of an agent. */
   onFrame: (kind: string) => void = () => undefined;
   /** Called for each heartbeat. */
-  onHeartbeat: (agent: string) => void = () => undefined;
+  onHeartbeat: (agent: string, heartbeat: aap.Heartbeat) => void = () => undefined;
   readonly #gateways = new Map<string, HubGateway>();
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
@@ -129,6 +131,7 @@ export class Hub {
       close: end,
     };
     this.#links.set(id, link);
+    if (this.greeting) link.deliver(this.greeting);
     this.#step(owner, (machine) => machine.handleLinkUp(this.#scheduler.now(), id, agent, channelBinding));
     return {
       peer: gateway,
@@ -243,12 +246,12 @@ export class Hub {
           machine.handleProof(now, link.id, fromBinary(aap.AttachProofSchema, scan.body())),
         );
         return;
-      case FrameKind.heartbeat:
-        this.onHeartbeat(link.agent);
-        this.#step(link.gateway, (machine) =>
-          machine.handleHeartbeat(now, link.id, fromBinary(aap.HeartbeatSchema, scan.body())),
-        );
+      case FrameKind.heartbeat: {
+        const heartbeat = fromBinary(aap.HeartbeatSchema, scan.body());
+        this.onHeartbeat(link.agent, heartbeat);
+        this.#step(link.gateway, (machine) => machine.handleHeartbeat(now, link.id, heartbeat));
         return;
+      }
       case FrameKind.sessionEnd:
         this.#step(link.gateway, (machine) =>
           machine.handleSessionEnd(now, link.id, fromBinary(aap.SessionEndSchema, scan.body())),

@@ -1,7 +1,16 @@
 /** Agents of several domains over one hub, in memory, with real certificates and real MLS, on a clock that a test owns. */
 import { create } from "@bufbuild/protobuf";
 import { nodeCrypto } from "@causeway/adapter-keys";
-import { asUnixMs, type CausewayError, domainOf, parseAgentId, refuse, silentLog } from "@causeway/core-base";
+import { defaultFeatures, makeOffer } from "@causeway/core-attachment";
+import {
+  asUnixMs,
+  type CausewayError,
+  domainOf,
+  parseAgentId,
+  parseGatewayUri,
+  refuse,
+  silentLog,
+} from "@causeway/core-base";
 import { type Role, TrustStore, type VerifiedPeer } from "@causeway/core-identity";
 import { parseRecordBody, signReceipt } from "@causeway/core-records";
 import { aca, ars, record } from "@causeway/core-wire";
@@ -25,6 +34,8 @@ export interface TestHome {
 export interface TestAgentOptions extends OpenOptions {
   /** From an earlier run of the same agent. */
   readonly home?: TestHome;
+  /** True: the gateway is asked for an offer first (GW-DISCOVER). */
+  readonly discover?: boolean;
   /** The gateway that answers: role and domain as certified. Default the right one. */
   readonly gateway?: { readonly role: Role; readonly domain: string };
 }
@@ -122,12 +133,25 @@ export class TestNetwork {
         onTrust: listen(trustListeners),
         onRenewed: listen(renewals),
       },
-      hints: [{ method: "static", endpoint: "https://127.0.0.1:7401", discover: false }],
+      hints: [{ method: "static", endpoint, discover: options.discover ?? false }],
       dial: async () => {
         const gateway = this.#gatewayFor(options, domainOf(spiffeId));
         return this.hub.open(this.#peer(this.#judge, home.identity), this.#peer(trust, gateway));
       },
-      discoverGateway: () => Promise.reject(refuse("CAUSEWAY_UNREACHABLE", "the hub answers no discovery")),
+      discoverGateway: async (_endpoint, request) => {
+        this.hub.onFrame("discover");
+        const gateway = this.#gatewayFor(options, domainOf(spiffeId));
+        const facts = {
+          gatewayId: gateway.spiffeId,
+          gatewayUri: parseGatewayUri(`https://gw.${domainOf(spiffeId)}/amsp`),
+          endpoint,
+          features: defaultFeatures,
+          load: 10,
+        };
+        const offer = makeOffer(request, facts, this.clock.now().unix, gateway.signer("tls"));
+        if (!offer) throw refuse("CAUSEWAY_UNREACHABLE", "the gateway stays silent");
+        return offer;
+      },
       registry: this.#registry(home),
       scheduler: this.clock,
       random: this.random,
@@ -250,6 +274,8 @@ export class TestNetwork {
     return domain;
   }
 }
+
+const endpoint = "https://127.0.0.1:7401";
 
 /** The code of what `work` fails with; "none" when it succeeds. */
 export async function codeOf(work: Promise<unknown>): Promise<string> {
