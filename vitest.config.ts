@@ -1,10 +1,36 @@
 import { defineConfig } from "vitest/config";
 
+/** Tests that start processes or play many seeds; they get the machine for themselves, after the others. */
+const heavy = ["testing/e2e/src/**/*.test.ts", "testing/sim/src/**/*.test.ts"];
+
 export default defineConfig({
   test: {
-    include: ["{core,adapters,services,sdk,bridges,apps,examples,testing}/*/src/**/*.test.ts", "e2ee/src/**/*.test.ts"],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: "forks",
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "rooms",
+          include: [
+            "{core,adapters,services,sdk,bridges,apps,examples,testing}/*/src/**/*.test.ts",
+            "e2ee/src/**/*.test.ts",
+            "scripts/**/*.test.ts",
+          ],
+          exclude: heavy,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "processes",
+          include: heavy,
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 });
