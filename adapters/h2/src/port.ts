@@ -1,4 +1,5 @@
 import { constants, performServerHandshake, type ServerHttp2Session, type ServerSessionOptions } from "node:http2";
+import type { Socket } from "node:net";
 import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
 import {
   asInstant,
@@ -82,6 +83,8 @@ class H2Port implements Port {
   readonly #shutdown = new AbortController();
   readonly #sessions = new Set<PortSession>();
   readonly #sessionsOfPeer = new Map<string, number>();
+  /** Every TCP connection, also those whose handshake is not finished: `server.close` waits for all of them. */
+  readonly #sockets = new Set<Socket>();
   /** Refused connections whose client may still be reading why. */
   readonly #refusals = new Set<TLSSocket>();
   readonly #accepted;
@@ -127,6 +130,10 @@ class H2Port implements Port {
     const { host = "127.0.0.1", port } = this.#options;
     const server = createServer(withFloor(this.#options.tls(), this.#limits), (socket) => this.#onConnection(socket));
     server.maxConnections = this.#limits.sessionsMax;
+    server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    });
     server.on("drop", () =>
       this.#security.warn("h2.connection_dropped", { limit: "sessionsMax", value: this.#limits.sessionsMax }),
     );
@@ -195,6 +202,7 @@ class H2Port implements Port {
     for (const session of this.#sessions) session.end(error);
     await drained;
     for (const session of this.#sessions) session.destroy();
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 

@@ -41,11 +41,7 @@ export function createTransport(options: TransportOptions): ClientTransport {
   return {
     unary: (...call) => transport.unary(...call),
     stream: (...call) => transport.stream(...call),
-    connect: async (signal) => {
-      const connection = await sessions.connection();
-      signal?.throwIfAborted();
-      return connection.peer;
-    },
+    connect: async (signal) => (await unlessAborted(sessions.connection(), signal)).peer,
     close: () => sessions.close(),
   };
 }
@@ -75,6 +71,11 @@ class SessionHolder {
     const abort = new AbortController();
     const connection = dial(this.#options, abort.signal).then(
       (opened) => {
+        // Closed after the last moment at which the dialling could be stopped.
+        if (abort.signal.aborted) {
+          opened.destroy();
+          throw refuse("CAUSEWAY_CANCELLED", `the connection to ${this.authority} was cancelled`);
+        }
         this.#state = { kind: "open", connection: opened };
         // Idle connections do not keep a process alive; open calls do.
         opened.session.unref();
@@ -138,6 +139,20 @@ type HolderState =
   | { readonly kind: "idle" }
   | { readonly kind: "dialling"; readonly connection: Promise<Connection>; readonly abort: AbortController }
   | { readonly kind: "open"; readonly connection: Connection };
+
+/** What `pending` gives, or CAUSEWAY_CANCELLED as soon as `signal` is aborted. Others may still wait for `pending`. */
+async function unlessAborted<T>(pending: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return pending;
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(refuse("CAUSEWAY_CANCELLED", "waiting for the connection was cancelled"));
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([pending, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
 
 const isUsable = (connection: Connection): boolean =>
   !connection.session.closed && !connection.session.destroyed && connection.failure() === undefined;
