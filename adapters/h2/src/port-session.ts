@@ -45,7 +45,11 @@ export class PortSession {
   /** No new streams; resolves when the open ones have ended. */
   drain(): Promise<void> {
     if (this.#session.destroyed) return Promise.resolve();
-    return new Promise((resolve) => this.#session.close(resolve));
+    return new Promise((resolve) => {
+      // Not as argument of `close`: a session that is closing already, after a GOAWAY of the client, would not take it.
+      this.#session.once("close", resolve);
+      this.#session.close();
+    });
   }
 
   /** Ends links with `reason` as status, tells the client why, and closes the connection. */

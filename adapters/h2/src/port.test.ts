@@ -5,6 +5,7 @@ import { aca } from "@causeway/core-wire";
 import { createClient } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { createPort, createTransport, fromConnectError, type Link, openLink } from "./index.ts";
+import { connectSession, openRawLink } from "./testing/raw-client.ts";
 import { startPort, TestDomain } from "./testing/world.ts";
 
 const domain = new TestDomain();
@@ -92,6 +93,18 @@ test("stop ends streaming handlers, waits for links that end, and closes the res
   await expect(openLink(domain.dial(served.address))).rejects.toMatchObject({ code: "CAUSEWAY_UNREACHABLE" });
   await served.port.stop();
   transport.close();
+});
+
+test("stop ends within its deadline also when a client is going away at the same time", async () => {
+  const served = await startPort(domain, { onLink: (link) => link.onFrames(() => undefined) });
+  const session = await connectSession(domain, served.address);
+  const { headers } = openRawLink(session);
+  await headers;
+  session.goaway();
+  await new Promise<void>((resolve) => session.ping(() => resolve()));
+  await served.port.stop({ deadlineMs: 50 });
+  expect(served.port.sessionCount).toBe(0);
+  session.destroy();
 });
 
 test("refuses connections over the limit of one peer", async () => {
