@@ -36,5 +36,6 @@ export async function runService(log: Log, start: (signal: AbortSignal) => Promi
   setTimeout(() => process.exit(1), lastResortMs).unref();
   await service.stop();
   log.info("process.stopped");
+  process.removeAllListeners("disconnect");
   if (process.connected) process.disconnect();
 }
