@@ -134,6 +134,7 @@ export const errorTable = {
 
   CAUSEWAY_E2EE_NO_KEY_PACKAGE: entry("refused", "NOT_FOUND", true, "The target has no key package left."),
   CAUSEWAY_E2EE_KEY_PACKAGE_REFUSED: entry("refused", "FAILED_PRECONDITION", true, "A key package is expired, was used before, or does not verify. The agent has to publish fresh ones."),
+  CAUSEWAY_E2EE_SUITE_MISMATCH: entry("refused", "FAILED_PRECONDITION", false, "The agent has key packages for another MLS suite only; the detail names it. Use that suite."),
   CAUSEWAY_E2EE_GROUP_UNKNOWN: entry("misuse", "NOT_FOUND", false, "This agent is not a member of a group with that id."),
   CAUSEWAY_E2EE_CONTEXT_UNKNOWN: entry("refused", "FAILED_PRECONDITION", true, "The receiver has no group for this security context. Establish a new one."),
   CAUSEWAY_E2EE_STALE_EPOCH: entry("refused", "ABORTED", true, "Another commit won this epoch."),

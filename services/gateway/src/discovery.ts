@@ -12,7 +12,7 @@ export class Discovery {
   readonly #deps: GatewayDeps;
   readonly #features: readonly string[];
   readonly #load: () => number | "draining";
-  readonly #rates = new CallerRates("discoveryQueriesPerMinute", defaults.discoveryQueriesPerMinute);
+  readonly #rates = new CallerRates("discoveryQueriesPerMinute", defaults.discoveryQueriesPerMinute, 60_000);
 
   /** `load` answers 0 (idle) to 100 (full). */
   constructor(config: GatewayConfig, deps: GatewayDeps, features: readonly string[], load: () => number | "draining") {

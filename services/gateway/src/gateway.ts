@@ -109,7 +109,7 @@ export class GatewayService implements Gateway {
     this.#links = links;
     this.#table = table;
     this.#security = security;
-    this.#delivery = new DeliveryService(deps.store, deps.scheduler, limits);
+    this.#delivery = new DeliveryService(deps, limits);
     this.#topics = new TopicsDriver(parts);
     this.#sync = new SyncDriver({
       ...parts,
@@ -282,7 +282,7 @@ export class GatewayService implements Gateway {
     if (body.case === "topicCommand") {
       return { case: "topicResult", value: this.#topics.command(agentOf(source), body.value) };
     }
-    return this.#delivery.answer(owner, source, body);
+    return this.#delivery.answer(owner, agentOf(source), body);
   }
 
   #syncStatus(caller: VerifiedPeer): amsp.StatusResponse {

@@ -155,6 +155,13 @@ export interface GatewayLimits {
   /** Rate-limited messages in a row after which a flooding link is closed with CAUSEWAY_LIMIT_RATE. */
   readonly floodCloseAfter: number;
   readonly keyPackagesMax: number;
+  /** Key packages that one agent may fetch here: each fetch uses one up. */
+  readonly keyPackageFetchesPerMinute: number;
+  /** Commits, and their bytes, that one agent may submit here; as many questions for commits may it ask. */
+  readonly commitsPerMinute: number;
+  readonly commitBytesPerMinute: number;
+  /** Groups whose first commit one agent may submit here. */
+  readonly groupsOpenedPerHour: number;
   readonly commitsPerGroupMax: number;
   readonly groupIdleMs: number;
   readonly subscriptionsPerAgentMax: number;

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { admin, agp } from "@causeway/core-wire";
 import { createClient } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test } from "vitest";
+import { keyPackage } from "./testing/mls-bytes.ts";
 import { requestId, type TestAgent } from "./testing/test-agent.ts";
 import { World, type WorldGateway } from "./testing/world.ts";
 
@@ -47,7 +48,7 @@ describe("an agent that is attached and not advertised", () => {
   });
 
   test("gets the answer of the delivery service and reports of gateways", async () => {
-    const upload = { request: 1n, keyPackages: [new TextEncoder().encode("package")] };
+    const upload = { request: 1n, keyPackages: [keyPackage("package")] };
     await bob.request({ case: "keyPackageUpload", value: upload }, "keyPackageUploadResult");
     const value = create(agp.KeyPackageFetchSchema, { suite: 1 });
     await guest.control(bob.agentId, { case: "keyPackageFetch", value }, requestId(7));

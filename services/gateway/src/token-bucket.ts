@@ -34,31 +34,33 @@ export class TokenBucket {
   }
 }
 
-/** A rate for each caller. Beyond `keysMax` callers the table starts anew, which errs towards allowing. */
+/** An allowance for each caller. Beyond `keysMax` callers the table starts anew, which errs towards allowing. */
 export class CallerRates {
   readonly #limit: string;
-  readonly #perMinute: number;
+  readonly #amount: number;
+  readonly #perMs: number;
   readonly #keysMax: number;
   readonly #buckets = new Map<string, TokenBucket>();
 
-  /** `limit` is the name that a refusal gives. */
-  constructor(limit: string, perMinute: number, keysMax = 10_000) {
+  /** `amount` for each `perMs`, and at once after a pause. `limit` is the name that a refusal gives. */
+  constructor(limit: string, amount: number, perMs: number, keysMax = 10_000) {
     this.#limit = limit;
-    this.#perMinute = perMinute;
+    this.#amount = amount;
+    this.#perMs = perMs;
     this.#keysMax = keysMax;
   }
 
-  /** Counts one request of `caller`. Throws CAUSEWAY_LIMIT_RATE with the time to wait. */
-  check(caller: string, now: Instant): void {
+  /** Counts a request of `caller`, or what it weighs. Throws CAUSEWAY_LIMIT_RATE with the time to wait. */
+  check(caller: string, now: Instant, weight = 1): void {
     let bucket = this.#buckets.get(caller);
     if (bucket === undefined) {
       if (this.#buckets.size >= this.#keysMax) this.#buckets.clear();
-      bucket = new TokenBucket(this.#perMinute / 60, this.#perMinute, now);
+      bucket = new TokenBucket((this.#amount * 1_000) / this.#perMs, this.#amount, now);
       this.#buckets.set(caller, bucket);
     }
-    if (bucket.take(1, now)) return;
-    throw refuse("CAUSEWAY_LIMIT_RATE", `${caller} is over ${this.#limit}: at most ${this.#perMinute} a minute`, {
-      retryAfterMs: bucket.waitMs(1),
+    if (bucket.take(weight, now)) return;
+    throw refuse("CAUSEWAY_LIMIT_RATE", `${caller} is over ${this.#limit}: at most ${this.#amount}`, {
+      retryAfterMs: bucket.waitMs(weight),
       details: { limit: this.#limit },
     });
   }

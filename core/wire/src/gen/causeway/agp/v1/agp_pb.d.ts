@@ -453,7 +453,8 @@ export declare const DeliveryReportSchema: GenMessage<DeliveryReport>;
  */
 export declare type KeyPackageFetch = Message<"causeway.agp.v1.KeyPackageFetch"> & {
   /**
-   * MLS cipher suite number.
+   * MLS cipher suite number; 0 for any. A package of another suite is refused with CAUSEWAY_E2EE_SUITE_MISMATCH and not
+   * used up.
    *
    * @generated from field: uint32 suite = 1;
    */
@@ -520,7 +521,7 @@ export declare type CommitSubmit = Message<"causeway.agp.v1.CommitSubmit"> & {
   epoch: bigint;
 
   /**
-   * MLSMessage with the commit.
+   * MLSMessage, a PrivateMessage that holds a commit, with this group id and epoch.
    *
    * @generated from field: bytes commit = 3;
    */
@@ -621,7 +622,7 @@ export declare type KeyPackageUpload = Message<"causeway.agp.v1.KeyPackageUpload
   request: bigint;
 
   /**
-   * At most 100 serialised KeyPackages.
+   * At most 100 serialised KeyPackages, all of one suite. What was stored of another suite goes.
    *
    * @generated from field: repeated bytes key_packages = 2;
    */
