@@ -21,7 +21,6 @@ import { type Identity, isMarkedRevoked, loadIdentity, loadTrust } from "./ident
 import type { KeyVault } from "./key-vault.ts";
 import type { ConnectAuthority, FetchRoot } from "./network.ts";
 import { nodeCrypto } from "./node-crypto.ts";
-import { processRandom, processScheduler } from "./process-clock.ts";
 import { expiryOf, type KeeperSettings, RunningKeeper } from "./running-keeper.ts";
 
 /** What went wrong without ending the keeper. */
@@ -40,9 +39,8 @@ export interface IdentityKeeperOptions {
   /** Used when the vault holds no identity; without it that is an error. */
   readonly enrolment?: Enrolment;
   readonly crypto?: CryptoPort;
-  /** Default: the clocks and timers of this process. */
-  readonly scheduler?: Scheduler;
-  readonly random?: Random;
+  readonly scheduler: Scheduler;
+  readonly random: Random;
   /** Purposes whose key is replaced at renewal. Default tls and record; the MLS leaf key stays the same. */
   readonly rotate?: readonly Purpose[];
   /** How often an open application is polled. Default 2,000. */
@@ -85,8 +83,6 @@ export async function openIdentityKeeper(options: IdentityKeeperOptions): Promis
   const settings: KeeperSettings = {
     ...options,
     crypto: options.crypto ?? nodeCrypto,
-    scheduler: options.scheduler ?? processScheduler,
-    random: options.random ?? processRandom,
     rotate: options.rotate ?? ["tls", "record"],
     log: options.log ?? silentLog,
   };

@@ -1,6 +1,8 @@
 /** The identity of a service process: from its vault, or by the join token that was laid beside it. */
+
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { type IdentityKeeper, openIdentityKeeper, openKeyVault } from "@causeway/adapter-keys";
 import { type AgentId, type Log } from "@causeway/core-base";
 import { connectAuthority, fetchRoot } from "./wiring.ts";
@@ -22,6 +24,8 @@ export async function openServiceIdentity(options: {
   const file = join(directory, tokenFile);
   const token = options.token ?? (existsSync(file) ? readFileSync(file, "utf8").trim() : undefined);
   const keeper = await openIdentityKeeper({
+    scheduler: createScheduler(),
+    random: systemRandom,
     vault: await openKeyVault({ directory: join(directory, "identity"), masterKeyFile }),
     connect: connectAuthority,
     fetchRoot,

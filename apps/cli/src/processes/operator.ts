@@ -1,4 +1,5 @@
 /** The operator of a domain on this machine: the identity that the authority made at its first start. */
+import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { type IdentityKeeper, openIdentityKeeper, openKeyVault } from "@causeway/adapter-keys";
 import { domainOf, parseAgentId, parseDomain, refuse } from "@causeway/core-base";
 import { aca, admin } from "@causeway/core-wire";
@@ -21,7 +22,16 @@ export class Operator implements AsyncDisposable {
   /** Throws when the operator's identity is not on this machine. */
   static async open(config: DomainConfig): Promise<Operator> {
     const vault = await openKeyVault({ directory: operatorDirectory(config), masterKeyFile: config.masterKeyFile });
-    return new Operator(config, await openIdentityKeeper({ vault, connect: connectAuthority, fetchRoot }));
+    return new Operator(
+      config,
+      await openIdentityKeeper({
+        scheduler: createScheduler(),
+        random: systemRandom,
+        vault,
+        connect: connectAuthority,
+        fetchRoot,
+      }),
+    );
   }
 
   get authority(): Client<typeof aca.AuthorityService> {

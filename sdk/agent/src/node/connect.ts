@@ -1,6 +1,8 @@
 /** `connect`: from a name and a join token to an attached agent. */
+
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { type IdentityKeeper, openIdentityKeeper, openKeyVault } from "@causeway/adapter-keys";
 import { CausewayError, type Log, parseAgentId, refuse, shortName, silentLog } from "@causeway/core-base";
 import { openAgent } from "../agent.ts";
@@ -54,6 +56,8 @@ export async function connect(options: ConnectOptions): Promise<Agent> {
     if (signal?.aborted)
       throw refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation", { cause: signal.reason });
     keeper = await openIdentityKeeper({
+      scheduler: createScheduler(),
+      random: systemRandom,
       vault,
       connect: connectAuthority,
       fetchRoot,

@@ -1,8 +1,10 @@
 /** Certificates that somebody could come with: rightly enrolled ones, and ones that nobody should accept. */
+
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import {
   generateKeyPair,
   type Identity,
@@ -44,6 +46,8 @@ export async function enrol(
     ...(more.gateway && { gateway: { gatewayUri: more.gateway.uri, level: more.gateway.level, namespaces: [] } }),
   });
   return await openIdentityKeeper({
+    scheduler: createScheduler(),
+    random: systemRandom,
     vault: await openKeyVault({
       directory: join(world.home.directory, "culprits", spiffeId.slice("spiffe://".length)),
       masterKeyFile: world.home.masterKeyFile,
