@@ -10,6 +10,7 @@ import {
   type Identity,
   type IdentityKeeper,
   type KeyPair,
+  loadIdentity,
   nodeCrypto,
   openIdentityKeeper,
   openKeyVault,
@@ -56,6 +57,18 @@ export async function enrol(
     fetchRoot,
     enrolment: { token, spiffeId },
   });
+}
+
+/** The identity of a service or an operator of the domain, from the folder where its process keeps it. */
+export async function identityIn(config: DomainConfig, ...folder: readonly string[]): Promise<Identity> {
+  const vault = await openKeyVault({
+    directory: join(config.dataDir, ...folder),
+    masterKeyFile: config.masterKeyFile,
+    create: false,
+  });
+  const identity = await loadIdentity(vault);
+  if (identity === undefined) throw new Error(`no identity in ${vault.directory}`);
+  return identity;
 }
 
 /** A TLS identity made for a test, with the signer of the same key. */

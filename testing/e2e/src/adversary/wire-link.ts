@@ -2,7 +2,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { systemRandom } from "@causeway/adapter-clock";
 import type { Link } from "@causeway/adapter-h2";
-import { nodeCrypto } from "@causeway/adapter-keys";
+import { type IdentityKeeper, nodeCrypto } from "@causeway/adapter-keys";
 import type { TlsIdentity } from "@causeway/adapter-tls";
 import { dialLink } from "@causeway/agent/transports";
 import { defaultFeatures } from "@causeway/core-attachment";
@@ -24,6 +24,12 @@ import {
   wrapFrame,
 } from "@causeway/core-wire";
 import { until } from "../world.ts";
+
+/** Whoever a keeper has enrolled, as the owner of links. */
+export function ownerOf(keeper: IdentityKeeper): LinkOwner {
+  const { identity, trust, spiffeId } = keeper;
+  return { spiffeId, tls: identity.tls(), signer: identity.signer("tls"), trust };
+}
 
 /** Who a link is of. */
 export interface LinkOwner {
