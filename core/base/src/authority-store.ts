@@ -120,7 +120,7 @@ export interface AuthorityStore {
   isKeyRevoked(keyFingerprint: string, reason: number): boolean;
   /** Sets or (with `undefined`) clears the revocation of a certificate. */
   setRevocation(serial: string, revocation: { readonly reason: number; readonly atUnixMs: number } | undefined): void;
-  /** Revoked certificates that have not expired before `unixMs`: what a CRL lists. */
+  /** Revoked certificates that have not expired before `unixMs`, oldest first. */
   revokedCertificates(unixMs: number): readonly StoredCertificate[];
   deleteCertificatesExpiredBefore(unixMs: number): number;
 

@@ -40,8 +40,11 @@ export interface Authority extends AsyncDisposable {
   renew(caller: Caller, request: aca.RenewRequest): aca.RenewResponse;
   revoke(caller: Caller, request: aca.RevokeRequest): aca.RevokeResponse;
   certificateStatus(caller: Caller, request: aca.CertificateStatusRequest): aca.CertificateStatusResponse;
-  /** Root's CRL first, then the issuing certificate's. Open to peers of every trusted domain. */
-  crlsFor(caller: Caller): readonly Uint8Array[];
+  /**
+   * Root's CRL first, then the issuing certificate's. Open to everybody: they are signed and hold serial numbers only,
+   * and two domains whose lists of each other are stale have no other way to become acquainted again.
+   */
+  crls(): readonly Uint8Array[];
   /** The trust state; for peers of other domains only this domain's part. */
   trustFor(caller: Caller): aca.TrustState;
   /** The trust state now and after each change; a slow reader gets only the newest. Ends when the caller is revoked. */
@@ -142,8 +145,7 @@ class DomainAuthority implements Authority {
     return certificateStatus(this.#context, caller, request);
   }
 
-  crlsFor(caller: Caller): readonly Uint8Array[] {
-    requirePeer(this.#context, caller);
+  crls(): readonly Uint8Array[] {
     return this.#context.hierarchy.crls();
   }
 

@@ -1,7 +1,7 @@
 /** Trust in other domains: explicit, one bundle at a time, by an operator (ANA-9). */
 import { create, fromBinary, fromJsonString, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { type Domain, parseDomain, refuse } from "@causeway/core-base";
-import { TrustStore } from "@causeway/core-identity";
+import { type Certificate, isCrlIssuedBy, parseCertificate, parseCrl, TrustStore } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { sameBytes } from "./bytes.ts";
 import { type AuthorityContext, audit } from "./context.ts";
@@ -14,6 +14,7 @@ export function addTrust(
 ): aca.TrustState {
   const { store, feed, settings } = context;
   const domain = checkBundle(context, bundle);
+  const given = bundle ?? create(aca.TrustBundleSchema);
   const known = store.bundles();
   if (known.length >= settings.foreignDomainsMax && !known.some((b) => b.domain === domain)) {
     throw refuse(
@@ -25,9 +26,15 @@ export function addTrust(
     );
   }
   store.transaction(() => {
-    store.putBundle({ domain, bundle: toBinary(aca.TrustBundleSchema, bundle ?? create(aca.TrustBundleSchema)) });
+    const before = known.find((b) => b.domain === domain);
+    const held = before ? fromBinary(aca.TrustBundleSchema, before.bundle).crls : [];
+    const kept = create(aca.TrustBundleSchema, {
+      ...given,
+      crls: newestCrls(context, given, [...given.crls, ...held]),
+    });
+    store.putBundle({ domain, bundle: toBinary(aca.TrustBundleSchema, kept) });
     feed.bump();
-    audit(context, "trust.added", operator, domain, `${bundle?.roots.length ?? 0} roots`);
+    audit(context, "trust.added", operator, domain, `${given.roots.length} roots`);
   });
   feed.publish();
   return feed.state;
@@ -51,18 +58,25 @@ export function removeTrust(context: AuthorityContext, operator: string, name: s
   return feed.state;
 }
 
-/** Takes newer CRLs of a trusted domain; false when nothing changed. Refuses CRLs that its roots did not sign. */
+/**
+ * Takes newer CRLs of a trusted domain; false when nothing changed. An older list never replaces a newer one, and what
+ * the domain's CAs did not sign is refused.
+ */
 export function updateCrls(context: AuthorityContext, name: string, crls: readonly Uint8Array[]): boolean {
   const { store, feed } = context;
   const stored = store.bundles().find((b) => b.domain === name);
   if (!stored) return false;
   const bundle = fromBinary(aca.TrustBundleSchema, stored.bundle);
-  if (
-    bundle.crls.length === crls.length &&
-    bundle.crls.every((crl, i) => sameBytes(crl, crls[i] ?? crl.subarray(0, 0)))
-  )
-    return false;
-  const next = create(aca.TrustBundleSchema, { ...bundle, crls: [...crls] });
+  const cas = casOf(bundle);
+  if (!crls.map(parseCrl).every((crl) => cas.some((ca) => isCrlIssuedBy(context.crypto, crl, ca)))) {
+    throw refuse(
+      "CAUSEWAY_IDENTITY_BUNDLE_INVALID",
+      `expected revocation lists that the CAs of ${name} signed, got another one; the lists held stay in force`,
+    );
+  }
+  const newest = newestCrls(context, bundle, [...bundle.crls, ...crls]);
+  if (newest.every((crl) => bundle.crls.some((held) => sameBytes(held, crl)))) return false;
+  const next = create(aca.TrustBundleSchema, { ...bundle, crls: newest });
   checkBundle(context, next);
   store.transaction(() => {
     store.putBundle({ domain: name, bundle: toBinary(aca.TrustBundleSchema, next) });
@@ -71,6 +85,24 @@ export function updateCrls(context: AuthorityContext, name: string, crls: readon
   feed.publish();
   return true;
 }
+
+/** Of each CA of the bundle the newest full list and the newest delta among `crls`. */
+function newestCrls({ crypto }: AuthorityContext, bundle: aca.TrustBundle, crls: readonly Uint8Array[]): Uint8Array[] {
+  const parsed = crls.map((der) => ({ der, crl: parseCrl(der) }));
+  const newest = casOf(bundle).flatMap((ca) => {
+    const own = parsed
+      .filter(({ crl }) => isCrlIssuedBy(crypto, crl, ca))
+      .toSorted((a, b) => b.crl.thisUpdate - a.crl.thisUpdate || (b.crl.number > a.crl.number ? 1 : -1));
+    const full = own.find(({ crl }) => crl.baseNumber === undefined);
+    const delta = own.find(({ crl }) => crl.baseNumber !== undefined);
+    return [full, delta].flatMap((found) => (found ? [found.der] : []));
+  });
+  // Two certificates over one key have the same list.
+  return newest.filter((der, i) => newest.findIndex((other) => sameBytes(other, der)) === i);
+}
+
+const casOf = (bundle: aca.TrustBundle): readonly Certificate[] =>
+  [...bundle.roots, ...bundle.intermediates].map(parseCertificate);
 
 /** The file that operators of two domains hand to each other: JSON of a TrustBundle, public values only. */
 export function encodeBundleFile(bundle: aca.TrustBundle): string {

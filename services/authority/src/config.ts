@@ -27,8 +27,13 @@ export interface AuthorityConfig {
   readonly watchersMax?: number;
   /** Other domains that are trusted. Default 10,000. */
   readonly foreignDomainsMax?: number;
-  /** How long certificates are kept in the archive after they expired. Default 90 days. */
+  /**
+   * How long certificates are kept in the archive after they expired, and revoked record keys on the CRL. Default and
+   * least 90 days, the greatest age of a signature that is still accepted.
+   */
   readonly archiveMs?: number;
+  /** Certificates of one purpose that one identity may hold at once; further renewals are refused. Default 30. */
+  readonly certificatesPerIdentityMax?: number;
 }
 
 /** The configuration with every default in place. */
@@ -46,6 +51,7 @@ export function resolveSettings(config: AuthorityConfig): AuthoritySettings {
   bounded("leafLifetimeMs", settings.leafLifetimeMs, minute, 7 * day);
   bounded("issuingLifetimeMs", settings.issuingLifetimeMs, 2 * settings.leafLifetimeMs, settings.rootLifetimeMs);
   bounded("crlLifetimeMs", settings.crlLifetimeMs, 3 * minute, 30 * day);
+  bounded("archiveMs", settings.archiveMs, signatureAgeMsMax, 3_650 * day);
   bounded("crlRefreshMs", settings.crlRefreshMs, 1_000, day);
   return settings;
 }
@@ -64,6 +70,8 @@ function withoutUndefined(config: AuthorityConfig): AuthorityConfig {
 
 const minute = 60_000;
 const day = 86_400_000;
+/** As in core/records, which a certificate authority does not know otherwise. */
+const signatureAgeMsMax = 90 * day;
 
 const settingDefaults = {
   leafLifetimeMs: defaults.certificateLifetimeMs,
@@ -77,5 +85,6 @@ const settingDefaults = {
   applicationsMax: 1_000,
   watchersMax: 100_000,
   foreignDomainsMax: 10_000,
-  archiveMs: 90 * day,
+  archiveMs: signatureAgeMsMax,
+  certificatesPerIdentityMax: 30,
 } as const;

@@ -311,6 +311,25 @@ test("an application is seen by the key that made it, decided once and may be re
   );
 });
 
+test("an application whose certificates are expired or revoked is decided anew", async () => {
+  const world = await World.open({ config: { lapsedMs: 0 } });
+  const keys = generatePurposeKeys();
+  const client = world.client(() => applicant(keys));
+  const apply = () => client.enrol(enrolment(name, keys, { material }));
+  const approve = (applicationId: string) => world.operator.client.decideApplication({ applicationId, approve: true });
+  const { applicationId } = await apply();
+  await approve(applicationId);
+  expect((await apply()).certificates?.certificates).toHaveLength(3);
+  world.scheduler.skip(86_401_000);
+  expect(await apply()).toMatchObject({ applicationId });
+  expect(await client.pollEnrolment({ applicationId })).toMatchObject({ state: "in review" });
+  await approve(applicationId);
+  const { certificates } = await client.pollEnrolment({ applicationId });
+  expect(() => world.peer(certificates?.certificates[0]?.chain ?? [])).not.toThrow();
+  await world.operator.client.revoke({ spiffeId: name });
+  expect((await apply()).certificates).toBeUndefined();
+});
+
 test("waiting applications are bounded and reserved names are not put before an operator", async () => {
   const world = await World.open({ config: { applicationsMax: 1 } });
   const apply = (spiffeId: string) => {
@@ -339,7 +358,6 @@ test("an applicant and an agent may not do what operators do", async () => {
     c.renew({}),
     c.revoke({ spiffeId: name }),
     c.certificateStatus({}),
-    c.getCrl({}),
     c.getTrust({}),
     c.listCertificates({}),
   ];

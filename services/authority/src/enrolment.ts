@@ -4,9 +4,10 @@
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { refuse, type StoredApplication, type StoredCertificate } from "@causeway/core-base";
+import { parseCertificate } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { actorOf } from "./access.ts";
-import { hashHex, sameBytes } from "./bytes.ts";
+import { hashHex, sameBytes, toHex } from "./bytes.ts";
 import type { Caller } from "./caller.ts";
 import { type AuthorityContext, audit } from "./context.ts";
 import { issue, judge } from "./issuance.ts";
@@ -115,7 +116,7 @@ function enrolByToken(context: AuthorityContext, attempt: Attempt): aca.EnrolRes
     const token = findToken(context, request.token, requests.spiffeId);
     if (token.usedUnixMs !== undefined) {
       const before = store.application(id);
-      const again = before?.tokenHash === token.hash ? issuedSet(context, before) : undefined;
+      const again = before?.tokenHash === token.hash ? goodSet(context, before) : undefined;
       if (again) return create(aca.EnrolResponseSchema, { certificates: again });
     }
     if (!store.consumeToken(token.hash, context.now(), actor)) {
@@ -167,8 +168,7 @@ function issueNow(
     checks: checks.map(checkLine),
     issued: toBinary(aca.CertificateSetSchema, set),
   };
-  if (context.store.application(attempt.id)) context.store.updateApplication(application);
-  else context.store.insertApplication(application);
+  keep(context, application);
   audit(context, basis.action, actor, requests.spiffeId, `role ${basis.grant.role}; ${application.checks.join("; ")}`);
   return create(aca.EnrolResponseSchema, { certificates: withTrust(context, set) });
 }
@@ -180,10 +180,9 @@ function apply(context: AuthorityContext, attempt: Attempt): aca.EnrolResponse {
   requireMaterial(request.material);
   return store.transaction(() => {
     const known = store.application(id);
-    if (known) {
-      const certificates = issuedSet(context, known);
-      return create(aca.EnrolResponseSchema, certificates ? { certificates } : { applicationId: id });
-    }
+    if (known && known.state !== "issued") return create(aca.EnrolResponseSchema, { applicationId: id });
+    const certificates = known && goodSet(context, known);
+    if (certificates) return create(aca.EnrolResponseSchema, { certificates });
     if (store.countApplications("in review") >= settings.applicationsMax) {
       throw refuse(
         "CAUSEWAY_LIMIT_COUNT",
@@ -194,7 +193,7 @@ function apply(context: AuthorityContext, attempt: Attempt): aca.EnrolResponse {
       );
     }
     issuableForAgent(context, requests);
-    store.insertApplication(newApplication(context, attempt));
+    keep(context, newApplication(context, attempt));
     audit(
       context,
       "application.received",
@@ -221,7 +220,23 @@ function newApplication(context: AuthorityContext, { caller, request, requests, 
   };
 }
 
-/** The certificates of an application with the trust state of now; undefined when there are none that are still good. */
+/** Keeps an application, in the place of an earlier one of the same name and keys. */
+function keep({ store }: AuthorityContext, application: StoredApplication): void {
+  if (store.application(application.id)) store.updateApplication(application);
+  else store.insertApplication(application);
+}
+
+/** The certificates of an application, undefined when one of them is expired or revoked. */
+function goodSet(context: AuthorityContext, application: StoredApplication): aca.CertificateSet | undefined {
+  const set = issuedSet(context, application);
+  const isGood = set?.certificates.every(({ chain: [leaf] }) => {
+    const stored = leaf && context.store.certificate(toHex(parseCertificate(leaf).serial));
+    return stored && stored.revokedReason === undefined && stored.notAfterUnixMs > context.now();
+  });
+  return isGood ? set : undefined;
+}
+
+/** The certificates of an application with the trust state of now, whether they are still good or not. */
 function issuedSet(context: AuthorityContext, application: StoredApplication): aca.CertificateSet | undefined {
   return application.issued && withTrust(context, fromBinary(aca.CertificateSetSchema, application.issued));
 }

@@ -8,6 +8,7 @@ import {
   asUnixMs,
   refuse,
   type Scheduler,
+  type StoredCertificate,
   type UnixMs,
 } from "@causeway/core-base";
 import {
@@ -113,13 +114,20 @@ export class Hierarchy {
 
   /** Makes the issuing CRL anew from the store. Part of the transaction of the revocation that it publishes. */
   reissueCrl(): void {
-    const revoked = this.#store.revokedCertificates(this.#scheduler.now().unix).map(
-      (c): RevokedEntry => ({
-        serial: fromHex(c.serial),
-        at: asUnixMs(c.revokedUnixMs ?? 0),
-        reason: asReasonCode(c.revokedReason),
-      }),
-    );
+    const now = this.#scheduler.now().unix;
+    // Signatures of records outlive their certificates, so a record key that was revoked in time stays on the list.
+    const isListed = (c: StoredCertificate): boolean =>
+      c.notAfterUnixMs >= now || (c.purpose === "record" && (c.revokedUnixMs ?? 0) <= c.notAfterUnixMs);
+    const revoked = this.#store
+      .revokedCertificates(asUnixMs(now - this.#settings.archiveMs))
+      .filter(isListed)
+      .map(
+        (c): RevokedEntry => ({
+          serial: fromHex(c.serial),
+          at: asUnixMs(c.revokedUnixMs ?? 0),
+          reason: asReasonCode(c.revokedReason),
+        }),
+      );
     this.#store.putDocument("issuing.crl", this.#crl(this.issuer, this.#nextCrlNumber(), revoked));
   }
 

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { refuse } from "@causeway/core-base";
+import { purposes } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { requireMember } from "./access.ts";
 import { toHex } from "./bytes.ts";
@@ -25,6 +26,7 @@ export function renew(context: AuthorityContext, caller: Caller, request: aca.Re
         `the connection's certificate is not a TLS certificate of this authority; renew with the one that expires`,
       );
     }
+    refuseFlood(context, peer.spiffeId);
     const requests = parseRequests(context, peer.spiffeId, request.requests);
     const at = context.now();
     const checks = [
@@ -38,4 +40,21 @@ export function renew(context: AuthorityContext, caller: Caller, request: aca.Re
       certificates: create(aca.CertificateSetSchema, { certificates, trust: context.feed.state }),
     });
   });
+}
+
+/** Each renewal stays in the store, and on the CRL should it be revoked, until it expires. */
+function refuseFlood(context: AuthorityContext, spiffeId: string): void {
+  const { store, settings } = context;
+  const max = settings.certificatesPerIdentityMax;
+  const now = context.now();
+  const held = store
+    .certificates(spiffeId, purposes.length * max)
+    .filter((c) => c.purpose === "tls" && c.notAfterUnixMs > now);
+  const oldest = held.at(-1);
+  if (oldest === undefined || held.length < max) return;
+  throw refuse(
+    "CAUSEWAY_LIMIT_RATE",
+    `${spiffeId} holds ${held.length} valid certificates, the most allowed; use the newest one`,
+    { retryAfterMs: oldest.notAfterUnixMs - now, details: { limit: "certificatesPerIdentityMax", value: String(max) } },
+  );
 }

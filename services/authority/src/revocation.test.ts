@@ -1,5 +1,6 @@
-import { certificateRequests, generatePurposeKeys } from "@causeway/adapter-keys";
-import { parseAgentId } from "@causeway/core-base";
+import { certificateRequests, generatePurposeKeys, nodeCrypto } from "@causeway/adapter-keys";
+import { asUnixMs, parseAgentId } from "@causeway/core-base";
+import { labelled, signBytes, verifySignature } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { expect, test } from "vitest";
 import { applicant, codeOf, enrolment, World } from "./testing/authority-world.ts";
@@ -261,4 +262,40 @@ test("agents list their own certificates, operators all", async () => {
   ]);
   expect(await codeOf(member.client.listCertificates({}))).toBe("CAUSEWAY_IDENTITY_ROLE_WRONG");
   expect((await world.operator.client.listCertificates({})).certificates).toHaveLength(6);
+});
+
+test("a signature by a revoked record key is refused also after its certificate has expired [AGP-33]", async () => {
+  const world = await World.open();
+  const { scheduler } = world;
+  const member = await world.enrol(name);
+  const message = labelled("record", new TextEncoder().encode("a record"));
+  const { spki } = member.keys.record;
+  const sign = (bytes: Uint8Array) => member.keys.record.sign(bytes);
+  const signature = signBytes({ chain: member.chain("record"), spki, sign }, message);
+  const signedAt = asUnixMs(scheduler.now().unix);
+  const judge = () =>
+    verifySignature(world.trust(), nodeCrypto, signature, message, {
+      now: scheduler.now().unix,
+      signedAt,
+      purpose: "record",
+    });
+  expect(judge).not.toThrow();
+  await world.operator.client.revoke({ spiffeId: name, reason: RevocationReason.KEY_COMPROMISE });
+  const revoked = expect.objectContaining({ code: "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED" });
+  expect(judge).toThrow(revoked);
+  world.authority.start();
+  await scheduler.advance(40 * 86_400_000);
+  expect(judge).toThrow(revoked);
+  await world.authority.stop();
+});
+
+test("renewals of one identity are bounded, and end with the validity of the certificates", async () => {
+  const world = await World.open({ config: { certificatesPerIdentityMax: 3 } });
+  const member = await world.enrol(name);
+  const renew = () => member.client.renew({ requests: certificateRequests(member.spiffeId, generatePurposeKeys()) });
+  await renew();
+  await renew();
+  expect(await codeOf(renew())).toBe("CAUSEWAY_LIMIT_RATE");
+  expect(world.store.certificates(name, 100)).toHaveLength(9);
+  expect((await world.enrol("spiffe://blue.example/travel/other")).spiffeId).toContain("other");
 });

@@ -41,7 +41,7 @@ export function authorityRoutes(
       certificateStatus: unary((request: aca.CertificateStatusRequest, context) =>
         authority.certificateStatus(callerOf(context), request),
       ),
-      getCrl: unary((_request: aca.GetCrlRequest, context) => ({ crls: [...authority.crlsFor(callerOf(context))] })),
+      getCrl: unary((_request: aca.GetCrlRequest, _context) => ({ crls: [...authority.crls()] })),
       getTrust: unary((_request: aca.GetTrustRequest, context) => ({ state: authority.trustFor(callerOf(context)) })),
       async *watchTrust(_request, context) {
         try {
@@ -71,6 +71,6 @@ export function authorityRoutes(
 }
 
 /** Procedures that are open to an applicant. */
-export const applicantPaths: readonly string[] = ["Enrol", "PollEnrolment"].map(
+export const applicantPaths: readonly string[] = ["Enrol", "PollEnrolment", "GetCrl"].map(
   (method) => `/${aca.AuthorityService.typeName}/${method}`,
 );

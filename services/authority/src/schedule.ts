@@ -23,7 +23,10 @@ export class Schedule {
 
   start(): void {
     const { crlLifetimeMs, crlRefreshMs } = this.#context.settings;
-    this.#repeat("upkeep", crlLifetimeMs / 3, () => this.upkeep());
+    // Asked for often, since monotonic timers stand still while a machine is suspended.
+    this.#repeat("upkeep", Math.min(upkeepCheckMs, crlLifetimeMs / 3), async () => {
+      if (this.#context.hierarchy.isUpkeepDue) await this.upkeep();
+    });
     if (this.#fetchForeignCrls) this.#repeat("foreign", crlRefreshMs, () => this.refreshForeign(), 0);
   }
 
@@ -102,4 +105,5 @@ export class Schedule {
 
 /** Foreign authorities that are asked at once. */
 const fetchesMax = 8;
+const upkeepCheckMs = 60_000;
 const fetchMsMax = 20_000;

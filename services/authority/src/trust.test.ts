@@ -1,11 +1,11 @@
 import { create } from "@bufbuild/protobuf";
-import { nodeCrypto } from "@causeway/adapter-keys";
+import { generatePurposeKeys, nodeCrypto } from "@causeway/adapter-keys";
 import { parseDomain } from "@causeway/core-base";
 import { TrustStore } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { expect, test } from "vitest";
 import { encodeBundleFile, parseBundleFile } from "./index.ts";
-import { codeOf, World } from "./testing/authority-world.ts";
+import { applicant, codeOf, World } from "./testing/authority-world.ts";
 import { ManualScheduler, settle } from "./testing/manual-scheduler.ts";
 
 const name = "spiffe://blue.example/travel/booker";
@@ -148,6 +148,42 @@ test("CRLs of trusted domains are fetched every minute, and one that fails keeps
   expect(asked).toHaveLength(4);
   expect(judge).toThrow(expect.objectContaining({ code: "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED" }));
   await blue.authority.stop();
+});
+
+test("an answer without a list, with an older or with a stranger's list takes no revocation back", async () => {
+  const scheduler = new ManualScheduler();
+  const green = await World.open({ scheduler, domain: "green.example", config: { url: "https://127.0.0.1:4500" } });
+  const other = await World.open({ scheduler, domain: "green.example" });
+  const guest = await green.enrol("spiffe://green.example/hotel/desk");
+  const older = green.authority.exportBundle();
+  scheduler.skip(1_000);
+  await green.operator.client.revoke({ spiffeId: guest.spiffeId });
+  let answer: readonly Uint8Array[] = [];
+  const blue = await World.open({ scheduler, fetchForeignCrls: () => Promise.resolve(answer) });
+  await blue.operator.client.addTrust({ bundle: green.authority.exportBundle() });
+  const before = blue.authority.trust();
+  for (const crls of [[], older.crls, other.authority.exportBundle().crls, [new Uint8Array([1])]]) {
+    answer = crls;
+    await blue.authority.refreshForeign();
+    expect(blue.authority.trust()).toEqual(before);
+  }
+});
+
+test("revocation lists are open to everybody, so that two domains that were apart for long find together", async () => {
+  const world = await World.open();
+  const stranger = world.client(() => applicant(generatePurposeKeys()));
+  expect((await stranger.getCrl({})).crls).toHaveLength(2);
+});
+
+test("CRLs are made as soon as a machine that was suspended wakes up", async () => {
+  const world = await World.open();
+  world.authority.start();
+  await world.scheduler.advance(60_000);
+  const before = world.authority.trust().sequence;
+  world.scheduler.suspend(40 * 3_600_000);
+  await world.scheduler.advance(60_000);
+  expect(world.authority.trust().sequence).toBe(before + 1n);
+  await world.authority.stop();
 });
 
 test("CRLs are made again long before they expire, and the root's key is used for nothing else", async () => {

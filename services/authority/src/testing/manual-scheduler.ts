@@ -3,7 +3,7 @@ import { asInstant, asUnixMs, type Scheduler } from "@causeway/core-base";
 /** A clock that stands still until a test moves it, with the real event loop between two timers. */
 export class ManualScheduler implements Scheduler {
   #ms = 0;
-  readonly #startUnixMs: number;
+  #startUnixMs: number;
   readonly #timers = new Set<{ readonly at: number; readonly run: () => void }>();
 
   constructor(startUnixMs = Date.UTC(2026, 10, 21)) {
@@ -36,6 +36,11 @@ export class ManualScheduler implements Scheduler {
     }
     this.#ms = end;
     await settle();
+  }
+
+  /** The wall clock goes on while the monotonic one stands still, as on a suspended machine. */
+  suspend(ms: number): void {
+    this.#startUnixMs += ms;
   }
 
   /** Moves time without firing anything, as a machine that was switched off. */
