@@ -217,6 +217,42 @@ test("revoking the issuing certificate takes everything below with it [ANA-76]",
   expect(codeOf(() => trust.verifyChain(chain, tls))).toBe("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED");
 });
 
+test("a chain over another certificate of the same issuer does not spoil the good one", () => {
+  const blue = createTestDomain("blue.example");
+  const trust = blue.store();
+  const { keys, chain } = blue.identity("travel/booker");
+  const [leaf = new Uint8Array(), issuing = new Uint8Array()] = chain("tls");
+  expect(keys.tls.spki.length).toBeGreaterThan(0);
+  // The issuing certificate as it was a year ago: same name, same key, expired.
+  const expired = createIssuing(testCrypto, blue.root, {
+    domain: blue.domain,
+    spki: parseCertificate(issuing).key.spki,
+    notBefore: asUnixMs(now - 400 * day),
+    notAfter: asUnixMs(now - day),
+  });
+  expect(codeOf(() => trust.verifyChain([leaf, expired], tls))).toBe("CAUSEWAY_IDENTITY_CERTIFICATE_EXPIRED");
+  expect(trust.verifyChain([leaf, issuing], tls).spiffeId).toBe("spiffe://blue.example/travel/booker");
+});
+
+test("who brings newer lists is judged by stale ones, but not if it is on them", () => {
+  const blue = createTestDomain("blue.example");
+  const [good, bad] = [
+    blue.identity("authority", { role: "authority", notAfter: asUnixMs(now + 30 * day) }),
+    blue.identity("old", { role: "authority", notAfter: asUnixMs(now + 30 * day) }),
+  ];
+  blue.revoke(parseCertificate(bad.chain("tls")[0] ?? new Uint8Array()));
+  const trust = blue.store();
+  const stale = later(crlGraceMs + 2 * day);
+  expect(codeOf(() => trust.verifyChain(good.chain("tls"), stale))).toBe("CAUSEWAY_IDENTITY_CRL_STALE");
+  const bringing = trust.forLists();
+  expect(bringing.verifyChain(good.chain("tls"), stale).spiffeId).toBe("spiffe://blue.example/authority");
+  expect(codeOf(() => bringing.verifyChain(bad.chain("tls"), stale))).toBe("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED");
+  expect(codeOf(() => bringing.verifyChain(good.chain("tls"), { ...stale, roles: ["gateway"] }))).toBe(
+    "CAUSEWAY_IDENTITY_ROLE_WRONG",
+  );
+  expect(bringing.roots()).toEqual(trust.roots());
+});
+
 test("peers of a domain that is no longer trusted count as revoked", () => {
   const blue = createTestDomain("blue.example");
   const green = createTestDomain("green.example");

@@ -52,6 +52,7 @@ export interface TrustProblem {
 /** Judges chains by the trust state of the own authority. Trusts nobody until the first `replace`. */
 export class TrustStore implements PeerVerifier {
   readonly #crypto: CryptoPort;
+  /** By the fingerprints of a whole chain: another chain of the same leaf may have another path. */
   readonly #proven = new Map<string, Proven>();
   readonly #paths = new WeakMap<VerifiedPeer, ProvenPath>();
   #sequence = 0n;
@@ -105,11 +106,27 @@ export class TrustStore implements PeerVerifier {
    * `…_CRL_STALE`, `…_ROLE_WRONG`.
    */
   verifyChain(chain: readonly Uint8Array[], options: VerifyOptions): VerifiedPeer {
+    return this.#verify(chain, options, checkStaleness);
+  }
+
+  /**
+   * Judges whoever brings newer revocation lists: as `verifyChain`, but lists that are stale do not refuse, since without
+   * this nobody could get out of that state again. What the lists held say is still believed.
+   */
+  forLists(): PeerVerifier {
+    return {
+      verifyChain: (chain, options) => this.#verify(chain, options, () => undefined),
+      roots: () => this.roots(),
+    };
+  }
+
+  #verify(chain: readonly Uint8Array[], options: VerifyOptions, checkLists: typeof checkStaleness): VerifiedPeer {
     const proven = this.#prove(chain);
     const { leaf, path } = proven;
     const bundle = this.#bundleOf(domainOf(leaf.spiffeId));
     checkValidity([leaf.certificate, ...path.issuers, path.root], options.signedAt ?? options.now);
-    checkRevocation(bundle.revocations, leaf.certificate, path, options.now);
+    checkRevocation(bundle.revocations, leaf.certificate, path);
+    checkLists(bundle.revocations, path, options.now);
     checkUse(leaf, options);
     const peer = makePeer(this.#crypto, proven);
     this.#paths.set(peer, path);
@@ -128,24 +145,25 @@ export class TrustStore implements PeerVerifier {
   }
 
   #prove(chain: readonly Uint8Array[]): Proven {
-    const [first] = chain;
-    const fingerprint = first === undefined ? "" : fingerprintOf(this.#crypto, first);
-    const known = this.#proven.get(fingerprint);
-    if (known !== undefined && chain.length <= chainCertificatesMax) {
+    // Longer chains are refused by `parseChain`, without a look at the rest.
+    const fingerprints = chain.slice(0, chainCertificatesMax + 1).map((der) => fingerprintOf(this.#crypto, der));
+    const name = fingerprints.join();
+    const known = this.#proven.get(name);
+    if (known !== undefined) {
       const bundle = this.#bundleOf(domainOf(known.leaf.spiffeId));
       if (bundle.roots.has(known.path.rootId)) return known;
-      this.#proven.delete(fingerprint);
+      this.#proven.delete(name);
     }
     const [certificate, ...presented] = parseChain(chain);
     const leaf = readLeaf(this.#crypto, certificate);
     const bundle = this.#bundleOf(domainOf(leaf.spiffeId));
     const path = provePath(this.#crypto, leaf, presented, [...bundle.roots.values()], bundle.intermediates);
-    const proven = { leaf, path, fingerprint };
+    const proven = { leaf, path, fingerprint: fingerprints[0] ?? "" };
     if (this.#proven.size >= provenPathsMax) {
       const [oldest] = this.#proven.keys();
       if (oldest !== undefined) this.#proven.delete(oldest);
     }
-    this.#proven.set(fingerprint, proven);
+    this.#proven.set(name, proven);
     return proven;
   }
 
@@ -233,7 +251,7 @@ function checkValidity(path: readonly Certificate[], now: UnixMs): void {
   }
 }
 
-function checkRevocation(revocations: Revocations, leaf: Certificate, path: ProvenPath, now: UnixMs): void {
+function checkRevocation(revocations: Revocations, leaf: Certificate, path: ProvenPath): void {
   const revoked = revokedLevel(revocations, leaf.serial, path);
   if (revoked !== undefined) {
     const what = revoked.level === 0 ? "the certificate" : "a certificate above it";
@@ -243,6 +261,9 @@ function checkRevocation(revocations: Revocations, leaf: Certificate, path: Prov
       { details: { reason: String(revoked.reason) } },
     );
   }
+}
+
+function checkStaleness(revocations: Revocations, path: ProvenPath, now: UnixMs): void {
   for (const ca of [...path.issuers, path.root]) {
     const why = revocations.staleness(ca, now);
     if (why !== undefined)

@@ -28,10 +28,10 @@ export function addTrust(
   store.transaction(() => {
     const before = known.find((b) => b.domain === domain);
     const held = before ? fromBinary(aca.TrustBundleSchema, before.bundle).crls : [];
-    const kept = create(aca.TrustBundleSchema, {
-      ...given,
-      crls: newestCrls(context, given, [...given.crls, ...held]),
-    });
+    // Those of CAs that the bundle does not show are kept: chains that are presented may show them.
+    const others = given.crls.filter((crl) => newestCrls(context, given, [crl]).length === 0);
+    const crls = [...newestCrls(context, given, [...given.crls, ...held]), ...others];
+    const kept = create(aca.TrustBundleSchema, { ...given, crls });
     store.putBundle({ domain, bundle: toBinary(aca.TrustBundleSchema, kept) });
     feed.bump();
     audit(context, "trust.added", operator, domain, `${given.roots.length} roots`);
