@@ -123,6 +123,34 @@ describe("the operator's view", () => {
     ).toBe(true);
   });
 
+  test("a drain asks agents to move, waits for them and ends the gateway, which says so", async () => {
+    let isEnded = false;
+    void net.blue1.gateway?.ended.then(() => {
+      isEnded = true;
+    });
+    await operator(net.blue1).drain({ deadlineMs: 60_000n });
+    expect(alice.inbox.some((each) => each.case === "drain")).toBe(true);
+    await world.scheduler.advance(100);
+    expect([isEnded, alice.link?.isClosed]).toEqual([true, true]);
+    expect(net.blue1.log.at(-1)?.event).toBe("gateway.stopped");
+  });
+
+  test("a drain ends at its deadline for an agent that does not move; a second drain changes nothing", async () => {
+    let isEnded = false;
+    void net.blue1.gateway?.ended.then(() => {
+      isEnded = true;
+    });
+    alice.freeze();
+    const client = operator(net.blue1);
+    await client.drain({ deadlineMs: 5_000n });
+    expect((await client.status({})).draining).toBe(true);
+    await world.scheduler.advance(1_000);
+    await client.drain({ deadlineMs: 60_000n });
+    expect([isEnded, alice.link?.isClosed]).toEqual([false, false]);
+    await world.scheduler.advance(4_100);
+    expect([isEnded, alice.link?.isClosed]).toEqual([true, true]);
+  });
+
   test("is closed to agents, to gateways and to operators of other domains", async () => {
     for (const client of [
       createClient(admin.GatewayAdminService, world.clientOf(net.blue1, alice.identity)),

@@ -69,11 +69,11 @@ export class FrameDispatcher {
     switch (role.kind) {
       case "agent":
         if (scan.kind <= FrameKind.control) this.#parts.relay.handle(entry, role.arrival, scan, now);
-        else if (!this.#handleAgent(entry, scan, now)) throw unexpected(scan.kind);
+        else if (!this.#handleAgent(entry, scan, now)) throw unfit(scan.kind);
         return;
       case "peer":
         if (scan.kind <= FrameKind.control) this.#parts.relay.handle(entry, role.arrival, scan, now);
-        else if (!this.#handlePeer(entry, scan)) throw unexpected(scan.kind);
+        else if (!this.#handlePeer(entry, scan)) throw unfit(scan.kind);
         return;
       case "agent-handshake":
         if (scan.kind !== FrameKind.attachHello && scan.kind !== FrameKind.attachProof) throw notAttached();
@@ -107,11 +107,6 @@ export class FrameDispatcher {
         );
         return true;
       }
-      case FrameKind.streamOpen:
-      case FrameKind.streamData:
-      case FrameKind.streamHalfClose:
-      case FrameKind.streamReset:
-        throw refuse("CAUSEWAY_UNSUPPORTED", "streams inside an attachment are not part of version 1; send messages");
       // A newer side may say more than this version acts on.
       case FrameKind.credit:
       case FrameKind.event:
@@ -170,8 +165,11 @@ export class FrameDispatcher {
   }
 }
 
-const unexpected = (kind: number): CausewayError =>
-  refuse("CAUSEWAY_FRAME_UNEXPECTED", `frame kind ${kind} does not fit the state of this link`);
+/** Streams are reserved for a later version; everything else is known and comes at a wrong place. */
+const unfit = (kind: number): CausewayError =>
+  kind >= FrameKind.streamOpen && kind <= FrameKind.streamReset
+    ? refuse("CAUSEWAY_UNSUPPORTED", "streams inside a link are not part of version 1; send messages")
+    : refuse("CAUSEWAY_FRAME_UNEXPECTED", `frame kind ${kind} does not fit the state of this link`);
 const notAttached = (): CausewayError =>
   refuse("CAUSEWAY_ATTACHMENT_REQUIRED", "expected the attach handshake first; attach, then send");
 const introduceFirst = (): CausewayError =>

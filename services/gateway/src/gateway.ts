@@ -47,6 +47,8 @@ export interface Gateway extends AsyncDisposable {
   /** Takes an accepted Link stream of an agent or a peer gateway. */
   handleLink(link: Link): void;
   status(): GatewayStatus;
+  /** Resolves when the gateway has gone out of service, by `stop` or by an operator's Drain. It does not come back. */
+  readonly ended: Promise<void>;
 }
 
 /** Makes a gateway. Does no IO until `start`, but reads the store. */
@@ -81,6 +83,7 @@ export class GatewayService implements Gateway {
   #state: "new" | "running" | "draining" | "stopped" = "new";
   #startedAt: Now;
   #stopped: Promise<void> | undefined;
+  readonly #ended = Promise.withResolvers<void>();
   #cancelSweep: (() => void) | undefined;
   #endTrust: (() => void) | undefined;
   #prunedAt: Now["instant"];
@@ -185,6 +188,10 @@ export class GatewayService implements Gateway {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
+  }
+
+  get ended(): Promise<void> {
+    return this.#ended.promise;
   }
 
   handleLink(link: Link): void {
@@ -351,6 +358,7 @@ export class GatewayService implements Gateway {
     this.#attachments.stop();
     this.#topics.stop();
     this.#deps.log.info("gateway.stopped", { gatewayUri: this.#config.gatewayUri });
+    this.#ended.resolve();
   }
 
   /** Agents are told to move and have until the deadline. */

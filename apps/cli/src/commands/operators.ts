@@ -141,6 +141,13 @@ export function addOperatorCommands(program: Command): void {
     .description("what runs and how it is")
     .action((options: CommonOptions) => asOperator(options, status));
 
+  withCommonOptions(program.command("drain <gateway>"))
+    .description("take a gateway out of service: its agents attach elsewhere, then its process ends")
+    .option("--deadline <ms>", "how long its agents have", "30000")
+    .action((name: string, options: CommonOptions & { readonly deadline: string }) =>
+      asOperator(options, (operator, context) => drain(operator, context, name, options.deadline)),
+    );
+
   withCommonOptions(program.command("explain <message-or-target>"))
     .description("why a message took its way, or why a target is or is not reachable")
     .action((what: string, options: CommonOptions) =>
@@ -236,6 +243,19 @@ async function status(operator: Operator, { out }: Context): Promise<void> {
     ),
   );
   if (services.some((s) => s.state !== "up")) process.exitCode = 1;
+}
+
+async function drain(operator: Operator, { out }: Context, name: string, deadline: string): Promise<void> {
+  if (!/^[1-9][0-9]{0,8}$/.test(deadline)) {
+    throw refuse("CAUSEWAY_CONFIG_INVALID", `expected milliseconds for --deadline, got ${JSON.stringify(deadline)}`);
+  }
+  for (const gateway of operator.gateways(name)) {
+    await operator.gateway(gateway).drain({ deadlineMs: BigInt(deadline) });
+    out.result(
+      { ok: true, gateway: gateway.name, deadlineMs: Number(deadline) },
+      () => `${gateway.name} takes no new agents, asks its own to move within ${deadline} ms, and then ends`,
+    );
+  }
 }
 
 async function explain(operator: Operator, { out }: Context, what: string): Promise<void> {

@@ -60,7 +60,7 @@ async function up(options: CommonOptions): Promise<void> {
     options.config ?? configFor(home.configFile(options.domain ?? home.domains()[0] ?? ""), options.domain);
   const config: DomainConfig = readDomainConfig(configFile);
   await using supervisor = new Supervisor({
-    onExit: (_service, description) => out.line(`${out.style.bad(description)}; it is started again`),
+    onExit: (_service, description) => out.line(out.style.bad(description)),
   });
   const stop = new Promise<void>((resolve) => {
     for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve());

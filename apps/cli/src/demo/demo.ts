@@ -41,7 +41,7 @@ export async function demo(options: {
 
   await using resources = new AsyncDisposableStack();
   const supervisor = resources.use(
-    new Supervisor({ onExit: (_service, description) => out.line(bad(`   ${description}; it is started again`)) }),
+    new Supervisor({ onExit: (_service, description) => out.line(bad(`   ${description}`)) }),
   );
 
   chapter("Two domains come up, every service its own process");

@@ -86,6 +86,7 @@ export async function startGateway(
   port = served.port;
   return {
     url: served.address.url,
+    ended: gateway.ended,
     async stop() {
       await gateway.stop({ deadlineMs: 2_000 });
       await port?.stop({ deadlineMs: 2_000 });

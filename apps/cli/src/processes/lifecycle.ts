@@ -1,37 +1,43 @@
 /** What every service process does alike: tell the supervisor that it serves, stop on a signal, free what it opened. */
 import type { Log } from "@causeway/core-base";
-import type { ReadyReport } from "./supervisor.ts";
+import type { ChildReport } from "./supervisor.ts";
 
 /** A process that serves until `stop`. */
 export interface RunningService {
   readonly url: string;
+  /** Resolves when the service has ended by itself, as a gateway does that an operator drained. */
+  readonly ended?: Promise<void>;
   stop(): Promise<void>;
 }
 
 /** Time after which a process that does not end by itself is ended. */
 const lastResortMs = 10_000;
 
-/** Starts a service, reports that it serves, and resolves after SIGINT or SIGTERM when it has stopped. */
+/** Starts a service, reports that it serves, and resolves after SIGINT, SIGTERM or its own end when it has stopped. */
 export async function runService(log: Log, start: (signal: AbortSignal) => Promise<RunningService>): Promise<void> {
   const abort = new AbortController();
-  const stopped = new Promise<void>((resolve) => {
-    for (const name of ["SIGINT", "SIGTERM"] as const) {
-      process.once(name, () => {
-        log.info("process.stop_requested", { signal: name });
-        abort.abort();
-        resolve();
-      });
-    }
-    // A supervisor that is gone takes its services with it.
-    process.once("disconnect", () => {
-      log.warn("process.supervisor_lost");
+  const { promise: stopped, resolve: end } = Promise.withResolvers<void>();
+  abort.signal.addEventListener("abort", () => end());
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.once(name, () => {
+      log.info("process.stop_requested", { signal: name });
       abort.abort();
-      resolve();
     });
+  }
+  // A supervisor that is gone takes its services with it.
+  process.once("disconnect", () => {
+    log.warn("process.supervisor_lost");
+    abort.abort();
   });
   const service = await start(abort.signal);
   log.info("process.ready", { url: service.url });
-  process.send?.({ ready: true, url: service.url } satisfies ReadyReport);
+  process.send?.({ ready: true, url: service.url } satisfies ChildReport);
+  void service.ended?.then(() => {
+    if (abort.signal.aborted) return;
+    log.info("process.service_ended", { what: "it was drained and is not started again" });
+    process.send?.({ ended: true } satisfies ChildReport);
+    end();
+  });
   await stopped;
   setTimeout(() => process.exit(1), lastResortMs).unref();
   await service.stop();

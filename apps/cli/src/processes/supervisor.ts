@@ -10,6 +10,9 @@ export interface ReadyReport {
   readonly url: string;
 }
 
+/** What a child reports over its IPC channel; the second before it ends because it was asked to. */
+export type ChildReport = ReadyReport | { readonly ended: true };
+
 export interface ServiceSpec {
   /** Unique name, for example blue.example/gw1. */
   readonly name: string;
@@ -30,6 +33,7 @@ export interface Service {
 export interface SupervisorOptions {
   /** How long a child may take until it serves. Default 30,000. */
   readonly readyMs?: number;
+  /** A child has ended; what with and what follows, in words. */
   readonly onExit?: (service: Service, description: string) => void;
 }
 
@@ -120,8 +124,12 @@ class Child implements Service {
         );
       }, this.#options.readyMs ?? 30_000);
       let isReady = false;
-      child.on("message", (report: ReadyReport) => {
-        if (report.ready !== true) return;
+      let isDone = false;
+      child.on("message", (report: ChildReport) => {
+        if ("ended" in report) {
+          isDone = true;
+          return;
+        }
         clearTimeout(late);
         isReady = true;
         this.url = report.url;
@@ -136,7 +144,11 @@ class Child implements Service {
         if (!isReady)
           reject(refuse("CAUSEWAY_UNREACHABLE", `${description} before it served: ${sentenceOf(lastWords)}`));
         if (this.#isStopping()) return;
-        this.#options.onExit?.(this, description);
+        if (isDone) {
+          this.#options.onExit?.(this, `${description} as it was asked to; it stays down`);
+          return;
+        }
+        this.#options.onExit?.(this, `${description}; it is started again`);
         if (isReady || this.restarts > 0) this.#restart(performance.now() - startedAt);
       });
     });
