@@ -52,6 +52,7 @@ export const errorTable = {
   CAUSEWAY_PORT_IN_USE: entry("environment", "FAILED_PRECONDITION", false, "Another process listens on the port. Choose another port or stop that process."),
   CAUSEWAY_STORE_FULL: entry("environment", "RESOURCE_EXHAUSTED", true, "The disk is full. Nothing was stored; free space and retry."),
   CAUSEWAY_STORE_FAILED: entry("environment", "INTERNAL", true, "The store could not read or write. The log has the cause."),
+  CAUSEWAY_STORE_IN_USE: entry("environment", "FAILED_PRECONDITION", false, "Another process uses the directory. Stop that process, or use a directory of its own."),
 
   CAUSEWAY_FRAME_MALFORMED: entry("peer-fault", "INVALID_ARGUMENT", false, "The bytes are not a frame of this protocol."),
   CAUSEWAY_FRAME_TOO_LARGE: entry("peer-fault", "RESOURCE_EXHAUSTED", false, "The frame is larger than the limit. Send larger content in chunks."),

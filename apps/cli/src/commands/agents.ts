@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createLog } from "@causeway/adapter-telemetry";
 import type { Agent, Content, Json } from "@causeway/agent";
 import { attachA2aAgent, openA2aEndpoint, openUpstream } from "@causeway/bridge-a2a";
-import { parseAgentId, refuse, shortName } from "@causeway/core-base";
+import { CausewayError, parseAgentId, refuse, shortName } from "@causeway/core-base";
 import type { Command } from "commander";
 import { connectAgent } from "../processes/agents.ts";
 import { runService } from "../processes/lifecycle.ts";
@@ -70,20 +70,37 @@ function withAgentOptions(command: Command): Command {
 async function asAgent<T>(options: AgentCommandOptions, use: (agent: Agent) => Promise<T>): Promise<T> {
   const { out, home } = contextOf(options);
   const config = home.config(options);
-  const name = options.as ?? `${config.domain}/cli/main`;
-  await using agent = await out.during(
-    `connecting ${name}`,
-    connectAgent({
-      home,
-      config,
-      name,
-      advertise: false,
-      instance: `cli-${process.pid}`,
-      ...(options.token !== undefined && { token: options.token }),
-    }),
-  );
+  const connectAs = (name: string): Promise<Agent> =>
+    out.during(
+      `connecting ${name}`,
+      connectAgent({
+        home,
+        config,
+        name,
+        advertise: false,
+        instance: `cli-${process.pid}`,
+        ...(options.token !== undefined && { token: options.token }),
+      }),
+    );
+  await using agent = await (options.as === undefined
+    ? firstFree(`${config.domain}/cli/main`, connectAs)
+    : connectAs(options.as));
   return await use(agent);
 }
+
+/** Commands that run at the same time act as agents of their own: `main`, `main-2` and so on. */
+async function firstFree(name: string, connectAs: (name: string) => Promise<Agent>): Promise<Agent> {
+  for (let number = 1; ; number++) {
+    try {
+      return await connectAs(number === 1 ? name : `${name}-${number}`);
+    } catch (thrown) {
+      if (CausewayError.from(thrown).code !== "CAUSEWAY_STORE_IN_USE" || number === atOnceMax) throw thrown;
+    }
+  }
+}
+
+/** Commands of one domain at once without a name of their own. */
+const atOnceMax = 16;
 
 async function attach(
   url: string,

@@ -4,9 +4,10 @@ import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { type IdentityKeeper, openIdentityKeeper, openKeyVault } from "@causeway/adapter-keys";
-import { CausewayError, type Log, parseAgentId, refuse, shortName, silentLog } from "@causeway/core-base";
+import { type AgentId, CausewayError, type Log, parseAgentId, refuse, shortName, silentLog } from "@causeway/core-base";
 import { openAgent } from "../agent.ts";
 import type { Agent } from "../api.ts";
+import { lockDirectory } from "./directory-lock.ts";
 import { nodeConnector } from "./node-connector.ts";
 import { connectAuthority, fetchRoot } from "./transports.ts";
 
@@ -14,7 +15,7 @@ import { connectAuthority, fetchRoot } from "./transports.ts";
 export interface ConnectOptions {
   /** Name of the agent: `domain/namespace/name` or the full SPIFFE ID. */
   readonly name: string;
-  /** Directory of keys and state of this agent, made with mode 0700. One process at a time uses it. */
+  /** Directory of keys and state of this agent, made with mode 0700. One agent at a time uses it. */
   readonly dataDir: string;
   /** Join token of the domain's authority. Needed until the identity is in `dataDir`. */
   readonly token?: string;
@@ -39,10 +40,20 @@ export interface ConnectOptions {
 /**
  * Enrols the agent when `dataDir` has no identity yet, attaches it to a gateway and keeps it attached. Resolves when it
  * is attached and others can reach it. Fails with the `CAUSEWAY_IDENTITY_*` code of a refused enrolment, with the reason
- * why no gateway took it, or with `CAUSEWAY_CANCELLED`.
+ * why no gateway took it, with `CAUSEWAY_STORE_IN_USE` when another agent uses `dataDir`, or with `CAUSEWAY_CANCELLED`.
  */
 export async function connect(options: ConnectOptions): Promise<Agent> {
   const agentId = parseAgentId(options.name);
+  const lock = await lockDirectory(options.dataDir);
+  try {
+    return await connectLocked(agentId, options, () => lock.release());
+  } catch (thrown) {
+    lock.release();
+    throw CausewayError.from(thrown);
+  }
+}
+
+async function connectLocked(agentId: AgentId, options: ConnectOptions, release: () => void): Promise<Agent> {
   const { dataDir, signal } = options;
   const log = options.log ?? silentLog;
   const masterKeyFile = options.masterKeyFile ?? `${dataDir.replace(/\/+$/, "")}.key`;
@@ -71,7 +82,7 @@ export async function connect(options: ConnectOptions): Promise<Agent> {
         `expected the identity of ${shortName(agentId)} in ${dataDir}, got that of ${shortName(keeper.spiffeId)}; give each agent a directory of its own`,
       );
     }
-    const connector = nodeConnector({ keeper, vault, dataDir, masterKeyFile, log, ...places });
+    const connector = nodeConnector({ keeper, vault, dataDir, masterKeyFile, log, release, ...places });
     return await openAgent(connector, {
       ...(options.instance !== undefined && { instance: options.instance }),
       ...(options.advertise !== undefined && { advertise: options.advertise }),

@@ -19,6 +19,8 @@ export interface NodeConnectorOptions {
   readonly gateways: readonly string[];
   readonly registry: string | undefined;
   readonly log: Log;
+  /** Lets others use the directory; called last. */
+  readonly release: () => void;
 }
 
 /** Composes the adapters. Does no IO by itself. */
@@ -75,6 +77,7 @@ export function nodeConnector(options: NodeConnectorOptions): Connector {
       clearInterval(alive);
       registry?.close();
       await keeper.stop();
+      options.release();
     },
   };
 }
