@@ -96,7 +96,7 @@ export async function enrol(options: EnrolOptions): Promise<Enrolled> {
   const keys = options.keys ?? (await pendingKeys(vault, options.replaced));
   const applicant = applicantIdentity(crypto, keys.tls, scheduler.now().unix);
   const root = await fetchRoot({ url, fingerprint, identity: applicant, signal });
-  if (Buffer.from(crypto.sha256(root)).toString("hex") !== fingerprint) {
+  if (Buffer.from(crypto.sha256(root)).toString("hex") !== fingerprint.toLowerCase()) {
     throw refuse(
       "CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED",
       `expected the root ${fingerprint.slice(0, 16)}… at ${url}, got another one; check the token with the operator of the domain`,

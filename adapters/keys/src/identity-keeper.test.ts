@@ -218,6 +218,44 @@ test("a certificate that cannot be renewed raises alarms before and at its end [
   expect(alarms.filter((a) => a.kind === "expired")).toHaveLength(1);
 });
 
+test("an identity that lapsed while it was in use comes back as soon as the authority does", async () => {
+  await using net = await KeeperWorld.open({ config: { leafLifetimeMs: 10 * minutes } });
+  const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  const { scheduler } = net.world;
+  await until(() => net.watchedAt.length === 1);
+  const { keys } = { keys: keeper.identity.keys() };
+  net.goDown();
+  for (let i = 0; i < 12; i++) await scheduler.advance(1 * minutes);
+  let renewed = 0;
+  keeper.onRenewed(() => renewed++);
+  net.comeUp();
+  await scheduler.advance(30_000);
+  await until(() => renewed === 1);
+  expect(keeper.identity.validity()[0]?.notAfterUnixMs).toBeGreaterThan(scheduler.now().unix);
+  expect(keeper.identity.signer("tls").spki).toEqual(keys.tls.spki);
+  expect((await keeper.authority.getTrust({})).state?.sequence).toBe(net.world.authority.trust().sequence);
+});
+
+test("a keeper whose revocation lists are stale gets the new ones", async () => {
+  const days = 24 * 60 * minutes;
+  await using net = await KeeperWorld.open({ config: { leafLifetimeMs: 7 * days } });
+  net.world.authority.start();
+  const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
+  const { scheduler } = net.world;
+  await until(() => net.watchedAt.length === 1);
+  net.goDown();
+  await settle();
+  scheduler.suspend(3 * days);
+  await scheduler.advance(2 * minutes);
+  const judge = () =>
+    keeper.trust.verifyChain(keeper.identity.signer("tls").chain, { now: scheduler.now().unix, purpose: "tls" });
+  expect(judge).toThrow(refused("CAUSEWAY_IDENTITY_CRL_STALE"));
+  net.comeUp();
+  await scheduler.advance(30_000);
+  await keeper.trusted(net.world.authority.trust().sequence);
+  expect(judge).not.toThrow();
+});
+
 test("an identity that lapsed while the machine was off comes back with its own keys", async () => {
   await using net = await KeeperWorld.open();
   const first = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });

@@ -19,6 +19,7 @@ import type { Client } from "@connectrpc/connect";
 import { type Enrolled, type Enrolment, enrol } from "./enrolment.ts";
 import { type Identity, isMarkedRevoked, loadIdentity, loadTrust } from "./identity.ts";
 import type { KeyVault } from "./key-vault.ts";
+import { restoreLapsed } from "./lapsed.ts";
 import type { ConnectAuthority, FetchRoot } from "./network.ts";
 import { nodeCrypto } from "./node-crypto.ts";
 import { expiryOf, type KeeperSettings, RunningKeeper } from "./running-keeper.ts";
@@ -84,6 +85,7 @@ export async function openIdentityKeeper(options: IdentityKeeperOptions): Promis
     ...options,
     crypto: options.crypto ?? nodeCrypto,
     rotate: options.rotate ?? ["tls", "record"],
+    pollMs: options.pollMs ?? pollMsDefault,
     log: options.log ?? silentLog,
   };
   const keeper = new RunningKeeper(settings, await openOrEnrol(settings));
@@ -105,10 +107,10 @@ async function openOrEnrol(settings: KeeperSettings): Promise<Enrolled> {
     );
   }
   const signal = settings.signal ?? new AbortController().signal;
-  const common = { ...settings, fetchRoot, pollMs: settings.pollMs ?? pollMsDefault, signal };
+  const common = { ...settings, fetchRoot, signal };
   if (held && isExpired) {
     try {
-      return await enrol({ ...common, enrolment: lapsed(settings, held), keys: held.identity.keys() });
+      return await restoreLapsed(common, held);
     } catch (thrown) {
       // Refused, since it was revoked or is too old: then only a token helps.
       if (!enrolment || !isCausewayError(thrown) || thrown.family !== "refused") throw thrown;
@@ -130,17 +132,6 @@ async function loadEnrolled(vault: KeyVault): Promise<Enrolled | undefined> {
   const identity = await loadIdentity(vault);
   const trust = await loadTrust(vault);
   return identity && trust && { identity, trust };
-}
-
-/** A lapsed identity proves its key and asks for the certificates that it had, without material. */
-function lapsed({ crypto }: KeeperSettings, { identity, trust }: Enrolled): Enrolment {
-  const root = trust.bundles[0]?.roots[0] ?? new Uint8Array();
-  return {
-    authorityUrl: identity.authorityUrl,
-    rootFingerprint: Buffer.from(crypto.sha256(root)).toString("hex"),
-    spiffeId: identity.spiffeId,
-    material: { organisation: "", developer: "", functionType: "", scopes: [] },
-  };
 }
 
 /** Revoked by the trust state on disk, or by the authority's own word when it refused us. */

@@ -15,6 +15,7 @@ import {
 } from "./identity.ts";
 import type { IdentityKeeper, IdentityKeeperOptions, KeeperAlarm } from "./identity-keeper.ts";
 import { generateKeyPair, keyTypeOf } from "./key-pair.ts";
+import { restoreLapsed } from "./lapsed.ts";
 import { Listeners } from "./listeners.ts";
 import { type AuthorityTransport, callErrorOf } from "./network.ts";
 import { TrustFollower } from "./trust-follower.ts";
@@ -22,7 +23,7 @@ import { Backoff, wait } from "./wait.ts";
 
 /** Options with every default in place. */
 export type KeeperSettings = IdentityKeeperOptions &
-  Required<Pick<IdentityKeeperOptions, "crypto" | "scheduler" | "random" | "rotate" | "log">>;
+  Required<Pick<IdentityKeeperOptions, "crypto" | "scheduler" | "random" | "rotate" | "pollMs" | "log">>;
 
 /** The keeper that `openIdentityKeeper` returns. */
 export class RunningKeeper implements IdentityKeeper {
@@ -134,7 +135,8 @@ export class RunningKeeper implements IdentityKeeper {
     return this.#settings.connect({
       url: this.#identity.authorityUrl,
       identity: () => this.#identity.tls(),
-      trust: this.trust,
+      // Only the authority itself can bring lists in the place of stale ones.
+      trust: this.trust.forLists(),
       expect: { roles: ["authority"], domain: this.domain },
     });
   }
@@ -171,6 +173,7 @@ export class RunningKeeper implements IdentityKeeper {
   }
 
   async #renewOnce(): Promise<void> {
+    if (expiryOf(this.#identity) <= this.#settings.scheduler.now().unix && (await this.#restore())) return;
     const { vault, rotate, log } = this.#settings;
     const old = this.#identity;
     const next = (purpose: Purpose) =>
@@ -191,6 +194,22 @@ export class RunningKeeper implements IdentityKeeper {
     this.#use(identity);
     log.info("identity.renewed", { spiffeId: this.spiffeId, expiresUnixMs: expiryOf(identity) });
     this.#onRenewed.emit(identity);
+  }
+
+  /** An expired certificate opens no connection to renew over; its keys still prove who we are. False without means. */
+  async #restore(): Promise<boolean> {
+    const { fetchRoot, log } = this.#settings;
+    if (!fetchRoot) return false;
+    const held = { identity: this.#identity, trust: this.#follower.state };
+    const { identity, trust } = await restoreLapsed(
+      { ...this.#settings, fetchRoot, signal: this.#stopped.signal },
+      held,
+    );
+    this.#follower.take(trust);
+    this.#use(identity);
+    log.info("identity.restored", { spiffeId: this.spiffeId, expiresUnixMs: expiryOf(identity) });
+    this.#onRenewed.emit(identity);
+    return true;
   }
 
   /** What our own trust state would not accept is not put to use. */

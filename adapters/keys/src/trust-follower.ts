@@ -29,6 +29,7 @@ export class TrustFollower {
   readonly #options: TrustFollowerOptions;
   readonly #listeners: Listeners<aca.TrustState>;
   #watch = new AbortController();
+  #state: aca.TrustState;
   #saving: Promise<void> = Promise.resolve();
   #unsaved: aca.TrustState | undefined;
 
@@ -36,7 +37,13 @@ export class TrustFollower {
     this.#options = options;
     this.#listeners = new Listeners(options.log);
     this.store = new TrustStore(options.crypto);
+    this.#state = state;
     this.#replace(state);
+  }
+
+  /** The state that is held. */
+  get state(): aca.TrustState {
+    return this.#state;
   }
 
   onTrust(listener: (state: aca.TrustState) => void): () => void {
@@ -108,6 +115,7 @@ export class TrustFollower {
   }
 
   #replace(state: aca.TrustState): void {
+    this.#state = state;
     for (const problem of this.store.replace(state)) {
       this.#options.log.warn("trust.bundle_refused", { domain: problem.domain, message: problem.message });
     }

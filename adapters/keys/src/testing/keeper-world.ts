@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toBinary } from "@bufbuild/protobuf";
-import { isCausewayError, type Random } from "@causeway/core-base";
-import { applicantKeyOf, decodePem } from "@causeway/core-identity";
+import { isCausewayError, parseAgentId, type Random } from "@causeway/core-base";
+import { applicantKeyOf, decodePem, parseCertificate } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import type { Caller } from "@causeway/service-authority";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
@@ -11,7 +11,9 @@ import { World } from "../../../../services/authority/src/testing/authority-worl
 import {
   type AuthorityConnection,
   type AuthorityTransport,
+  certificateRequests,
   type Enrolment,
+  generatePurposeKeys,
   type IdentityKeeper,
   type IdentityKeeperOptions,
   type KeyVault,
@@ -34,6 +36,7 @@ export class KeeperWorld implements AsyncDisposable {
   #cut = new AbortController();
   #isDown = false;
   #loseAnswers = 0;
+  #server: { readonly chain: readonly Uint8Array[]; readonly untilUnixMs: number } = { chain: [], untilUnixMs: 0 };
   readonly #keepers: IdentityKeeper[] = [];
 
   private constructor(world: World) {
@@ -97,6 +100,11 @@ export class KeeperWorld implements AsyncDisposable {
     const closed = new AbortController();
     const gate = () => {
       if (this.#isDown || closed.signal.aborted) throw unavailable();
+      connection.trust.verifyChain(this.#serverChain(), {
+        now: this.world.scheduler.now().unix,
+        purpose: "tls",
+        roles: connection.expect.roles,
+      });
     };
     const transport: Transport = {
       unary: async (method, signal, timeoutMs, header, input) => {
@@ -122,6 +130,18 @@ export class KeeperWorld implements AsyncDisposable {
       },
     };
     return { ...transport, close: () => closed.abort() };
+  }
+
+  /** What the authority's server shows, valid now. */
+  #serverChain(): readonly Uint8Array[] {
+    const now = this.world.scheduler.now().unix;
+    if (now < this.#server.untilUnixMs) return this.#server.chain;
+    const spiffeId = parseAgentId(`${this.world.authority.domain}/authority`);
+    const requests = certificateRequests(spiffeId, generatePurposeKeys());
+    const { certificates } = this.world.authority.issueOwn({ spiffeId, role: "authority", requests });
+    const chain = certificates.find((c) => c.purpose === aca.KeyPurpose.TLS)?.chain ?? [];
+    this.#server = { chain, untilUnixMs: parseCertificate(chain[0] ?? new Uint8Array()).notAfter };
+    return chain;
   }
 
   /** As the TLS layer of the authority: a chain of the domain, or an applicant's own certificate. */
