@@ -14,12 +14,11 @@ import {
   nodeCrypto,
   openIdentityKeeper,
   openKeyVault,
+  type TlsIdentity,
 } from "@causeway/adapter-keys";
-import type { TlsIdentity } from "@causeway/adapter-tls";
 import { connectAuthority, fetchRoot } from "@causeway/agent/transports";
 import { asUnixMs, parseAgentId, parseGatewayUri } from "@causeway/core-base";
 import { encodePem, type Issuer, issueLeaf, type LeafProfile, type Signer } from "@causeway/core-identity";
-import { createTestDomain } from "@causeway/core-identity/testing";
 import type { World } from "../world.ts";
 
 type DomainConfig = World["network"]["configs"][number];
@@ -31,32 +30,41 @@ export function configOf(world: World, name: string): DomainConfig {
   return config;
 }
 
-/** Enrols by a one-time token of the domain's operator; the keeper follows trust until it is stopped. */
-export async function enrol(
-  world: World,
-  name: string,
-  more: { readonly gateway?: { readonly uri: string; readonly level: 1 | 2 } } = {},
-): Promise<IdentityKeeper> {
-  const config = configOf(world, name);
-  const operator = world.network.operators.find((each) => each.config === config);
-  if (operator === undefined) throw new Error(`no operator for ${name}`);
+/** How somebody enrols. */
+export interface EnrolOptions {
+  readonly gateway?: { readonly uri: string; readonly level: 1 | 2 };
+  /** Default: one that the domain's operator makes for exactly this. */
+  readonly token?: string;
+  /** Where the identity is kept; default one of its own. */
+  readonly folder?: string;
+}
+
+/** Enrols by a one-time token; the keeper follows trust until it is stopped. */
+export async function enrol(world: World, name: string, options: EnrolOptions = {}): Promise<IdentityKeeper> {
   const spiffeId = parseAgentId(name);
-  const { token } = await operator.authority.createToken({
-    spiffeId,
-    role: more.gateway === undefined ? "agent" : "gateway",
-    ...(more.gateway && { gateway: { gatewayUri: more.gateway.uri, level: more.gateway.level, namespaces: [] } }),
-  });
+  const { token = await tokenFor(world, name, options), folder = name } = options;
   return await openIdentityKeeper({
-    scheduler: createScheduler(),
-    random: systemRandom,
     vault: await openKeyVault({
-      directory: join(world.home.directory, "culprits", spiffeId.slice("spiffe://".length)),
+      directory: join(world.home.directory, "culprits", folder),
       masterKeyFile: world.home.masterKeyFile,
     }),
     connect: connectAuthority,
     fetchRoot,
     enrolment: { token, spiffeId },
+    scheduler: createScheduler(),
+    random: systemRandom,
   });
+}
+
+async function tokenFor(world: World, name: string, { gateway }: EnrolOptions): Promise<string> {
+  const operator = world.network.operators.find((each) => each.config === configOf(world, name));
+  if (operator === undefined) throw new Error(`no operator for ${name}`);
+  const { token } = await operator.authority.createToken({
+    spiffeId: parseAgentId(name),
+    role: gateway === undefined ? "agent" : "gateway",
+    ...(gateway && { gateway: { gatewayUri: gateway.uri, level: gateway.level, namespaces: [] } }),
+  });
+  return token;
 }
 
 /** The identity of a service or an operator of the domain, from the folder where its process keeps it. */
@@ -128,12 +136,6 @@ function forged(key: KeyPair, chain: readonly Uint8Array[]): Forged {
     tls: { key: key.exportPem(), chainPem: encodePem("CERTIFICATE", ...chain) },
     signer: { chain, spki: key.spki, sign: (message) => key.sign(message) },
   };
-}
-
-/** A complete identity of a domain that nobody here trusts. */
-export function stranger(name: string): TlsIdentity {
-  const domain = createTestDomain("red.example", { now: asUnixMs(Date.now()) });
-  return domain.identity(name).tls();
 }
 
 /** A certificate that names itself and is vouched for by nobody, made by a program that is not ours. */
