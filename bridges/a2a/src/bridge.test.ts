@@ -158,6 +158,28 @@ describe("what belongs to whom", () => {
     expect(listed.tasks).toEqual([]);
   });
 
+  test("another agent cannot join a conversation by naming its task or context", async () => {
+    const client = await clientFor("JSONRPC");
+    await using other = await openA2aEndpoint(mallory, { port: 0 });
+    const thief = await new ClientFactory().createFromUrl(other.urlOf(hotelName));
+    const say = (names: Partial<Message>) => {
+      const request = ask("A room in Tokyo");
+      return { ...request, message: { ...request.message, ...names } };
+    };
+    for await (const event of client.sendMessageStream(ask("waitlist for Lisbon"))) {
+      if (event.payload?.$case !== "statusUpdate") continue;
+      const { taskId, contextId } = event.payload.value;
+      for (const names of [{ taskId }, { contextId }, { taskId, contextId }, { referenceTaskIds: [taskId] }]) {
+        await expect(thief.sendMessage(say(names))).rejects.toBeInstanceOf(TaskNotFoundError);
+        const stream = thief.sendMessageStream(say(names));
+        await expect(stream.next()).rejects.toBeInstanceOf(TaskNotFoundError);
+      }
+      expect(asTask(await client.sendMessage(say({ contextId }))).contextId).toBe(contextId);
+      await client.cancelTask({ id: taskId, tenant: "", metadata: undefined });
+      break;
+    }
+  });
+
   test("the record holds the card byte for byte; the endpoint's card has its own URLs and no signature [AMSP-15]", async () => {
     const served = new Uint8Array(await (await fetch(`${hotelUrl}/${AGENT_CARD_PATH}`)).arrayBuffer());
     const original = new Uint8Array(

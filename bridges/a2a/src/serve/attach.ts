@@ -1,10 +1,10 @@
 /** Takes a running A2A agent onto the network: its card becomes the record, its operations become request handlers. */
-import type { JsonInput, Message, StreamResponse, Task } from "@a2a-js/sdk";
-import { TaskNotFoundError } from "@a2a-js/sdk/errors";
+import type { JsonInput, Message, Task } from "@a2a-js/sdk";
 import type { Agent, IncomingRequest, Json, Registration } from "@causeway/agent";
 
 import { type Operation, operations } from "../translate/operations.ts";
 import { errorOutcome, type Outcome } from "../translate/outcome.ts";
+import { Owners } from "./owners.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** An A2A agent on the network. */
@@ -18,30 +18,29 @@ export interface AttachOptions {
   readonly tags?: readonly string[];
 }
 
-/** Tasks whose owner is remembered; the oldest are forgotten first. */
-const tasksMax = 10_000;
-
 /** Handles the A2A operations for `agent` with `upstream` and registers the upstream card. */
 export async function attachA2aAgent(
   agent: Agent,
   upstream: Upstream,
   options: AttachOptions = {},
 ): Promise<AttachedA2aAgent> {
-  const owners = new TaskOwners();
+  const owners = new Owners();
   const { client } = upstream;
   const stops = [
     unary(agent, operations.sendMessage, async (input, request) => {
+      owners.checkMessage(input, request.from);
       const result = await client.transport.sendMessage(input, callOptions(request));
-      if (isTask(result)) owners.claim(result.id, request.from);
+      owners.note(result, request.from);
       return {
         payload: isTask(result)
           ? { $case: "task" as const, value: result }
           : { $case: "message" as const, value: result },
       };
     }),
-    streaming(agent, operations.sendMessageStream, (input, request) =>
-      owners.watch(client.transport.sendMessageStream(input, callOptions(request)), request.from),
-    ),
+    streaming(agent, operations.sendMessageStream, (input, request) => {
+      owners.checkMessage(input, request.from);
+      return owners.watch(client.transport.sendMessageStream(input, callOptions(request)), request.from);
+    }),
     unary(agent, operations.getTask, (input, request) => {
       owners.check(input.id, request.from);
       return client.transport.getTask(input, callOptions(request));
@@ -72,36 +71,6 @@ export async function attachA2aAgent(
       for (const stop of stops) stop();
     },
   };
-}
-
-/** Which network agent started which task: nobody else may see or cancel it. */
-class TaskOwners {
-  readonly #owners = new Map<string, string>();
-
-  claim(taskId: string, owner: string): void {
-    if (this.#owners.has(taskId)) return;
-    this.#owners.set(taskId, owner);
-    const oldest = this.#owners.keys().next().value;
-    if (this.#owners.size > tasksMax && oldest !== undefined) this.#owners.delete(oldest);
-  }
-
-  owns(taskId: string, caller: string): boolean {
-    return this.#owners.get(taskId) === caller;
-  }
-
-  /** Throws TaskNotFound for a foreign task as for one that does not exist: the answer tells nothing. */
-  check(taskId: string, caller: string): void {
-    if (!this.owns(taskId, caller)) throw new TaskNotFoundError(`task ${taskId} is not known`);
-  }
-
-  async *watch(stream: AsyncIterable<StreamResponse>, owner: string): AsyncGenerator<StreamResponse> {
-    for await (const event of stream) {
-      const payload = event.payload;
-      if (payload?.$case === "task") this.claim(payload.value.id, owner);
-      if (payload?.$case === "statusUpdate") this.claim(payload.value.taskId, owner);
-      yield event;
-    }
-  }
 }
 
 function unary<In, Out>(
