@@ -55,6 +55,8 @@ interface Sender<Item> {
   readonly lanes: Map<string, Lane<Item>>;
   readonly remembered: Map<string, Remembered>;
   pending: number;
+  /** Of what is pending. */
+  bytes: number;
 }
 
 /** Why an arrival was dropped without an answer. */
@@ -95,7 +97,12 @@ export class Inbox<Item> {
     }
     if (sequence < lane.next) return "given up by the sender";
     if (sequence >= lane.next + this.#limits.laneSpanMax) return "outside the window";
-    if (sender.pending >= this.#limits.pendingPerSenderMax || this.#bytes + arrival.bytes > this.#limits.bytesMax) {
+    const { pendingPerSenderMax, senderBytesMax } = this.#limits;
+    if (
+      sender.pending >= pendingPerSenderMax ||
+      sender.bytes + arrival.bytes > senderBytesMax ||
+      !this.#makeRoom(arrival.bytes, arrival.sender)
+    ) {
       return "too much is pending";
     }
     sender.remembered.set(arrival.id, {
@@ -107,7 +114,7 @@ export class Inbox<Item> {
       refusal: undefined,
     });
     sender.pending++;
-    this.#bytes += arrival.bytes;
+    this.#count(sender, arrival.bytes);
     lane.held.set(sequence, arrival);
     this.#deliver(lane);
     if (lane.held.has(sequence)) this.#effects.push({ type: "received", sender: arrival.sender, id: arrival.id });
@@ -125,10 +132,10 @@ export class Inbox<Item> {
     const entry = sender?.remembered.get(id);
     if (!sender || !entry || entry.isSettled) return;
     entry.isSettled = true;
-    entry.refusal = refusal;
+    entry.refusal = refusal && { ...refusal, message: refusal.message.slice(0, refusalCharsMax) };
     sender.pending--;
-    this.#bytes -= entry.bytes;
-    this.#effects.push({ type: "settled", sender: senderName, id, refusal });
+    this.#count(sender, -entry.bytes);
+    this.#effects.push({ type: "settled", sender: senderName, id, refusal: entry.refusal });
     this.#forgetOldest(sender);
   }
 
@@ -180,7 +187,7 @@ export class Inbox<Item> {
 
   #sender(name: string): Sender<Item> {
     const known = this.#senders.get(name);
-    const sender = known ?? { lanes: new Map(), remembered: new Map(), pending: 0 };
+    const sender = known ?? { lanes: new Map(), remembered: new Map(), pending: 0, bytes: 0 };
     // The map's order is the order of use.
     this.#senders.delete(name);
     this.#senders.set(name, sender);
@@ -227,7 +234,34 @@ export class Inbox<Item> {
     if (!entry || entry.isSettled) return;
     sender.remembered.delete(arrival.id);
     sender.pending--;
-    this.#bytes -= entry.bytes;
+    this.#count(sender, -entry.bytes);
+  }
+
+  #count(sender: Sender<Item>, bytes: number): void {
+    sender.bytes += bytes;
+    this.#bytes += bytes;
+  }
+
+  /**
+   * Makes room for `bytes` of `name` by letting go of what waits behind gaps, of the senders that hold most. Whoever
+   * leaves a gap open could keep everybody else out otherwise. True when there is room now.
+   */
+  #makeRoom(bytes: number, name: string): boolean {
+    const { bytesMax } = this.#limits;
+    if (this.#bytes + bytes <= bytesMax) return true;
+    const others = [...this.#senders].filter(([other]) => other !== name).map(([, sender]) => sender);
+    others.sort((a, b) => b.bytes - a.bytes);
+    for (const sender of others) {
+      for (const { held } of sender.lanes.values()) {
+        for (const [sequence, arrival] of held) {
+          if (this.#bytes + bytes <= bytesMax) return true;
+          if (arrival === alreadySettled) continue;
+          held.delete(sequence);
+          this.#drop(sender, arrival);
+        }
+      }
+    }
+    return this.#bytes + bytes <= bytesMax;
   }
 
   #deliver(lane: Lane<Item>): void {
@@ -247,6 +281,9 @@ export class Inbox<Item> {
     }
   }
 }
+
+/** Characters of a refusal's sentence that are remembered and sent. */
+export const refusalCharsMax = 1_000;
 
 /** Stands in a restored lane for a message that was settled before the restart. */
 const alreadySettled: Arrival<never> = {

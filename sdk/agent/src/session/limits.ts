@@ -8,8 +8,10 @@ export interface SessionLimits {
   readonly laneWindow: number;
   /** Unsettled messages of one lane; more are refused with `CAUSEWAY_FORWARDING_OVERLOADED`. */
   readonly laneQueueMax: number;
-  /** Content bytes held for sending, and again for receiving; more is refused, or dropped and sent again later. */
+  /** Bytes held for sending, and again for receiving; more is refused, or dropped and sent again later. */
   readonly bytesMax: number;
+  /** Of these, bytes that one sender may have waiting; more is dropped and sent again later. */
+  readonly senderBytesMax: number;
   /** Distance between the lowest missing and the highest kept position of a lane; what is beyond is dropped. */
   readonly laneSpanMax: number;
   /** Messages of one sender that are not settled yet; more are dropped and sent again later. */
@@ -39,6 +41,7 @@ export const sessionLimits: SessionLimits = {
   laneWindow: 64,
   laneQueueMax: 1_024,
   bytesMax: 67_108_864,
+  senderBytesMax: 16_777_216,
   laneSpanMax: 1_024,
   pendingPerSenderMax: 1_024,
   rememberedPerSenderMax: 4_096,

@@ -3,7 +3,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type CausewayError, type ErrorCode, refuse } from "@causeway/core-base";
 import { common, fromErrorDetail, session, toErrorDetail } from "@causeway/core-wire";
 import { Content } from "../content.ts";
-import type { Refusal } from "./inbox.ts";
+import { type Refusal, refusalCharsMax } from "./inbox.ts";
 
 /** The kinds of SessionMessage, as the generated code names them. */
 export type SessionBody = Exclude<session.SessionMessage["body"], { case: undefined }>;
@@ -62,7 +62,7 @@ export function contentOf(data: session.Data | undefined): Content {
 /** An error as it crosses the wire: code and sentence, never a cause. */
 export function detailOf(error: CausewayError): common.ErrorDetail {
   const detail = toErrorDetail(error);
-  detail.message = detail.message.slice(0, messageCharsMax);
+  detail.message = detail.message.slice(0, refusalCharsMax);
   return detail;
 }
 
@@ -73,8 +73,5 @@ export function errorOf(detail: common.ErrorDetail | undefined, fallback: ErrorC
 
 /** A refusal of the inbox as an error detail. */
 export function detailOfRefusal(refusal: Refusal): common.ErrorDetail {
-  return create(common.ErrorDetailSchema, { code: refusal.code, message: refusal.message.slice(0, messageCharsMax) });
+  return create(common.ErrorDetailSchema, { code: refusal.code, message: refusal.message });
 }
-
-/** Longest error sentence that is sent to another agent. */
-const messageCharsMax = 1_000;

@@ -166,7 +166,7 @@ export class Outbox<Body> {
     entry.state = "waiting";
     if (error) {
       this.#fail(entry, error);
-      if (!error.retryable) {
+      if (!error.retryable && !mayHaveArrived(entry)) {
         this.#settle(now, entry, error);
         return;
       }
@@ -208,7 +208,7 @@ export class Outbox<Body> {
     if (!entry) return;
     entry.unreported = Math.max(0, entry.unreported - 1);
     this.#fail(entry, error);
-    if (!error.retryable) this.#settle(now, entry, error);
+    if (!error.retryable && !mayHaveArrived(entry)) this.#settle(now, entry, error);
     else if (entry.state === "waiting")
       this.#plan(entry, later(now, Math.max(this.#backoff(entry), error.retryAfterMs)));
   }
@@ -379,7 +379,7 @@ export class Outbox<Body> {
       `the message to ${peer} could not be sent within ${timeoutMs} ms; it was not taken`,
     );
     if (attempts === 0) return this.#peers.get(peer)?.lastError ?? never;
-    if (entry.unreported === 0 && entry.state !== "sending" && lastError) return lastError;
+    if (!mayHaveArrived(entry) && lastError) return lastError;
     return refuse(
       "CAUSEWAY_TIMEOUT",
       `expected ${peer} to take the message, got no acknowledgement within ${timeoutMs} ms and ${attempts} transmissions; it may have been taken`,
@@ -415,6 +415,11 @@ export class Outbox<Body> {
     if (lane.isClosing && lane.entries.size === 0) this.#lanes.delete(lane.name);
     else this.#fill(now, lane);
   }
+}
+
+/** True when a transmission may have brought it to the other endpoint, or surely has. */
+function mayHaveArrived(entry: Tracked<unknown>): boolean {
+  return entry.isReceived || entry.unreported > 0 || entry.state === "sending";
 }
 
 /** Peers whose round trip is remembered when nothing is under way to them. */

@@ -1,0 +1,111 @@
+/** What the session layer holds for others has bounds that one of them cannot use up for all. */
+import { asInstant, refuse } from "@causeway/core-base";
+import { describe, expect, test } from "vitest";
+import { SeededRandom } from "../testing/seeded-random.ts";
+import { Inbox } from "./inbox.ts";
+import { sessionLimits } from "./limits.ts";
+import { Outbox } from "./outbox.ts";
+
+const arrival = (sender: string, sequence: number, bytes: number) => ({
+  sender,
+  id: `${sender}${sequence}`,
+  lane: "lane",
+  sequence,
+  floor: 1,
+  bytes,
+  item: "",
+});
+
+describe("an inbox", () => {
+  test("holds no more bytes of one sender than that sender's share", () => {
+    const inbox = new Inbox<string>({ ...sessionLimits, bytesMax: 1_000, senderBytesMax: 300 });
+    expect(inbox.handleArrival(arrival("mallory", 2, 200))).toBeUndefined();
+    expect(inbox.handleArrival(arrival("mallory", 3, 200))).toBe("too much is pending");
+    expect(inbox.handleArrival(arrival("alice", 1, 200))).toBeUndefined();
+  });
+
+  test("lets go of what waits behind gaps when others need the room; its sender can send it again", () => {
+    const inbox = new Inbox<string>({ ...sessionLimits, bytesMax: 1_000, senderBytesMax: 500 });
+    for (const sender of ["mallory", "trudy"])
+      for (const sequence of [2, 3]) inbox.handleArrival(arrival(sender, sequence, 250));
+    expect(inbox.handleArrival(arrival("alice", 1, 300))).toBeUndefined();
+    const delivered = inbox.drain().flatMap((effect) => (effect.type === "deliver" ? [effect.arrival.id] : []));
+    expect(delivered).toEqual(["alice1"]);
+    inbox.settle("alice", "alice1");
+    // The gap is filled: what was let go of comes again, and everything arrives in order.
+    for (const sequence of [1, 2, 3]) inbox.handleArrival({ ...arrival("mallory", sequence, 100), id: `m${sequence}` });
+    const order = inbox.drain().flatMap((effect) => (effect.type === "deliver" ? [effect.arrival.sequence] : []));
+    expect(order).toEqual([1, 2, 3]);
+  });
+
+  test("drops an arrival rather than what was handed over already", () => {
+    const inbox = new Inbox<string>({ ...sessionLimits, bytesMax: 300, senderBytesMax: 300 });
+    expect(inbox.handleArrival(arrival("alice", 1, 250))).toBeUndefined();
+    expect(inbox.handleArrival(arrival("bob", 1, 250))).toBe("too much is pending");
+    inbox.settle("alice", "alice1");
+    expect(inbox.handleArrival(arrival("bob", 1, 250))).toBeUndefined();
+  });
+
+  test("remembers of a refusal no more than a sentence", () => {
+    const inbox = new Inbox<string>(sessionLimits);
+    inbox.handleArrival(arrival("mallory", 1, 0));
+    inbox.drain();
+    inbox.settle("mallory", "mallory1", { code: "CAUSEWAY_AGENT_NO_HANDLER", message: "x".repeat(1_000_000) });
+    const [effect] = inbox.drain();
+    expect(effect?.type === "settled" && effect.refusal?.message.length).toBe(1_000);
+    const [kept] = inbox.state("mallory").lanes[0]?.settled ?? [];
+    expect(kept?.refusal?.message.length).toBe(1_000);
+  });
+});
+
+describe("an outbox", () => {
+  const noRoute = refuse("CAUSEWAY_FORWARDING_NO_ROUTE", "test");
+
+  function sent(attempts: number): Outbox<string> {
+    const outbox = new Outbox<string>(sessionLimits, new SeededRandom(1));
+    outbox.setOnline(asInstant(0), true);
+    outbox.add(asInstant(0), { peer: "bob", id: "m", lane: "l", bytes: 1, body: "", timeoutMs: 60_000 });
+    for (let i = 0; i < attempts; i++) {
+      // The first leaves at once.
+      if (i > 0) outbox.handleTimeout(outbox.deadline() ?? asInstant(0));
+      outbox.drain();
+      outbox.handleTransmitted(asInstant(i), "m");
+    }
+    return outbox;
+  }
+
+  const outcomeOf = (outbox: Outbox<string>) =>
+    outbox.drain().flatMap((effect) => (effect.type === "settled" ? [effect.error?.code ?? "taken"] : []));
+
+  test("does not call a message lost that an earlier transmission may have brought", () => {
+    const outbox = sent(2);
+    outbox.handleReport(asInstant(5), "m", noRoute);
+    expect(outcomeOf(outbox)).toEqual([]);
+    outbox.handleTimeout(asInstant(60_000));
+    expect(outcomeOf(outbox)).toEqual(["CAUSEWAY_TIMEOUT"]);
+  });
+
+  test("believes a receiver that has the message before a gateway that says it cannot arrive", () => {
+    const outbox = sent(1);
+    outbox.handleReceived(asInstant(3), "bob", "m");
+    outbox.handleReport(asInstant(5), "m", noRoute);
+    expect(outcomeOf(outbox)).toEqual([]);
+    outbox.handleSettled(asInstant(6), "bob", "m");
+    expect(outcomeOf(outbox)).toEqual(["taken"]);
+  });
+
+  test("knows of a message that was sent once and reported that it was not taken", () => {
+    const outbox = sent(1);
+    outbox.handleReport(asInstant(5), "m", noRoute);
+    expect(outcomeOf(outbox)).toEqual(["CAUSEWAY_FORWARDING_NO_ROUTE"]);
+  });
+
+  test("does not call a message lost when a repetition cannot be encrypted any more", () => {
+    const outbox = sent(1);
+    outbox.handleTimeout(outbox.deadline() ?? asInstant(0));
+    outbox.handleTransmitted(asInstant(2_000), "m", refuse("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED", "test"));
+    expect(outcomeOf(outbox)).toEqual([]);
+    outbox.handleTimeout(asInstant(60_000));
+    expect(outcomeOf(outbox)).toEqual(["CAUSEWAY_TIMEOUT"]);
+  });
+});
