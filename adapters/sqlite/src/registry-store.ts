@@ -57,7 +57,8 @@ export function openRegistryStore(options: RegistryStoreOptions): SqliteRegistry
       put.run(
         r.agentId,
         r.resourceId,
-        r.revision,
+        // SQLite integers are signed; the bits are kept.
+        BigInt.asIntN(64, r.revision),
         r.digest,
         r.record,
         r.registeredAt,
@@ -103,7 +104,7 @@ function registrationOf(row: Row): StoredRegistration {
   return {
     agentId: text(row["agent_id"]) as AgentId,
     resourceId: text(row["resource_id"]),
-    revision,
+    revision: BigInt.asUintN(64, revision),
     digest,
     record,
     registeredAt: asUnixMs(Number(row["registered_at"])),

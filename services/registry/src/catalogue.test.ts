@@ -183,6 +183,36 @@ describe("discovery", () => {
   });
 });
 
+describe("the semantic index", () => {
+  const hotel = (): CatalogueEntry => entry("green.example/travel/hotels", [skill("book", "Books hotel rooms")]);
+  const other = entry("green.example/travel/cars", [skill("rent", "Rents cars")]);
+  const hotelAxis = (text: string) => Float32Array.from([/hotel|lodging/i.test(text) ? 1 : 0, 0.1]);
+
+  test("takes a record whose status changes before its text was embedded", async () => {
+    const catalogue = new Catalogue(blue, { embed: async (texts) => texts.map(hotelAxis) });
+    catalogue.put(hotel());
+    catalogue.put({ ...hotel(), status: "degraded" });
+    await catalogue.settled();
+    expect(ids(await ask(catalogue, { text: "lodging" }))).toEqual(["green.example/travel/hotels"]);
+  });
+
+  test("goes on after a text that the model cannot take, and says so", async () => {
+    const failures: unknown[] = [];
+    const embed = async (texts: readonly string[]) => {
+      if (texts.some((text) => text.includes("cars"))) throw new Error("the model failed");
+      return texts.map(hotelAxis);
+    };
+    const catalogue = new Catalogue(blue, { embed }, (_agentId, thrown) => failures.push(thrown));
+    catalogue.put(other);
+    catalogue.put(hotel());
+    await catalogue.settled();
+    expect(failures).toHaveLength(1);
+    expect(ids(await ask(catalogue, { text: "lodging" }))).toEqual(["green.example/travel/hotels"]);
+    expect(ids(await ask(catalogue, { text: "cars" }))).toEqual(["green.example/travel/cars"]);
+    expect(failures).toHaveLength(2);
+  });
+});
+
 test("terms are folded, stemmed and cut from Chinese text", () => {
   expect(termsOf("Can you book Hotels?")).toEqual(termsOf("booking a hotel"));
   expect(termsOf("Café")).toEqual(["caf"].map(() => termsOf("cafe")[0]));

@@ -39,6 +39,7 @@ const limitMax = 100;
 export class Catalogue {
   readonly #domain: Domain;
   readonly #embedder: Embedder | undefined;
+  readonly #onEmbedFailed: (agentId: AgentId | undefined, thrown: unknown) => void;
   readonly #entries = new Map<AgentId, CatalogueEntry>();
   readonly #lexical = new LexicalIndex();
   readonly #semantic = new SemanticIndex();
@@ -46,9 +47,15 @@ export class Catalogue {
   /** Embedding runs one record at a time and behind the writes. */
   #embedding: Promise<void> = Promise.resolve();
 
-  constructor(domain: Domain, embedder: Embedder | undefined) {
+  /** `onEmbedFailed` hears of texts that the embedder did not take; without an agent they are a query's. */
+  constructor(
+    domain: Domain,
+    embedder: Embedder | undefined,
+    onEmbedFailed: (agentId: AgentId | undefined, thrown: unknown) => void = () => undefined,
+  ) {
     this.#domain = domain;
     this.#embedder = embedder;
+    this.#onEmbedFailed = onEmbedFailed;
   }
 
   get size(): number {
@@ -189,7 +196,7 @@ export class Catalogue {
   /** Words and meaning, fused by reciprocal rank. */
   async #ranked(query: ars.DiscoverRequest, admit: (key: string) => boolean): Promise<Ranked[]> {
     const lexical = this.#lexical.search(query.text, admit);
-    const vector = this.#embedder && (await this.#embedder.embed([query.text]))[0];
+    const vector = (await this.#embedded(undefined, [query.text]))?.[0];
     const semantic = vector ? this.#semantic.search(vector, admit, similarityFloor) : [];
     const termCount = new Set(termsOf(query.text)).size;
     const fused = new Map<string, { rank: number; strength: number; reasons: string[] }>();
@@ -227,8 +234,7 @@ export class Catalogue {
   }
 
   #embed(entry: CatalogueEntry): void {
-    const embedder = this.#embedder;
-    if (embedder === undefined) return;
+    if (this.#embedder === undefined) return;
     const texts = [
       entry.record.card.description,
       ...entry.record.card.skills.flatMap((skill) => [`${skill.name}: ${skill.description}`, ...skill.examples]),
@@ -236,10 +242,27 @@ export class Catalogue {
       .filter((text) => text.trim() !== "")
       .slice(0, semanticTextsMax);
     this.#embedding = this.#embedding.then(async () => {
-      if (this.#entries.get(entry.agentId)?.signedRecord.body !== entry.signedRecord.body) return;
-      const vectors = await embedder.embed(texts);
-      if (this.#entries.has(entry.agentId)) this.#semantic.put(entry.agentId, texts, vectors);
+      const isCurrent = (): boolean => {
+        const body = this.#entries.get(entry.agentId)?.signedRecord.body;
+        return body !== undefined && equalBytes(body, entry.signedRecord.body);
+      };
+      if (!isCurrent()) return;
+      const vectors = await this.#embedded(entry.agentId, texts);
+      if (vectors !== undefined && isCurrent()) this.#semantic.put(entry.agentId, texts, vectors);
     });
+  }
+
+  /** Undefined without an embedder, or when it failed: words still find what they can. */
+  async #embedded(
+    agentId: AgentId | undefined,
+    texts: readonly string[],
+  ): Promise<readonly Float32Array[] | undefined> {
+    try {
+      return await this.#embedder?.embed(texts);
+    } catch (thrown) {
+      this.#onEmbedFailed(agentId, thrown);
+      return undefined;
+    }
   }
 }
 

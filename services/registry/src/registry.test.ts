@@ -276,7 +276,37 @@ describe("limits", () => {
   test("a query that is too long or asks for too much is refused", () => {
     const ask = (query: object) => () => registry.discover(callerOf(booker), create(ars.DiscoverRequestSchema, query));
     expect(ask({ text: "x".repeat(1_025) })).toThrow(expect.objectContaining({ code: "CAUSEWAY_LIMIT_COUNT" }));
+    const domains = Array.from({ length: 1_000 }, (_, i) => `d${i}.example`);
+    expect(ask({ domains })).toThrow(expect.objectContaining({ code: "CAUSEWAY_LIMIT_COUNT" }));
     expect(ask({ limit: 101 })).toThrow(expect.objectContaining({ code: "CAUSEWAY_LIMIT_COUNT" }));
+  });
+
+  test("registrations above the limit are refused before anything is written, and time heals", () => {
+    registry = new Registry(
+      { domain: blue.domain, registrationsPerMinute: 2 },
+      { store, trust, crypto: testCrypto, scheduler, log: silentLog, signer: () => registryIdentity.signer("record") },
+    );
+    let lines = 0;
+    store.audit = () => void (lines += 1);
+    const attempt = () => register(booker, recordOf(booker, 1n));
+    attempt();
+    attempt();
+    expect(attempt).toThrow(expect.objectContaining({ code: "CAUSEWAY_LIMIT_RATE", retryAfterMs: 30_000 }));
+    expect(() => registry.deregister(callerOf(booker), create(ars.DeregisterRequestSchema, {}))).toThrow(
+      expect.objectContaining({ code: "CAUSEWAY_LIMIT_RATE" }),
+    );
+    expect(lines).toBe(2);
+    now += 30_000;
+    expect(attempt).not.toThrow();
+  });
+
+  test("a reason is kept up to a bound", () => {
+    const outcomes: string[] = [];
+    store.audit = ({ outcome }) => void outcomes.push(outcome);
+    const { resourceId } = register(booker, recordOf(booker, 1n));
+    const reason = "x".repeat(100_000);
+    registry.deregister(callerOf(booker), create(ars.DeregisterRequestSchema, { resourceId, reason }));
+    expect(outcomes.at(-1)?.length).toBeLessThanOrEqual(1_000);
   });
 
   test("a caller of another domain is refused [ANA-5]", () => {

@@ -23,9 +23,9 @@ import {
   trustedSignatures,
 } from "@causeway/core-records";
 import { ars, record as wire } from "@causeway/core-wire";
+import { CallLimit } from "./call-limit.ts";
 import { Catalogue } from "./catalogue.ts";
 import type { FollowedRecord } from "./follow.ts";
-import { QueryLimit } from "./query-limit.ts";
 import type { Embedder } from "./search/semantic.ts";
 
 /** Configuration of a registry. Times in milliseconds. */
@@ -33,6 +33,8 @@ export interface RegistryConfig {
   readonly domain: Domain;
   /** Discovery queries of one agent in a minute (ANA-48). Default 60. */
   readonly queriesPerMinute?: number;
+  /** Registrations and deregistrations of one caller in a minute. Default 60. */
+  readonly registrationsPerMinute?: number;
   /** Validity of a receipt; a gateway stops announcing a record whose receipt ran out. Default 24 h. */
   readonly receiptMs?: number;
   /** How long a deregistered profile stays in the audit view. Default 30 days. */
@@ -60,7 +62,8 @@ export class Registry {
   readonly #deps: RegistryDeps;
   readonly #verifier: RecordVerifier;
   readonly #catalogue: Catalogue;
-  readonly #limit: QueryLimit;
+  readonly #queries: CallLimit;
+  readonly #registrations: CallLimit;
   readonly #followed = new Map<AgentId, FollowedRecord>();
   #registered = 0;
   #cancelPrune: (() => void) | undefined;
@@ -68,6 +71,7 @@ export class Registry {
   constructor(config: RegistryConfig, deps: RegistryDeps) {
     this.#config = {
       queriesPerMinute: 60,
+      registrationsPerMinute: 60,
       receiptMs: day,
       retentionMs: 30 * day,
       registrationsMax: 1_000_000,
@@ -75,8 +79,12 @@ export class Registry {
     };
     this.#deps = deps;
     this.#verifier = createRecordVerifier(trustedSignatures(deps.trust, deps.crypto));
-    this.#catalogue = new Catalogue(config.domain, deps.embedder);
-    this.#limit = new QueryLimit(this.#config.queriesPerMinute);
+    this.#catalogue = new Catalogue(config.domain, deps.embedder, (agentId, thrown) =>
+      deps.log.error("registry.embedding_failed", agentId ? { agentId } : {}, thrown),
+    );
+    const { queriesPerMinute, registrationsPerMinute } = this.#config;
+    this.#queries = new CallLimit(queriesPerMinute, "queries", "queriesPerMinute");
+    this.#registrations = new CallLimit(registrationsPerMinute, "registrations", "registrationsPerMinute");
     for (const registration of deps.store.all()) {
       if (registration.deregisteredAt !== undefined) continue;
       this.#registered += 1;
@@ -112,6 +120,8 @@ export class Registry {
    * of another agent, an older revision, the same revision with other content, and what does not verify.
    */
   register(caller: VerifiedPeer, request: ars.RegisterRequest): ars.RegisterResponse {
+    // Before the audit log: nobody may fill it.
+    this.#registrations.take(caller.spiffeId, this.#deps.scheduler.now().instant);
     try {
       const response = this.#register(caller, request);
       this.#audit(caller, "register", `revision ${response.revision}`);
@@ -175,6 +185,7 @@ export class Registry {
 
   /** Ends the caller's registration. An operator of the domain may end any. */
   deregister(caller: VerifiedPeer, request: ars.DeregisterRequest): ars.DeregisterResponse {
+    this.#registrations.take(caller.spiffeId, this.#deps.scheduler.now().instant);
     const held = this.#find(caller, request.resourceId);
     if (held === undefined) {
       this.#audit(caller, "deregister", "refused");
@@ -200,11 +211,17 @@ export class Registry {
         details: { limit: "queryBytesMax" },
       });
     }
+    // Every entry of a filter is compared with every agent.
+    if (toBinary(ars.DiscoverRequestSchema, request).length > requestBytesMax) {
+      throw refuse("CAUSEWAY_LIMIT_COUNT", `expected a query of at most ${requestBytesMax} bytes with its filters`, {
+        details: { limit: "requestBytesMax" },
+      });
+    }
     if (request.limit > limitMax)
       throw refuse("CAUSEWAY_LIMIT_COUNT", `expected a limit from 1 to ${limitMax}, got ${request.limit}`, {
         details: { limit: "limitMax" },
       });
-    this.#limit.take(caller.spiffeId, this.#deps.scheduler.now().instant);
+    this.#queries.take(caller.spiffeId, this.#deps.scheduler.now().instant);
     return this.#catalogue.discover(request, caller.domain);
   }
 
@@ -302,9 +319,16 @@ export class Registry {
   }
 
   #audit(caller: VerifiedPeer, action: string, outcome: string): void {
-    this.#deps.store.audit({ at: this.#deps.scheduler.now().unix, caller: caller.spiffeId, action, outcome });
+    this.#deps.store.audit({
+      at: this.#deps.scheduler.now().unix,
+      caller: caller.spiffeId,
+      action,
+      outcome: outcome.slice(0, outcomeCharsMax),
+    });
   }
 }
 
 const queryBytesMax = 1_024;
+const requestBytesMax = 8_192;
+const outcomeCharsMax = 1_000;
 const limitMax = 100;

@@ -28,6 +28,13 @@ export function registryStoreContract(name: string, open: () => RegistryStore): 
       expect(store.get("spiffe://blue.example/a/none" as AgentId)).toBeUndefined();
     });
 
+    test("keeps revisions of 64 bits", () => {
+      const store = open();
+      const largest = registration("largest", { revision: 2n ** 64n - 1n });
+      store.put(largest);
+      expect(store.get(largest.agentId)).toEqual(largest);
+    });
+
     test("lists every registration once, across pages", () => {
       const store = open();
       for (let i = 0; i < 1_203; i += 1) store.put(registration(`n${i}`));

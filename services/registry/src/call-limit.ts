@@ -1,4 +1,4 @@
-/** Discovery queries of each caller, as a token bucket that refills over a minute (ANA-47, ANA-48). */
+/** Calls of one kind by each caller, as a token bucket that refills over a minute (ANA-47, ANA-48). */
 import { type Instant, refuse } from "@causeway/core-base";
 
 const minuteMs = 60_000;
@@ -10,15 +10,20 @@ interface Bucket {
   at: Instant;
 }
 
-export class QueryLimit {
+export class CallLimit {
   readonly #perMinute: number;
+  readonly #what: string;
+  readonly #name: string;
   readonly #buckets = new Map<string, Bucket>();
 
-  constructor(perMinute: number) {
+  /** `what` are the calls in words, `name` the setting. */
+  constructor(perMinute: number, what: string, name: string) {
     this.#perMinute = perMinute;
+    this.#what = what;
+    this.#name = name;
   }
 
-  /** Takes one query. Throws `CAUSEWAY_LIMIT_RATE` with the time to wait. */
+  /** Takes one call. Throws `CAUSEWAY_LIMIT_RATE` with the time to wait. */
   take(caller: string, now: Instant): void {
     const held = this.#buckets.get(caller);
     const bucket = held ?? { tokens: this.#perMinute, at: now };
@@ -32,10 +37,10 @@ export class QueryLimit {
       const retryAfterMs = Math.ceil(((1 - bucket.tokens) / this.#perMinute) * minuteMs);
       throw refuse(
         "CAUSEWAY_LIMIT_RATE",
-        `expected at most ${this.#perMinute} queries a minute; retry in ${retryAfterMs} ms`,
+        `expected at most ${this.#perMinute} ${this.#what} a minute; retry in ${retryAfterMs} ms`,
         {
           retryAfterMs,
-          details: { limit: "queriesPerMinute", value: String(this.#perMinute) },
+          details: { limit: this.#name, value: String(this.#perMinute) },
         },
       );
     }
