@@ -3,7 +3,7 @@
  * and only then told to anybody. When somebody holds a version that we never gave out, our store was set back; a greater
  * epoch makes everything that we say now newer than everything that we said before.
  */
-import { type AgentId, domainOf, type GatewayUri, type Now, refuse } from "@causeway/core-base";
+import { type AgentId, domainOf, type GatewayUri, type Instant, later, type Now, refuse } from "@causeway/core-base";
 import {
   compareVersions,
   equalBytes,
@@ -26,6 +26,8 @@ export interface Announcement {
 export class Origination {
   readonly #state: SyncState;
   #version: Version;
+  /** No further epoch before. */
+  #nextEpochAt: Instant | undefined;
 
   constructor(state: SyncState) {
     this.#state = state;
@@ -75,6 +77,9 @@ export class Origination {
     // An epoch is a time or a small counter. A claim far beyond is a lie that would use up the number space.
     const epochMax = BigInt(Math.max(now.unix, Number(this.#version.epoch))) + epochLeadMax;
     if (claimed.epoch > epochMax) return;
+    // Nobody proves a claim, and each epoch makes us say everything again. A true claim comes again with each audit.
+    if (this.#nextEpochAt !== undefined && now.instant < this.#nextEpochAt) return;
+    this.#nextEpochAt = later(now.instant, epochDistanceMs);
     this.#version = { epoch: claimed.epoch + 1n, sequence: 0n };
     const reason = `a peer holds version ${claimed.epoch}.${claimed.sequence}, which this store never gave out`;
     this.#state.event({ name: "sync.epoch_raised", epoch: this.#version.epoch, reason });
@@ -151,5 +156,7 @@ export class Origination {
   }
 }
 
+/** Shortest time between two epochs of one run: 10 minutes. */
+const epochDistanceMs = 600_000;
 /** How far a claimed epoch may lead ours and the clock: one day of milliseconds. */
 const epochLeadMax = 86_400_000n;

@@ -165,6 +165,17 @@ test("1,000 subscriptions in a second: 100 are taken, the rest is refused with a
   expect(net.machine("core").subscriptionsOf(net.node("greedy").uri).size).toBe(200);
 });
 
+test("an interest entry is no longer than a name", () => {
+  const net = star("edge");
+  subscribe(net, "edge", "x".repeat(513));
+  subscribe(net, "edge", "short");
+  net.run(1_000);
+  const codes = net.crossings.flatMap(({ message: { body } }) =>
+    body.case === "notify" ? [body.value.error?.details["limit"]] : [],
+  );
+  expect(codes).toEqual(["nameBytesMax"]);
+});
+
 test("at most so many subscriptions are active [AMSP-107]", () => {
   const net = new SyncNetwork();
   net.add("core", { options: { limits: { subscriptionsActiveMax: 3, interestEntriesMax: 2 } } });

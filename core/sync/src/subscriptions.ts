@@ -3,7 +3,7 @@
  * asked us for, under its rate and count limits; `OwnSubscriptions` is what we ask our Level-2 gateways for, dropped
  * when unused for a time.
  */
-import { type ErrorFacts, type Instant, later } from "@causeway/core-base";
+import { type ErrorFacts, type Instant, later, nameBytesMax } from "@causeway/core-base";
 import { type InterestingRecord, type InterestTopic, matchesInterest } from "@causeway/core-records";
 import type { SyncLimits } from "./limits.ts";
 
@@ -31,6 +31,13 @@ export class ReceivedSubscriptions {
     const held = this.#topics.get(id);
     if (held !== undefined && topicText(held) === topicText(topic)) return undefined;
     const details = { subscription: id.toString() };
+    if ([topic.agentIds, topic.skills, topic.tags, topic.domains].flat().some((entry) => entry.length > nameBytesMax)) {
+      return {
+        code: "CAUSEWAY_LIMIT_COUNT",
+        message: `expected at most ${nameBytesMax} characters in each entry of an interest topic`,
+        details: { ...details, limit: "nameBytesMax" },
+      };
+    }
     const entries = topic.agentIds.length + topic.skills.length + topic.tags.length + topic.domains.length;
     if (entries > limits.interestEntriesMax || (entries === 0 && !topic.all)) {
       return {

@@ -247,6 +247,25 @@ describe("a store that was set back", () => {
   });
 });
 
+test("a peer that claims versions of ours again and again does not make us say everything again each time", () => {
+  const net = new SyncNetwork();
+  const a = net.add("a");
+  const liar = net.add("liar");
+  net.connect("liar", "a");
+  net.run(1_000);
+  net.announce("a", agent);
+  liar.isPuppet = true;
+  const claim = (epoch: bigint) => {
+    const vector = [{ origin: a.uri, epoch, sequence: 1_000n }];
+    const value = create(amsp.SnapshotEndSchema, { digest: new Uint8Array(32), vector });
+    net.inject("liar", "a", create(amsp.MessageSchema, { body: { case: "snapshotEnd", value } }));
+    net.run(10);
+  };
+  for (let epoch = 1n; epoch <= 50n; epoch++) claim(epoch);
+  expect(a.events.filter((e) => e.name === "sync.epoch_raised")).toHaveLength(1);
+  expect(a.machine.routes(parseAgentId(agent))[0]?.version.epoch).toBe(2n);
+});
+
 describe("false announcements [AMSP-108]", () => {
   const refused = (net: SyncNetwork): readonly unknown[] =>
     net.crossings.flatMap(({ message: { body } }) => (body.case === "notify" ? [body.value.error?.code] : []));
