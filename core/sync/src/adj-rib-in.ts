@@ -23,6 +23,8 @@ export class AdjRibIn {
   acknowledged = 0n;
   /** After a gap or a mismatch: nothing counts until the next full snapshot begins. */
   isWaitingForSnapshot = false;
+  /** A subscription was ended under this view, and the peer may not have heard: a new session begins anew. */
+  isScopeDoubtful = false;
   /** Full views in a row that did not match. */
   mismatches = 0;
 
@@ -61,6 +63,7 @@ export class AdjRibIn {
   begin(token: Uint8Array, isFull: boolean): void {
     this.isWaitingForSnapshot = false;
     if (!isFull) return;
+    this.isScopeDoubtful = false;
     this.token = token;
     this.processed = 0n;
     this.acknowledged = 0n;

@@ -99,6 +99,13 @@ export class AdjRibOut {
     return key;
   }
 
+  /** The peer may have thrown away what was sent of it: whatever it should hold is sent in full. */
+  sendAgain(key: SlotKey): void {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) this.#put(key, { ...entry, hash: undefined, bodyDigest: undefined, refused: undefined });
+    this.#pending.add(key);
+  }
+
   /** The peer lacks the body of the message of this number: send it again with the body. */
   bodyMissing(number: bigint): void {
     const key = this.#unacknowledged.get(number);

@@ -4,14 +4,14 @@
  */
 
 import { create } from "@bufbuild/protobuf";
-import { later, type Now } from "@causeway/core-base";
+import { domainOf, later, type Now } from "@causeway/core-base";
 import { compareVersions } from "@causeway/core-records";
 import { amsp } from "@causeway/core-wire";
 import type { SentEntry } from "./adj-rib-out.ts";
 import type { Via } from "./effects.ts";
 import type { Slot, SlotKey, Way } from "./loc-rib.ts";
 import { isOpen, type Peer } from "./peer.ts";
-import { decideExport, type SyncPolicy } from "./policy.ts";
+import { decideExport, type PolicyVerdict, type SyncPolicy } from "./policy.ts";
 import { viewHash } from "./set-digest.ts";
 import type { SyncState } from "./sync-state.ts";
 
@@ -37,6 +37,8 @@ export function desiredExport(
   if (held.body === undefined) {
     if (rules.isBackToSource(heldFrom.via, peer.name)) return none("the withdrawal came from this peer");
     if (!rules.mayAdvertise(self.role, heldFrom.via)) return none("this gateway passes on its own records only");
+    const verdict = decideTombstone(policy, slot, peer);
+    if (verdict !== true) return none(verdict.denied);
     return { kind: "tombstone", path: rules.extendPath(self, heldFrom.path) };
   }
   if (route === undefined) return none("no way to it is known");
@@ -50,6 +52,14 @@ export function desiredExport(
     return none(`the peer takes at most ${peer.recordsMax} records`);
   }
   return { kind: "live", path: rules.extendPath(self, route.path) };
+}
+
+/** A withdrawal names the agent, so that it goes no further than the record itself might. */
+function decideTombstone(policy: SyncPolicy, slot: Slot, peer: Peer): PolicyVerdict {
+  const { lastRecord, agentId } = slot;
+  if (lastRecord !== undefined) return decideExport(policy, lastRecord, peer, peer.subscriptions.matches(lastRecord));
+  // The record was never here, or a restart lost it. Its own domain may see every record.
+  return peer.domain === domainOf(agentId) || { denied: "it is withdrawn, and who might see it is not known here" };
 }
 
 /** Sends what is due to one peer: changes, snapshot end or audit, acknowledgement. */

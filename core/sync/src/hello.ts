@@ -17,7 +17,7 @@ export const syncVersion = 1;
 /** Our Hello to a peer, with the point to resume from and what we hold. */
 export function helloFor(state: SyncState, peer: Peer): MessageInitShape<typeof amsp.HelloSchema> {
   const { received } = peer;
-  const token = received.isWaitingForSnapshot ? undefined : received.token;
+  const token = received.isWaitingForSnapshot || received.isScopeDoubtful ? undefined : received.token;
   return {
     version: syncVersion,
     gatewayUri: state.self.name,

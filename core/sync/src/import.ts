@@ -110,6 +110,8 @@ function place(
     change = isStatusOnly && slot?.held.statement.status !== statement.status ? "status" : "content";
     if (!isSubscribed(state, body, slot)) {
       if (body !== undefined) remember(state, peer, key, way);
+      // A withdrawal of what was unsubscribed in the meantime leaves the peer's view all the same.
+      else peer.received.delete(key);
       return undefined;
     }
     slot = state.base.take({ statement, signed, body }, way);

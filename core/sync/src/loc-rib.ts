@@ -50,6 +50,8 @@ export interface Slot {
   /** Where the newest statement came from, and by which PATH; decides where a withdrawal travels. */
   heldFrom: Way;
   readonly ways: Map<Via, Way>;
+  /** The last record that was held, over its withdrawal: who might not see it may not see its tombstone either. */
+  lastRecord: AgentRecord | undefined;
   /** What the forwarding table has. */
   route: RouteCandidate | undefined;
   /** Hash of the slot in every sent view, kept while route and statement stay. */
@@ -111,6 +113,7 @@ export class LocRib {
     if (slot !== undefined) {
       slot.held = held;
       slot.heldFrom = from;
+      slot.lastRecord = held.body?.record ?? slot.lastRecord;
       slot.exportHash = undefined;
       return slot;
     }
@@ -121,6 +124,7 @@ export class LocRib {
       held,
       heldFrom: from,
       ways: new Map(),
+      lastRecord: held.body?.record,
       route: undefined,
       exportHash: undefined,
       digestHash: undefined,

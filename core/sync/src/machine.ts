@@ -28,7 +28,7 @@ import { slotKey, type Way } from "./loc-rib.ts";
 import { dispatch } from "./messages.ts";
 import type { OpenedSession, SyncOptions, SyncTarget } from "./options.ts";
 import { type Announcement, Origination } from "./origination.ts";
-import { isOpen, statusOf } from "./peer.ts";
+import { statusOf } from "./peer.ts";
 import type { PolicyVerdict, SyncPolicy } from "./policy.ts";
 import { Queries, type Question } from "./queries.ts";
 import { Restored } from "./restored.ts";
@@ -349,12 +349,14 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
   #unsubscribe(now: Now, id: bigint): void {
     if (!this.#state.subscriptions.remove(id)) return;
     this.#toLevel2(now, { case: "unsubscribe", value: { id } });
+    for (const peer of this.#state.peers.values()) peer.received.isScopeDoubtful = true;
     for (const slot of [...this.#state.base.slots()]) if (!isWanted(this.#state, slot)) this.#state.forget(slot);
   }
 
   #toLevel2(now: Now, body: amsp.Message["body"] | Parameters<SyncState["send"]>[2]): void {
     for (const peer of this.#state.peers.values()) {
-      if (peer.role === "level2" && isOpen(peer)) this.#state.send(now, peer, body);
+      // Before our Hello nothing may be said; it is followed by every subscription.
+      if (peer.role === "level2" && peer.session?.isIntroduced === true) this.#state.send(now, peer, body);
     }
   }
 

@@ -1,5 +1,6 @@
 /** Which message goes where, and what each needs of the session's state. Anything out of turn ends the session. */
 import { type ErrorFacts, isErrorCode, later, type Now } from "@causeway/core-base";
+import { matchesInterest } from "@causeway/core-records";
 import type { amsp } from "@causeway/core-wire";
 import type { SessionId } from "./effects.ts";
 import { takeUpdate, takeWithdraw } from "./import.ts";
@@ -95,16 +96,17 @@ function takeSubscribe(state: SyncState, now: Now, peer: Peer, { id, interest }:
     state.notify(now, peer, { ...error, details: { subscription: id.toString() } });
     return;
   }
+  // What it did not want until now it did not keep, even if it was sent.
+  const fresh = [...state.base.slots()].filter(({ held: { body } }) => {
+    return body !== undefined && matchesInterest(interest, body.record) && !peer.subscriptions.matches(body.record);
+  });
   const error = peer.subscriptions.add(id, interest, now.instant, state.limits);
   if (error !== undefined) {
     state.notify(now, peer, error);
     state.event({ name: "sync.subscription_refused", peer: peer.name, error });
     return;
   }
-  for (const slot of state.base.slots()) {
-    if (slot.held.body !== undefined && peer.subscriptions.matches(slot.held.body.record))
-      peer.sent.markPending(slot.key);
-  }
+  for (const slot of fresh) peer.sent.sendAgain(slot.key);
 }
 
 function takeUnsubscribe(state: SyncState, peer: Peer, { id }: amsp.Unsubscribe): void {
@@ -119,8 +121,12 @@ function takeNotify(state: SyncState, now: Now, peer: Peer, { error, number }: a
   const subscription = details["subscription"];
   if (code === "CAUSEWAY_SYNC_BODY_MISSING") peer.sent.bodyMissing(number);
   else if (number > 0n) peer.sent.refused(number, message);
-  else if (code === "CAUSEWAY_LIMIT_RATE" && subscription !== undefined && /^\d{1,20}$/.test(subscription)) {
-    state.timers.set(`resubscribe ${subscription}`, later(now.instant, Math.max(retryAfterMs, retryMsMin)));
+  else if (subscription !== undefined && /^\d{1,20}$/.test(subscription)) {
+    // Others may end, so that one beyond the count has a chance later; one with too many entries never has.
+    const isFull = code === "CAUSEWAY_LIMIT_COUNT" && details["limit"] === "subscriptionsActiveMax";
+    const waitMs =
+      code === "CAUSEWAY_LIMIT_RATE" ? Math.max(retryAfterMs, retryMsMin) : isFull ? fullRetryMs : undefined;
+    if (waitMs !== undefined) state.timers.set(`resubscribe ${subscription}`, later(now.instant, waitMs));
   }
   state.event({
     name: "sync.notified",
@@ -136,3 +142,5 @@ function unexpected(message: string): ErrorFacts {
 
 /** A peer cannot make us retry more often than this. */
 const retryMsMin = 1_000;
+/** When a subscription is tried again that was one too many. */
+const fullRetryMs = 60_000;

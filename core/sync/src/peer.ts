@@ -14,6 +14,8 @@ export interface Session {
   readonly target: string | undefined;
   /** SHA-256 of the peer's certificate. */
   readonly fingerprint: string;
+  /** Our Hello is out, so that what belongs after it may follow. */
+  isIntroduced: boolean;
   lastHeard: Instant;
   lastSent: Instant;
 }

@@ -57,6 +57,7 @@ export class Sessions {
       id: session,
       target,
       fingerprint: identity.fingerprint,
+      isIntroduced: false,
       lastHeard: now.instant,
       lastSent: now.instant,
     };
@@ -261,6 +262,7 @@ export class Sessions {
 
   #sayHello(now: Now, peer: Peer): void {
     this.#state.send(now, peer, { case: "hello", value: helloFor(this.#state, peer) });
+    if (peer.session !== undefined) peer.session.isIntroduced = true;
     if (peer.state === "CONNECTING" && peer.session?.target !== undefined)
       this.#state.move(now, peer, "hello-sent", "Hello sent");
     if (peer.role !== "level2") return;
