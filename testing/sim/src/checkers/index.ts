@@ -1,0 +1,59 @@
+/** Every checker that looks on while faults go on. */
+import type { Checker } from "../surroundings.ts";
+import type { Work } from "../work.ts";
+import type { World } from "../world.ts";
+import { oneLease, presenceInTime, verifiedBeforeInstall } from "./attachment.ts";
+import {
+  deliveredToTarget,
+  interestHorizon,
+  oneCopyPerLink,
+  oneCopyPerSubscriber,
+  ownSource,
+  ttlBoundsRelays,
+} from "./data.ts";
+import {
+  acceptedPath,
+  boundedEffects,
+  edgesHoldWhatTheyWant,
+  edgesPassNothingOn,
+  exportPolicy,
+  honestViews,
+  neverOlder,
+  onlySigned,
+  pathForm,
+  peerLimits,
+  splitHorizon,
+  storedBeforeSent,
+  tableIsFunction,
+  tombstonesAreKept,
+  usableWaysStand,
+} from "./sync.ts";
+
+export function safetyCheckers(world: World, work: Work): readonly Checker[] {
+  return [
+    pathForm(world),
+    edgesPassNothingOn(world),
+    splitHorizon(world),
+    acceptedPath(world),
+    onlySigned(world),
+    neverOlder(world),
+    tombstonesAreKept(world),
+    storedBeforeSent(world),
+    tableIsFunction(world),
+    usableWaysStand(world),
+    edgesHoldWhatTheyWant(world, work),
+    exportPolicy(world),
+    peerLimits(world),
+    boundedEffects(world),
+    honestViews(world),
+    verifiedBeforeInstall(world),
+    oneLease(world),
+    presenceInTime(world),
+    ttlBoundsRelays(world),
+    ownSource(world),
+    deliveredToTarget(world),
+    oneCopyPerLink(world),
+    oneCopyPerSubscriber(world),
+    interestHorizon(world),
+  ];
+}
