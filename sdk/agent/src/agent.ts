@@ -379,7 +379,8 @@ class NetworkAgent implements Agent {
 
   #handleControl(control: agp.Control): void {
     if (this.#delivery.handle(control)) return;
-    if (control.body.case === "deliveryReport") this.#messenger.handleReport(control.body.value);
+    if (control.body.case === "deliveryReport")
+      this.#messenger.handleReport(control.body.value, control.header?.source ?? "");
     else this.#connector.log.debug("agent.control_ignored", { kind: control.body.case });
   }
 

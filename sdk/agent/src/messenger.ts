@@ -22,12 +22,12 @@ import type { Opened, StateStore } from "./end-to-end.ts";
 import { SealedSender, type SealedSenderPorts } from "./sealed-sender.ts";
 import { Serial } from "./serial.ts";
 import { Acknowledgements } from "./session/acknowledgements.ts";
-import { HintLimit } from "./session/hint-limit.ts";
 import { type Arrival, Inbox, type Refusal } from "./session/inbox.ts";
 import { decodeInboxState, encodeInboxState } from "./session/inbox-state.ts";
 import type { SessionLimits } from "./session/limits.ts";
-import { decodeMessage, encodeMessage, errorOf, type SessionBody } from "./session/messages.ts";
+import { bytesOf, decodeMessage, encodeMessage, errorOf, type SessionBody } from "./session/messages.ts";
 import { Outbox, type OutEntry } from "./session/outbox.ts";
+import { Rate } from "./session/rate.ts";
 
 /** A message in its order: the receiver settles it once. */
 export interface Delivery {
@@ -80,7 +80,10 @@ export class Messenger {
   readonly #acks: Acknowledgements;
   readonly #arrivals = new Serial();
   readonly #retries: WakeUp;
-  readonly #hints: HintLimit;
+  readonly #hints: Rate;
+  readonly #newContexts: Rate;
+  /** Contexts that were given up lately; several messages may have left under one. */
+  readonly #givenUp = new Set<string>();
   /** Delivered and perhaps not settled yet, oldest first. */
   readonly #unsettled: { readonly sender: string; readonly id: string; readonly at: Instant }[] = [];
   readonly #signs: WakeUp;
@@ -92,7 +95,8 @@ export class Messenger {
     this.sender = new SealedSender(ports);
     this.#outbox = new Outbox(limits, random);
     this.#inbox = new Inbox(limits);
-    this.#hints = new HintLimit(scheduler);
+    this.#hints = new Rate(scheduler, hintsMax, hintsMs);
+    this.#newContexts = new Rate(scheduler, newContextsMax, newContextsMs);
     this.#acks = new Acknowledgements({
       scheduler,
       log,
@@ -117,11 +121,11 @@ export class Messenger {
   /** Sends until the other agent has taken it. Rejects with the reason why that did not happen. */
   post(peer: AgentId, body: SessionBody, options: PostOptions): Promise<void> {
     const { timeoutMs, patient = false, trace = false } = options;
-    const bytes = contentBytes(body);
+    const bytes = bytesOf(body);
     return new Promise((resolve, reject) => {
       if (this.#isClosed) throw closed();
       if (bytes > contentBytesMax) {
-        const problem = `expected at most ${contentBytesMax} bytes of content, got ${bytes}; send it in parts`;
+        const problem = `expected at most ${contentBytesMax} bytes of content and what goes with it, got ${bytes}; send it in parts`;
         throw refuse("CAUSEWAY_FORWARDING_TOO_LARGE", problem);
       }
       this.#outbox.add(this.#now(), {
@@ -204,13 +208,13 @@ export class Messenger {
     return this.#arrivals.run(isTopic ? header.target : header.source, () => this.#take(header, opened));
   }
 
-  /** Takes what a gateway or a peer says of a message. */
-  handleReport(report: agp.DeliveryReport): void {
+  /** Takes what `source`, a gateway or a peer, says of a message. */
+  handleReport(report: agp.DeliveryReport, source: string): void {
     this.counters.reports++;
     const id = toHex(report.messageId);
     const error = errorOf(report.error, "CAUSEWAY_FORWARDING_NO_ROUTE");
     if (error.code === "CAUSEWAY_E2EE_CONTEXT_UNKNOWN") {
-      void this.#replaceContext(id, error);
+      void this.#replaceContext(id, source, error);
     } else if (this.#outbox.bodyOf(id)) {
       this.#outbox.handleReport(this.#now(), id, error);
       this.#pump();
@@ -220,13 +224,26 @@ export class Messenger {
     }
   }
 
-  async #replaceContext(id: string, error: CausewayError): Promise<void> {
-    const context = this.sender.takeContext(id);
-    if (context) await this.#ports.endToEnd.forget(context).catch((thrown: unknown) => this.#warn(thrown));
+  /** A peer that lost its state says so, and nobody else can: gateways do not know who has which context. */
+  async #replaceContext(id: string, source: string, error: CausewayError): Promise<void> {
+    const peer = agentNamed(source);
+    const context = peer && this.sender.takeContext(id, peer);
+    if (!context) return;
+    const name = toHex(context);
+    if (!this.#givenUp.has(name)) {
+      // A few new groups repair a peer that lost its state; more of them would only serve who forges reports.
+      if (!this.#newContexts.allows(peer)) {
+        this.#outbox.handleReport(this.#now(), id, error);
+        this.#pump();
+        return;
+      }
+      this.#givenUp.add(name);
+      for (const oldest of this.#givenUp) if (this.#givenUp.size > givenUpMax) this.#givenUp.delete(oldest);
+      await this.#ports.endToEnd.forget(context).catch((thrown: unknown) => this.#warn(thrown));
+    }
     const outgoing = this.#outbox.bodyOf(id);
     if (!outgoing) return;
     outgoing.contextsLost++;
-    // A few new groups at once repair a peer that lost its state; more of them would only serve who forges reports.
     if (outgoing.contextsLost <= contextsLostMax) this.#outbox.resend(this.#now(), id);
     else this.#outbox.handleReport(this.#now(), id, error);
     this.#pump();
@@ -248,7 +265,7 @@ export class Messenger {
       const message = checked(header, agentOf(parseSpiffeId(header.source)), opened);
       this.counters.received++;
       if (isTopic) this.#ports.onTopic(header.target, opened, message);
-      else await this.#accept(opened.sender, message);
+      else await this.#accept(opened.sender, message, opened.plaintext.length);
     } catch (thrown) {
       this.#refuse(header, CausewayError.from(thrown));
     }
@@ -269,7 +286,7 @@ export class Messenger {
     this.sender.report(header, error).catch((thrown: unknown) => this.#warn(thrown));
   }
 
-  async #accept(from: AgentId, message: session.SessionMessage): Promise<void> {
+  async #accept(from: AgentId, message: session.SessionMessage, bytes: number): Promise<void> {
     const { body, position, acks } = message;
     this.#handleAcks(from, acks);
     if (body.case === undefined) {
@@ -289,7 +306,7 @@ export class Messenger {
       lane: toHex(position.lane),
       sequence: Number(position.sequence),
       floor: Number(position.floor),
-      bytes: contentBytes(body) + overheadBytes,
+      bytes: bytes + overheadBytes,
       item: body,
     });
     if (dropped) {
@@ -382,13 +399,13 @@ export class Messenger {
 
   async #transmit(entry: OutEntry<Outgoing>, floor: number): Promise<void> {
     const { body, trace, expiresUnixMs } = entry.body;
-    const id = fromHex(entry.id);
-    const position = { lane: fromHex(entry.lane), sequence: entry.sequence, floor };
-    const plaintext = encodeMessage(id, body, { position, acks: this.#acks.take(entry.peer) });
     this.counters.sent++;
     if (entry.attempts > 1) this.counters.repeated++;
     let failure: CausewayError | undefined;
     try {
+      const id = fromHex(entry.id);
+      const position = { lane: fromHex(entry.lane), sequence: entry.sequence, floor };
+      const plaintext = encodeMessage(id, body, { position, acks: this.#acks.take(entry.peer) });
       const peer = agentOf(parseSpiffeId(entry.peer));
       await this.sender.send(peer, id, plaintext, { trace, expiresUnixMs, isReliable: true });
     } catch (thrown) {
@@ -443,23 +460,28 @@ function closed(): CausewayError {
   return refuse("CAUSEWAY_CANCELLED", "the agent was closed while this was under way");
 }
 
-function contentBytes(body: SessionBody): number {
-  switch (body.case) {
-    case "message":
-      return body.value.content.length;
-    case "request":
-    case "responseChunk":
-    case "responseEnd":
-    case "topicData":
-      return body.value.data?.content.length ?? 0;
-    default:
-      return 0;
+/** The agent of a header's source; undefined when that is no name. */
+function agentNamed(source: string): AgentId | undefined {
+  try {
+    return agentOf(parseSpiffeId(source));
+  } catch {
+    return undefined;
   }
 }
 
-/** Content of one message: what fits the 4 MiB of an envelope with MLS framing and padding. */
-const contentBytesMax = defaults.messageBytesMax - 65_536;
+/**
+ * Content of one message. Padding goes in steps of an eighth of a doubling, so the largest padded size below the 4 MiB of
+ * an envelope is 15/16 of it; of that, acknowledgements and the fields around the content take up to 64 KiB.
+ */
+const contentBytesMax = (defaults.messageBytesMax / 16) * 15 - 65_536;
 const overheadBytes = 256;
+/** New groups because of one message, and because of one peer in a while. */
 const contextsLostMax = 3;
+const newContextsMax = 6;
+const newContextsMs = 600_000;
+const givenUpMax = 256;
+/** How often one peer is told that this agent lacks a security context. */
+const hintsMax = 100;
+const hintsMs = 10_000;
 /** After this time without an outcome the receiver says that a message is here. */
 const signMs = 300;

@@ -2,8 +2,16 @@
  * The way out: plaintexts go through the end-to-end layer into envelopes and onto the link, in order for each target. The
  * header is filled here and from nothing that an application says (AAP-68, AAP-74).
  */
-import { type AgentId, type CausewayError, defaults, type Random, type Scheduler } from "@causeway/core-base";
-import { agp, encodeFrame, encodeMessageFrame, HeaderFlag, type HeaderInit, newMessageId } from "@causeway/core-wire";
+import { type AgentId, type CausewayError, defaults, type Random, refuse, type Scheduler } from "@causeway/core-base";
+import {
+  agp,
+  encodeFrame,
+  encodeMessageFrame,
+  HeaderFlag,
+  type HeaderInit,
+  newMessageId,
+  wireLimits,
+} from "@causeway/core-wire";
 import { toHex } from "./bytes.ts";
 import type { EndToEnd, SealedFrame } from "./end-to-end.ts";
 import { Serial } from "./serial.ts";
@@ -35,8 +43,8 @@ export interface HeaderFacts {
 export class SealedSender {
   readonly #ports: SealedSenderPorts;
   readonly #serial = new Serial();
-  /** Context under which each of the last messages left, for reports about them. Bounded, oldest first. */
-  readonly #contexts = new Map<string, Uint8Array>();
+  /** To whom and under which context each of the last frames left, for reports about them. Bounded, oldest first. */
+  readonly #contexts = new Map<string, { readonly peer: string; readonly context: Uint8Array }>();
 
   constructor(ports: SealedSenderPorts) {
     this.#ports = ports;
@@ -81,11 +89,12 @@ export class SealedSender {
     );
   }
 
-  /** The context under which a message left, once. */
-  takeContext(id: string): Uint8Array | undefined {
-    const context = this.#contexts.get(id);
+  /** The context under which a frame left for `peer`, once. */
+  takeContext(id: string, peer: string): Uint8Array | undefined {
+    const sent = this.#contexts.get(id);
+    if (sent?.peer !== peer) return undefined;
     this.#contexts.delete(id);
-    return context;
+    return sent.context;
   }
 
   /** Resolves when everything that was begun has left or failed. */
@@ -103,7 +112,12 @@ export class SealedSender {
     for (const frame of frames) {
       const isMessage = frame.kind === "application";
       const messageId = isMessage ? id : this.newId();
-      this.#remember(toHex(messageId), frame.securityContextId);
+      if (frame.payload.length > wireLimits.payloadBytesMax) {
+        const problem = `expected a message of at most ${wireLimits.payloadBytesMax} bytes with its encryption, got ${frame.payload.length}; send it in parts`;
+        throw refuse("CAUSEWAY_FORWARDING_TOO_LARGE", problem);
+      }
+      // What a topic's members lack is their owner's matter: nobody's word makes this agent give up a topic's group.
+      if (target.kind === "agent") this.#remember(toHex(messageId), target.name, frame.securityContextId);
       const header: HeaderInit = {
         ...this.#header(target, messageId),
         securityContextId: frame.securityContextId,
@@ -125,9 +139,9 @@ export class SealedSender {
     };
   }
 
-  #remember(id: string, context: Uint8Array): void {
+  #remember(id: string, peer: string, context: Uint8Array): void {
     this.#contexts.delete(id);
-    this.#contexts.set(id, context);
+    this.#contexts.set(id, { peer, context });
     if (this.#contexts.size <= contextsMax) return;
     const oldest = this.#contexts.keys().next();
     if (!oldest.done) this.#contexts.delete(oldest.value);

@@ -151,7 +151,10 @@ export class Asking {
 }
 
 function requestBody(ask: Ask, timeoutMs: number): SessionBody {
-  const metadata = ask.metadata ?? {};
+  const { method = "", metadata = {} } = ask;
+  const texts: readonly unknown[] = [method, ...Object.values(metadata)];
+  if (texts.some((text) => typeof text !== "string"))
+    throw refuse("CAUSEWAY_MISUSE", "expected strings as method and as values of metadata, got something else");
   if (Object.keys(metadata).length > exchangeLimits.metadataMax) {
     throw refuse(
       "CAUSEWAY_MISUSE",
@@ -161,7 +164,7 @@ function requestBody(ask: Ask, timeoutMs: number): SessionBody {
   return {
     case: "request",
     value: create(session.RequestSchema, {
-      method: ask.method ?? "",
+      method,
       ...(ask.data !== undefined && { data: dataOf(Content.of(ask.data)) }),
       timeoutMs: BigInt(timeoutMs),
       metadata: { ...metadata },

@@ -8,6 +8,8 @@ export const exchangeLimits = {
   outgoingMax: 4_096,
   /** Requests being handled; more are refused with `CAUSEWAY_FORWARDING_OVERLOADED`. */
   incomingMax: 1_024,
+  /** Of these, requests of one agent. */
+  incomingPerPeerMax: 256,
   /** Bytes of all parts of an answer that `request` collects. */
   answerBytesMax: 67_108_864,
   /** Parts of a stream that are sent and not yet consumed; then the handler waits. */

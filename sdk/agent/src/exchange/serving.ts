@@ -24,6 +24,7 @@ export class Serving {
   readonly #scheduler: Scheduler;
   readonly #onJoin: JoinHandler;
   readonly #incoming = new Map<string, Incoming>();
+  readonly #countOf = new Map<AgentId, number>();
   readonly #handlers = new Map<string, RequestHandler>();
 
   constructor(messenger: Messenger, scheduler: Scheduler, onJoin: JoinHandler) {
@@ -110,13 +111,16 @@ export class Serving {
   }
 
   #begin(delivery: Delivery, timeoutMs: number): Incoming | undefined {
-    if (this.#incoming.size >= exchangeLimits.incomingMax) {
+    const { incomingMax, incomingPerPeerMax } = exchangeLimits;
+    const count = this.#countOf.get(delivery.from) ?? 0;
+    if (this.#incoming.size >= incomingMax || count >= incomingPerPeerMax) {
       delivery.settle({
         code: "CAUSEWAY_FORWARDING_OVERLOADED",
-        message: `expected at most ${exchangeLimits.incomingMax} requests at once; retry later`,
+        message: `expected at most ${incomingPerPeerMax} requests of one agent and ${incomingMax} of all at once; retry later`,
       });
       return undefined;
     }
+    this.#countOf.set(delivery.from, count + 1);
     const incoming: Incoming = { abort: new AbortController() };
     this.#incoming.set(`${delivery.from} ${delivery.messageId}`, incoming);
     delivery.settle();
@@ -139,6 +143,9 @@ export class Serving {
       await answers.fail(handlerError(thrown)).catch(() => undefined);
     } finally {
       this.#incoming.delete(`${delivery.from} ${delivery.messageId}`);
+      const left = (this.#countOf.get(delivery.from) ?? 1) - 1;
+      if (left > 0) this.#countOf.set(delivery.from, left);
+      else this.#countOf.delete(delivery.from);
       if (incoming.abort.signal.aborted) {
         this.#messenger.cancelLane(
           delivery.messageId,

@@ -56,15 +56,22 @@ export class Acknowledgements {
     }
   }
 
-  /** Takes what is ready for `sender`, to travel along with a message. */
+  /** Takes what is ready for `sender` and fits in one message, perhaps beside other content. */
   take(sender: string): readonly session.AckEntry[] {
     const queue = this.#queues.get(sender);
     if (!queue || queue.ready.size === 0) return [];
-    const entries = [...queue.ready.values()];
-    queue.ready.clear();
+    const entries: session.AckEntry[] = [];
+    let bytes = 0;
+    for (const [id, entry] of queue.ready) {
+      bytes += entryBytes + 3 * (entry.error?.message.length ?? 0);
+      if (bytes > bytesMax) break;
+      queue.ready.delete(id);
+      entries.push(entry);
+    }
     queue.cancel?.();
     queue.cancel = undefined;
-    if (!queue.storing) this.#queues.delete(sender);
+    if (queue.ready.size > 0) this.#arm(sender, queue);
+    else if (!queue.storing) this.#queues.delete(sender);
     return entries;
   }
 
@@ -115,5 +122,8 @@ export class Acknowledgements {
   }
 }
 
+/** Bytes of acknowledgements in one message, and of one without its sentence. */
+const bytesMax = 32_768;
+const entryBytes = 128;
 /** How long an acknowledgement waits for company. */
 const waitMs = 2;

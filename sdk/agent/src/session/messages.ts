@@ -51,6 +51,26 @@ export function decodeMessage(plaintext: Uint8Array): session.SessionMessage {
   return message;
 }
 
+/** Bytes that the application decides: what counts against bounds before a message is encoded. */
+export function bytesOf(body: SessionBody): number {
+  switch (body.case) {
+    case "message":
+      return body.value.content.length;
+    case "request": {
+      const { data, method, metadata } = body.value;
+      let bytes = (data?.content.length ?? 0) + utf8Length(method);
+      for (const [key, value] of Object.entries(metadata)) bytes += utf8Length(key) + utf8Length(value) + entryBytes;
+      return bytes;
+    }
+    case "responseChunk":
+    case "responseEnd":
+    case "topicData":
+      return body.value.data?.content.length ?? 0;
+    default:
+      return 0;
+  }
+}
+
 export function dataOf(content: Content): session.Data {
   return create(session.DataSchema, { contentType: content.contentType, content: content.bytes });
 }
@@ -70,6 +90,11 @@ export function detailOf(error: CausewayError): common.ErrorDetail {
 export function errorOf(detail: common.ErrorDetail | undefined, fallback: ErrorCode): CausewayError {
   return detail?.code ? fromErrorDetail(detail) : refuse(fallback, "the other side reported an error without a code");
 }
+
+const encoder = new TextEncoder();
+const utf8Length = (text: string): number => encoder.encode(text).length;
+/** Tags and lengths of one entry of a map. */
+const entryBytes = 16;
 
 /** A refusal of the inbox as an error detail. */
 export function detailOfRefusal(refusal: Refusal): common.ErrorDetail {

@@ -1,19 +1,24 @@
-/** How often this agent tells others that it lacks a security context: a forged flood must not become an answer flood. */
+/** How often something may be done because of one other agent: a forged flood must not become a flood of reactions. */
 import type { Scheduler } from "@causeway/core-base";
 
-export class HintLimit {
+export class Rate {
   readonly #scheduler: Scheduler;
+  readonly #countMax: number;
+  readonly #windowMs: number;
   readonly #windows = new Map<string, { startedAt: number; count: number }>();
 
-  constructor(scheduler: Scheduler) {
+  /** At most `countMax` times for each agent in `windowMs`. */
+  constructor(scheduler: Scheduler, countMax: number, windowMs: number) {
     this.#scheduler = scheduler;
+    this.#countMax = countMax;
+    this.#windowMs = windowMs;
   }
 
-  /** Counts one hint to `peer`; false when it has had enough of them in this window. */
+  /** Counts once for `peer`; false when it has had enough in this window. */
   allows(peer: string): boolean {
     const now = this.#scheduler.now().instant;
     const window = this.#windows.get(peer);
-    if (window && now - window.startedAt < windowMs) return ++window.count <= hintsPerWindow;
+    if (window && now - window.startedAt < this.#windowMs) return ++window.count <= this.#countMax;
     this.#windows.delete(peer);
     this.#windows.set(peer, { startedAt: now, count: 1 });
     if (this.#windows.size > peersMax) {
@@ -24,6 +29,4 @@ export class HintLimit {
   }
 }
 
-const windowMs = 10_000;
-const hintsPerWindow = 100;
 const peersMax = 4_096;
