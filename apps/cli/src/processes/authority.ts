@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { createScheduler } from "@causeway/adapter-clock";
 import { type Caller, callerOf, createPort } from "@causeway/adapter-h2";
 import {
+  applicantIdentity,
   createIdentity,
+  generateKeyPair,
   type Identity,
   type KeyVault,
   loadIdentity,
@@ -15,7 +17,7 @@ import { peerOrApplicant, serverOptions } from "@causeway/adapter-tls";
 import { type AgentId, defaults, type Log, parseAgentId, parseDomain } from "@causeway/core-base";
 import { encodePem, type Role, TrustStore } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
-import { type Authority, authorityRoutes, openAuthority } from "@causeway/service-authority";
+import { type Authority, applicantPaths, authorityRoutes, openAuthority } from "@causeway/service-authority";
 import { createClient } from "@connectrpc/connect";
 import type { DomainConfig } from "../config/domain.ts";
 import type { RunningService } from "./lifecycle.ts";
@@ -23,8 +25,6 @@ import { dialTransport, unixNow } from "./wiring.ts";
 
 /** How often the authority looks whether its own identities are due. */
 const ownRenewalMs = 60_000;
-/** Paths that someone without a certificate may call. */
-const applicantPaths = ["Enrol", "PollEnrolment"].map((method) => `/${aca.AuthorityService.typeName}/${method}`);
 
 /** Where the first operator's identity is kept. */
 export const operatorDirectory = (config: DomainConfig): string => join(config.dataDir, "operator");
@@ -49,6 +49,8 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
     config.authority.url,
   );
 
+  // Lists are fetched as a stranger: the other authority's view of our own lists may be as stale as ours of its.
+  const stranger = generateKeyPair("p256");
   const authority = await openAuthority(
     {
       domain: parseDomain(config.domain),
@@ -64,8 +66,8 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
       fetchForeignCrls: async (domain, url, signal) => {
         const transport = dialTransport({
           url,
-          identity: () => server.current.tls(),
-          trust,
+          identity: () => applicantIdentity(nodeCrypto, stranger, unixNow()),
+          trust: trust.forLists(),
           expect: { roles: ["authority"], domain: parseDomain(domain) },
         });
         try {
@@ -76,7 +78,10 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
       },
     },
   );
-  trust.replace(authority.trust());
+  const follow = (state: aca.TrustState): void => {
+    for (const { domain, message } of trust.replace(state)) log.warn("trust.bundle_refused", { domain, message });
+  };
+  follow(authority.trust());
   await server.ensure(authority, config.authority.hosts);
   await operator.ensure(authority, []);
 
@@ -94,11 +99,11 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
       return who.kind === "peer" ? who.peer : { applicant: true, spki: who.spki };
     },
     applicantPaths,
-    services: authorityRoutes(authority, callerOf),
+    services: authorityRoutes(authority, callerOf, log),
     log,
   });
   authority.onTrust((state) => {
-    trust.replace(state);
+    follow(state);
     port.renewTls();
     port.disconnect((peer) => trust.isRevoked(peer));
   });
