@@ -1,11 +1,14 @@
 /** State of one agent in a directory: one file of mode 0600 for each key, replaced atomically. */
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { refuse } from "@causeway/core-base";
 import type { MonotonicCounter, StateStore } from "./ports.ts";
 
 const suffix = ".state";
+const temporarySuffix = ".new";
+/** Younger temporary files may belong to a write that is under way. */
+const temporaryMsMax = 60_000;
 
 /** Keeps every key in a file of its own. The directory is made with mode 0700 on first use. */
 export class FileStateStore implements StateStore {
@@ -30,7 +33,11 @@ export class FileStateStore implements StateStore {
     const path = this.#path(key);
     try {
       this.#made ??= mkdir(this.#directory, { recursive: true, mode: 0o700 });
-      await this.#made;
+      await this.#made.catch((thrown: unknown) => {
+        // The next write tries again.
+        this.#made = undefined;
+        throw thrown;
+      });
       await replaceFile(this.#directory, path, value, options?.durable === true);
     } catch (error) {
       throw storeFailure("write", key, error);
@@ -56,6 +63,7 @@ export class FileStateStore implements StateStore {
     }
     const keys: string[] = [];
     for (const name of names) {
+      if (name.endsWith(temporarySuffix)) await removeIfOld(join(this.#directory, name));
       if (!name.endsWith(suffix)) continue;
       const key = name.slice(0, -suffix.length).replaceAll("+", "/");
       if (key.startsWith(prefix)) keys.push(key);
@@ -113,7 +121,7 @@ export class FileCounter implements MonotonicCounter {
 }
 
 async function replaceFile(directory: string, path: string, value: Uint8Array, durable: boolean): Promise<void> {
-  const temporary = `${path}.${randomUUID()}.new`;
+  const temporary = `${path}.${randomUUID()}${temporarySuffix}`;
   try {
     if (durable) {
       const file = await open(temporary, "wx", 0o600);
@@ -132,6 +140,12 @@ async function replaceFile(directory: string, path: string, value: Uint8Array, d
     await rm(temporary, { force: true });
     throw error;
   }
+}
+
+/** Removes what a process that was killed while writing left behind. */
+async function removeIfOld(path: string): Promise<void> {
+  const info = await stat(path).catch(() => undefined);
+  if (info !== undefined && info.mtimeMs < Date.now() - temporaryMsMax) await rm(path, { force: true });
 }
 
 async function syncDirectory(directory: string): Promise<void> {

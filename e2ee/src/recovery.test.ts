@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { refuse } from "@causeway/core-base";
@@ -256,6 +256,25 @@ describe("the stored state", () => {
     await store.delete("g/a");
     expect(await store.get("g/a")).toBeUndefined();
     await expect(store.put("../A b", bytes("x"))).rejects.toMatchObject({ code: "CAUSEWAY_MISUSE" });
+  });
+
+  test("can be written again after its directory could not be made", async () => {
+    const path = await directory();
+    await writeFile(path, "in the way");
+    const store = new FileStateStore(path);
+    await expect(store.put("g/a", bytes("x"))).rejects.toMatchObject({ code: "CAUSEWAY_STORE_FAILED" });
+    await rm(path);
+    await store.put("g/a", bytes("x"));
+    expect(Buffer.from((await store.get("g/a")) ?? []).toString()).toBe("x");
+  });
+
+  test("removes what killed processes left behind, and not what another one writes now", async () => {
+    const path = await directory();
+    await mkdir(path);
+    for (const name of ["g+a.state.old.new", "g+a.state.young.new"]) await writeFile(join(path, name), "half");
+    await utimes(join(path, "g+a.state.old.new"), 0, 0);
+    await new FileStateStore(path).list("g/");
+    expect(await readdir(path)).toEqual(["g+a.state.young.new"]);
   });
 
   test("has a counter that never goes back", async () => {
