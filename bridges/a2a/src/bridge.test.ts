@@ -101,7 +101,7 @@ const asTask = (result: Message | Task): Task => {
 const stateOf = (task: Task): string => (task.status === undefined ? "none" : TaskState[task.status.state]);
 
 describe.for(["JSONRPC", "HTTP+JSON"])("an unmodified A2A client over %s", (binding) => {
-  test("sends a message and gets the finished task with its artifact [AAP-12]", async () => {
+  test("sends a message and gets the finished task with its artifact", async () => {
     const client = await clientFor(binding);
     const task = asTask(await client.sendMessage(ask("A room in Tokyo")));
     expect(stateOf(task)).toBe("TASK_STATE_COMPLETED");

@@ -50,7 +50,7 @@ test("ok/ a leaf of each role and purpose says what was certified", () => {
   }
 });
 
-test("ok/ a gateway's level, URI and namespaces are certified [AMSP-103]", () => {
+test("ok/ a gateway's level, URI and namespaces are certified", () => {
   const blue = createTestDomain("blue.example");
   const gateway = {
     uri: "https://gw1.blue.example:4500/amsp",
@@ -392,7 +392,7 @@ test("pinned trust judges everything but revocation", () => {
   );
 });
 
-test("a signature is bound to its label, its bytes and its signer [AAP-63]", () => {
+test("a signature is bound to its label, its bytes and its signer", () => {
   const blue = createTestDomain("blue.example");
   const trust = blue.store();
   const booker = blue.identity("travel/booker");

@@ -264,7 +264,7 @@ test("agents list their own certificates, operators all", async () => {
   expect((await world.operator.client.listCertificates({})).certificates).toHaveLength(6);
 });
 
-test("a signature by a revoked record key is refused also after its certificate has expired [AGP-33]", async () => {
+test("a signature by a revoked record key is refused also after its certificate has expired [ANA-76]", async () => {
   const world = await World.open();
   const { scheduler } = world;
   const member = await world.enrol(name);
