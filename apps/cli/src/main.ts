@@ -1,13 +1,17 @@
 /** The program `causeway`: the one place that composes rooms, reads the environment and ends the process. */
-import { Command, CommanderError } from "commander";
+import { Command } from "commander";
+import { addA2aCommands } from "./commands/a2a.ts";
 import { addAgentCommands } from "./commands/agents.ts";
-import { addOperatorCommands } from "./commands/operators.ts";
+import { addCertCommands } from "./commands/cert.ts";
+import { addNetworkCommands } from "./commands/network.ts";
 import { addServiceCommands } from "./commands/services.ts";
-import { reportFailure } from "./terminal/output.ts";
+import { addTopicCommands } from "./commands/topics.ts";
+import { failureOf } from "./terminal/failure.ts";
 
 /** Time for output to leave after the end. */
 const lastWordsMs = 500;
 
+const isJson = process.argv.includes("--json");
 const program = new Command("causeway")
   .description(
     "The agent gateway network: identity, attachment, discovery and end-to-end encrypted messages between agents.",
@@ -18,8 +22,11 @@ const program = new Command("causeway")
   .exitOverride();
 
 addServiceCommands(program);
+addA2aCommands(program);
 addAgentCommands(program);
-addOperatorCommands(program);
+addTopicCommands(program);
+addCertCommands(program);
+addNetworkCommands(program);
 program
   .command("demo")
   .description("two domains on this machine, agents, an encrypted exchange, and the story of it")
@@ -31,11 +38,17 @@ program
     process.exitCode = await demo(options);
   });
 
+// Whoever read our output and left, as `head` does, wants no more of it.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 try {
   await program.parseAsync();
 } catch (thrown) {
-  process.exitCode =
-    thrown instanceof CommanderError ? thrown.exitCode : reportFailure(thrown, process.argv.includes("--json"));
+  const failure = failureOf(thrown);
+  if (failure !== undefined) {
+    if (isJson) process.stdout.write(`${failure.json}\n`);
+    else if (failure.text !== "") process.stderr.write(`${failure.text}\n`);
+    process.exitCode = failure.exitCode;
+  }
 }
 // The work is over: what was left open must not keep the process; whatever it still has to say gets a moment.
 setTimeout(() => process.exit(), lastWordsMs).unref();

@@ -1,76 +1,58 @@
 /** A check-up: what a domain on this machine needs, each with what to do when it is missing. */
 import { existsSync, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { CausewayError } from "@causeway/core-base";
+import { CausewayError, isCausewayError } from "@causeway/core-base";
 import type { DomainConfig } from "../config/domain.ts";
 import { Operator } from "../processes/operator.ts";
-import type { CommonOptions, Context } from "./context.ts";
 
-interface Finding {
+/** One thing that was looked at. */
+export interface Finding {
   readonly check: string;
   readonly ok: boolean;
+  /** What is there, or what is wrong and what to do. */
   readonly detail: string;
 }
 
 const freeBytesMin = 256 * 1024 * 1024;
 const nodeMajorMin = 24;
+const answerMs = 5_000;
+/** A certificate is renewed long before; less than this says that renewal fails. */
+const validMsMin = 3_600_000;
 
-/** Prints every finding; answers the exit code. */
-export async function doctor({ out, home }: Context, options: CommonOptions): Promise<number> {
-  const findings: Finding[] = [];
-  const check = async (name: string, run: () => string | Promise<string>): Promise<void> => {
-    try {
-      findings.push({ check: name, ok: true, detail: await run() });
-    } catch (thrown) {
-      const error = CausewayError.from(thrown);
-      const detail = error.code === "CAUSEWAY_INTERNAL" && thrown instanceof Error ? thrown.message : error.message;
-      findings.push({ check: name, ok: false, detail });
-    }
-  };
-  await check("Node", () => {
+/** Looks at everything that can be looked at. Never throws. */
+export async function examine(configure: () => DomainConfig): Promise<readonly Finding[]> {
+  const findings = new Findings();
+  await findings.check("Node", () => {
     const major = Number(process.versions.node.split(".")[0]);
     if (major < nodeMajorMin) throw new Error(`found ${process.version}; install Node ${nodeMajorMin} or later`);
     return process.version;
   });
-  let config: DomainConfig | undefined;
-  await check("configuration", () => {
-    config = home.config(options);
-    return `${config.domain}, data in ${config.dataDir}`;
-  });
-  if (config !== undefined) await checkDomain(config, check);
-  out.result({ ok: findings.every((f) => f.ok), findings }, () =>
-    findings.map((f) => `${f.ok ? out.style.good("ok  ") : out.style.bad("FAIL")} ${f.check}: ${f.detail}`).join("\n"),
-  );
-  return findings.every((f) => f.ok) ? 0 : 1;
+  const config = await findings.check("configuration", configure, (c) => `${c.domain}, data in ${c.dataDir}`);
+  if (config !== undefined) await examineDomain(config, findings);
+  return findings.all;
 }
 
-async function checkDomain(
-  config: DomainConfig,
-  check: (name: string, run: () => string | Promise<string>) => Promise<void>,
-): Promise<void> {
-  await check("disk", () => {
-    const place = existsSync(config.dataDir) ? config.dataDir : dirname(config.dataDir);
-    const { bavail, bsize } = statfsSync(place);
-    const free = bavail * bsize;
+async function examineDomain(config: DomainConfig, findings: Findings): Promise<void> {
+  await findings.check("disk", () => {
+    const free = freeBytes(config.dataDir);
     if (free < freeBytesMin)
       throw new Error(
         `${Math.round(free / 1e6)} MB free where ${config.dataDir} lies; a gateway refuses records when it is full. Free some space`,
       );
     return `${Math.round(free / 1e9)} GB free`;
   });
-  await check("master key", () => {
+  await findings.check("master key", () => {
     if (!existsSync(config.masterKeyFile))
       throw new Error(`${config.masterKeyFile} does not exist; "causeway up" makes it, or restore it from a backup`);
-    const mode = statSync(config.masterKeyFile).mode & 0o077;
-    if (mode !== 0)
+    if ((statSync(config.masterKeyFile).mode & 0o077) !== 0)
       throw new Error(`${config.masterKeyFile} can be read by others; run: chmod 600 ${config.masterKeyFile}`);
     return config.masterKeyFile;
   });
-  let operator: Operator | undefined;
-  await check("operator identity", async () => {
-    operator = await Operator.open(config);
-    return "can be opened";
-  });
+  const operator = await findings.check(
+    "operator identity",
+    () => Operator.open(config),
+    () => "can be opened",
+  );
   if (operator === undefined) return;
   await using open = operator;
   const services = [
@@ -79,22 +61,66 @@ async function checkDomain(
     ...config.gateways.map((gateway) => ({ name: gateway.name, url: gateway.url, role: "gateway" as const })),
   ];
   for (const { name, url, role } of services) {
-    await check(`${name} at ${url}`, async () => {
+    await findings.check(`${name} at ${url}`, async () => {
       const peer = await open.probe(url, role);
-      return `${peer.spiffeId}, certificate until ${new Date(peer.notAfterUnixMs).toISOString()}`;
+      const until = new Date(peer.notAfterUnixMs).toISOString();
+      if (peer.notAfterUnixMs - Date.now() < validMsMin)
+        throw new Error(`${peer.spiffeId} has a certificate until ${until} only; its log says why it is not renewed`);
+      return `${peer.spiffeId}, certificate until ${until}`;
     });
   }
-  for (const gateway of config.gateways) {
-    await check(`peers of ${gateway.name}`, async () => {
-      const { peers } = await open.gateway(gateway).listPeers({}, { timeoutMs: 5_000 });
-      const lost = peers.filter((peer) => peer.syncState !== "ESTABLISHED");
-      if (lost.length > 0) throw new Error(lost.map((peer) => `${peer.gatewayUri} is ${peer.syncState}`).join(", "));
-      const expected = gateway.uplinks.length + gateway.peers.length;
-      if (peers.length < expected)
-        throw new Error(
-          `${peers.length} of ${expected} configured peers are connected; check their addresses and trust`,
-        );
-      return `${peers.length} established`;
-    });
+  for (const gateway of config.gateways) await examinePeers(open, gateway, findings);
+}
+
+async function examinePeers(
+  operator: Operator,
+  gateway: DomainConfig["gateways"][number],
+  findings: Findings,
+): Promise<void> {
+  await findings.check(`peers of ${gateway.name}`, async () => {
+    const { peers } = await operator.gateway(gateway).listPeers({}, { timeoutMs: answerMs });
+    const lost = peers.filter((peer) => peer.syncState !== "ESTABLISHED");
+    if (lost.length > 0) throw new Error(lost.map((peer) => `${peer.gatewayUri} is ${peer.syncState}`).join(", "));
+    const expected = gateway.uplinks.length + gateway.peers.length;
+    if (peers.length < expected)
+      throw new Error(`${peers.length} of ${expected} configured peers are connected; check their addresses and trust`);
+    return `${peers.length} established`;
+  });
+}
+
+/** Where a folder lies, or will lie. */
+function freeBytes(folder: string): number {
+  if (!existsSync(folder)) return freeBytes(dirname(folder));
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize;
+}
+
+class Findings {
+  readonly #all: Finding[] = [];
+
+  get all(): readonly Finding[] {
+    return this.#all;
   }
+
+  /** Notes what `run` answers, or what it throws; answers undefined then. */
+  async check<T>(
+    name: string,
+    run: () => T | Promise<T>,
+    describe: (value: T) => string = String,
+  ): Promise<T | undefined> {
+    try {
+      const value = await run();
+      this.#all.push({ check: name, ok: true, detail: describe(value) });
+      return value;
+    } catch (thrown) {
+      this.#all.push({ check: name, ok: false, detail: sentenceOf(thrown) });
+      return undefined;
+    }
+  }
+}
+
+function sentenceOf(thrown: unknown): string {
+  const error = CausewayError.from(thrown);
+  const isOurs = isCausewayError(thrown) || error.code !== "CAUSEWAY_INTERNAL";
+  return !isOurs && thrown instanceof Error ? thrown.message : error.message;
 }

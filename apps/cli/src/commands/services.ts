@@ -4,13 +4,10 @@ import { dirname } from "node:path";
 import { createLog } from "@causeway/adapter-telemetry";
 import { parseDomain, refuse } from "@causeway/core-base";
 import type { Command } from "commander";
-import { type DomainConfig, readDomainConfig } from "../config/domain.ts";
-import { startAuthority } from "../processes/authority.ts";
-import { startDomain } from "../processes/domain.ts";
-import { startGateway } from "../processes/gateway.ts";
+import { readDomainConfig } from "../config/domain.ts";
 import { runService } from "../processes/lifecycle.ts";
-import { startRegistry } from "../processes/registry.ts";
-import { Supervisor } from "../processes/supervisor.ts";
+import { exitCodeOf, interruption } from "../terminal/interruption.ts";
+import { tokenOf } from "./acting.ts";
 import { type CommonOptions, contextOf, withCommonOptions } from "./context.ts";
 
 interface ServiceOptions extends CommonOptions {
@@ -22,6 +19,7 @@ export function addServiceCommands(program: Command): void {
     .description("run the certificate authority (ACA) of a domain")
     .action(async (options: ServiceOptions) => {
       const { config, log } = open(options, "authority");
+      const { startAuthority } = await import("../processes/authority.ts");
       await runService(log, () => startAuthority(config, log));
     });
 
@@ -30,6 +28,7 @@ export function addServiceCommands(program: Command): void {
     .option("--token <token>", "join token, on the first start")
     .action(async (name: string, options: ServiceOptions) => {
       const { config, log } = open(options, `gateway/${name}`);
+      const { startGateway } = await import("../processes/gateway.ts");
       await runService(log, (signal) => startGateway(config, name, log, { ...tokenOf(options), signal }));
     });
 
@@ -38,6 +37,7 @@ export function addServiceCommands(program: Command): void {
     .option("--token <token>", "join token, on the first start")
     .action(async (options: ServiceOptions) => {
       const { config, log } = open(options, "registry");
+      const { startRegistry } = await import("../processes/registry.ts");
       await runService(log, (signal) => startRegistry(config, log, { ...tokenOf(options), signal }));
     });
 
@@ -52,51 +52,62 @@ function open(options: ServiceOptions, service: string) {
   return { config, log: createLog({ level: config.logLevel, fields: { domain: config.domain, service } }) };
 }
 
-const tokenOf = (options: ServiceOptions) => (options.token === undefined ? {} : { token: options.token });
-
 async function up(options: CommonOptions): Promise<void> {
+  const stop = interruption();
   const { out, home } = contextOf(options);
-  const configFile =
-    options.config ?? configFor(home.configFile(options.domain ?? home.domains()[0] ?? ""), options.domain);
-  const config: DomainConfig = readDomainConfig(configFile);
+  const file = options.config ?? (await configFileOf(options));
+  const config = options.config === undefined ? readDomainConfig(file) : home.config(options);
+  const { startDomain } = await import("../processes/domain.ts");
+  const { Supervisor } = await import("../processes/supervisor.ts");
   await using supervisor = new Supervisor({
-    onExit: (_service, description) => out.line(out.style.bad(description)),
+    onExit: (_service, description) => process.stderr.write(`${description}\n`),
   });
-  const stop = new Promise<void>((resolve) => {
-    for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve());
+  const started = startDomain({
+    home,
+    config,
+    configFile: file,
+    supervisor,
+    onServing: (name, url) => out.line(`${out.style.good("up")}  ${name.padEnd(32)} ${url}`),
   });
-  await out.during(
-    `starting ${config.domain}`,
-    startDomain({
-      home,
-      config,
-      configFile,
-      supervisor,
-      onServing: (name, url) => out.line(`${out.style.good("up")}  ${name.padEnd(32)} ${url}`),
-    }),
-  );
+  const interrupted = await out.during(`starting ${config.domain}`, Promise.race([started, stop]));
+  if (interrupted !== undefined) {
+    // What is not up yet ends with an error that nobody waits for.
+    started.catch(() => undefined);
+    process.exitCode = exitCodeOf(interrupted);
+    return;
+  }
   out.result(
     {
       ok: true,
       domain: config.domain,
+      configuration: file,
       services: supervisor.services.map(({ name, url, pid }) => ({ name, url, pid })),
     },
     () =>
-      `${config.domain} is up. Configuration: ${configFile}. Attach an agent: causeway attach http://127.0.0.1:PORT --name ${config.domain}/tools/NAME`,
+      `${config.domain} is up. Configuration: ${file}. Attach an agent: causeway attach http://127.0.0.1:PORT --name ${config.domain}/tools/NAME`,
   );
   await stop;
   out.line("stopping ...");
 }
 
-/** A minimal configuration for a first domain: one gateway that is both edge and core. */
-function configFor(file: string, domain: string | undefined): string {
-  if (existsSync(file)) return file;
-  if (domain === undefined)
+/** The configuration of a domain of the home; a first one is written for a domain that has none yet. */
+async function configFileOf(options: CommonOptions): Promise<string> {
+  const { home } = contextOf(options);
+  const domain = options.domain ?? process.env["CAUSEWAY_DOMAIN"];
+  if (domain === undefined) {
+    if (home.domains().length > 0) return home.configFile(home.config({}).domain);
     throw refuse(
       "CAUSEWAY_CONFIG_INVALID",
-      "name the domain to set up with --domain, or a configuration with --config",
+      `no domain is set up in ${home.directory}; name the one to set up with --domain, or a configuration with --config`,
     );
-  parseDomain(domain);
+  }
+  const file = home.configFile(parseDomain(domain));
+  if (!existsSync(file)) writeFirstConfig(file, domain);
+  return file;
+}
+
+/** One gateway at the edge, one in the core. */
+function writeFirstConfig(file: string, domain: string): void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   writeFileSync(
     file,
@@ -109,5 +120,4 @@ gateways:
 `,
     { mode: 0o600 },
   );
-  return file;
 }

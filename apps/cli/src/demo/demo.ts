@@ -1,12 +1,12 @@
 /** `causeway demo`: the main job, told as a short story. */
-import { once } from "node:events";
 import { openA2aEndpoint } from "@causeway/bridge-a2a";
 import { parseAgentId } from "@causeway/core-base";
 import { Home } from "../home.ts";
 import { connectAgent } from "../processes/agents.ts";
 import { Supervisor } from "../processes/supervisor.ts";
-import { createOutput } from "../terminal/output.ts";
-import { startNetwork } from "./network.ts";
+import { exitCodeOf, interruption } from "../terminal/interruption.ts";
+import { createOutput, type Output } from "../terminal/output.ts";
+import { domains, startNetwork } from "./network.ts";
 import { startProcessAgent } from "./process-agent.ts";
 import { type DemoReport, shortcomings } from "./report.ts";
 import { discoverRemote, display, eventually, exchange, publishAcross, revoke, useA2a } from "./steps.ts";
@@ -24,22 +24,75 @@ const query = "someone who can book a hotel in Tokyo";
 const a2aPort = 7480;
 const example = (name: string): URL => new URL(`../../../../examples/${name}/src/main.ts`, import.meta.url);
 
-/** Answers the exit code. */
-export async function demo(options: {
+export interface DemoOptions {
   readonly once?: boolean;
   readonly json?: boolean;
   readonly home?: string;
-}): Promise<number> {
-  const started = performance.now();
-  const out = createOutput({ json: options.json === true });
-  const { bold, dim, good, bad } = out.style;
-  const home = new Home(options.home);
+}
+
+/** Answers the exit code. Ctrl-C ends it at any point. */
+export async function demo(options: DemoOptions): Promise<number> {
   const stop = interruption();
+  const out = createOutput({ json: options.json === true });
+  const home = new Home(options.home);
+  await using resources = new AsyncDisposableStack();
+  const story = play(out, home, resources);
+  const told = await Promise.race([story, stop]);
+  if (typeof told === "string") {
+    // What it was at ends with an error that nobody waits for.
+    story.catch(() => undefined);
+    out.line("\nstopping ...");
+    return exitCodeOf(told);
+  }
+  const { facts, hotelsUrl } = told;
+  const problems = shortcomings(facts);
+  const ok = problems.length === 0;
+  out.line();
+  for (const problem of problems) process.stderr.write(`demo: ${problem}\n`);
+  const exitCode = ok ? 0 : 1;
+  const { good, bad } = out.style;
+  if (out.json) process.stdout.write(`${JSON.stringify({ ok, ...facts })}\n`);
+  else if (options.once === true)
+    out.line(
+      ok
+        ? good(`All of it was true, in ${(facts.elapsedMs / 1000).toFixed(1)} s.`)
+        : bad("Not all of it was true; see above."),
+    );
+  if (options.once === true) return exitCode;
+  suggest(out, home, options, hotelsUrl);
+  await stop;
+  out.line("\nstopping ...");
+  return exitCode;
+}
+
+/** What to try while it stays up. */
+function suggest(out: Output, home: Home, options: DemoOptions, hotelsUrl: string): void {
+  out.line(out.style.bold("It stays up until Ctrl-C. What to try next, in another terminal of this folder:"));
+  const [blue, green] = domains;
+  const inHome = options.home === undefined ? "" : ` --home ${home.directory}`;
+  for (const command of [
+    `status --domain ${blue}`,
+    `discover "book a room" --domain ${blue}`,
+    `call ${names.guide} Lisbon --method tip --trace --domain ${blue}`,
+    `explain ${names.guide} --domain ${blue}`,
+    `doctor --domain ${green}`,
+  ])
+    out.line(`   npm run causeway -- ${command}${inHome}`);
+  out.line(`   npm run example -- a2a-client ${hotelsUrl} "A room in Lisbon"`);
+  out.line(out.style.dim(`   configuration, keys, data and logs: ${home.directory}`));
+}
+
+/** Does everything once, and tells it as it happens. What stays up is left in `resources`. */
+async function play(
+  out: Output,
+  home: Home,
+  resources: AsyncDisposableStack,
+): Promise<{ readonly facts: Omit<DemoReport, "ok">; readonly hotelsUrl: string }> {
+  const started = performance.now();
+  const { bold, dim, good, bad } = out.style;
   let step = 0;
   const chapter = (text: string): void => out.line(`\n${bold(`${++step}. ${text}`)}`);
   const tell = (text: string): void => out.line(`   ${text}`);
-
-  await using resources = new AsyncDisposableStack();
   const supervisor = resources.use(
     new Supervisor({ onExit: (_service, description) => out.line(bad(`   ${description}`)) }),
   );
@@ -132,36 +185,7 @@ export async function demo(options: {
     revoked,
     elapsedMs: Math.round(performance.now() - started),
   };
-  const problems = shortcomings(facts);
-  out.line();
-  for (const problem of problems) process.stderr.write(`demo: ${problem}\n`);
-  if (options.once === true) {
-    if (out.json) process.stdout.write(`${JSON.stringify({ ok: problems.length === 0, ...facts })}\n`);
-    else
-      out.line(
-        problems.length === 0
-          ? good(`All of it was true, in ${(facts.elapsedMs / 1000).toFixed(1)} s.`)
-          : bad("Not all of it was true; see above."),
-      );
-    return problems.length === 0 ? 0 : 1;
-  }
-  if (out.json) process.stdout.write(`${JSON.stringify({ ok: problems.length === 0, ...facts })}\n`);
-  out.line(bold("It stays up until Ctrl-C. What to try next, in another terminal of this folder:"));
-  const inHome = options.home === undefined ? "" : ` --home ${home.directory}`;
-  for (const command of [
-    `npm run causeway -- status --domain ${blue.domain}${inHome}`,
-    `npm run causeway -- discover "book a room" --domain ${blue.domain}${inHome}`,
-    `npm run causeway -- call ${names.guide} Lisbon --method tip --trace --domain ${blue.domain}${inHome}`,
-    `npm run causeway -- explain ${names.guide} --domain ${blue.domain}${inHome}`,
-    `npm run causeway -- doctor --domain ${green.domain}${inHome}`,
-  ]) {
-    tell(command);
-  }
-  tell(`any A2A client: ${hotelsUrl}`);
-  tell(dim(`configuration, keys, data and logs: ${home.directory}`));
-  await stop;
-  out.line("\nstopping ...");
-  return problems.length === 0 ? 0 : 1;
+  return { facts, hotelsUrl };
 
   async function startGuide(): Promise<void> {
     const token = await greenOperator.agentToken(names.guide);
@@ -175,9 +199,4 @@ export async function demo(options: {
       ),
     );
   }
-}
-
-/** Resolves at the first Ctrl-C or request to end. */
-function interruption(): Promise<unknown> {
-  return Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
 }

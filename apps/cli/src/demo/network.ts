@@ -1,12 +1,14 @@
 /** The two domains of the demo: configurations on free ports, every service its own process, trust exchanged. */
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { refuse } from "@causeway/core-base";
 import { type DomainConfig, readDomainConfig } from "../config/domain.ts";
 import type { Home } from "../home.ts";
+import { authorityDirectory } from "../processes/directories.ts";
 import { startDomain } from "../processes/domain.ts";
+import { holdFolder } from "../processes/folder-lock.ts";
 import { Operator } from "../processes/operator.ts";
 import type { Supervisor } from "../processes/supervisor.ts";
 
@@ -25,22 +27,35 @@ export interface NetworkOptions {
   readonly publicPort?: (port: number) => Promise<number>;
 }
 
-/** Starts both domains in a fresh home. What an earlier demo left there is removed; anything else is not touched. */
+/** In a home that a demo made; only such a one is made anew. */
+const markName = "made-by-demo";
+
+/**
+ * Starts both domains in a fresh home. What an earlier demo left there is removed; a home with domains that no demo
+ * made is refused, and one that a demo still uses.
+ */
 export async function startNetwork(
   home: Home,
   supervisor: Supervisor,
   options: NetworkOptions = {},
 ): Promise<DemoNetwork> {
-  const known = home.domains().filter((domain) => !(domains as readonly string[]).includes(domain));
-  if (known.length > 0) {
+  const mark = join(home.directory, markName);
+  const known = home.domains();
+  if (known.length > 0 && !existsSync(mark)) {
     throw refuse(
       "CAUSEWAY_CONFIG_INVALID",
-      `${home.directory} holds ${known.join(", ")}, which the demo would not touch; name another folder with --home`,
+      `${home.directory} holds ${known.join(", ")}, which no demo made and the demo would not touch; name another folder with --home`,
     );
+  }
+  for (const domain of known) {
+    // Throws when an authority runs there.
+    if (existsSync(home.configFile(domain)))
+      holdFolder(authorityDirectory(readDomainConfig(home.configFile(domain))))[Symbol.dispose]();
   }
   for (const folder of ["domains", "agents", "keys", "logs"])
     rmSync(join(home.directory, folder), { recursive: true, force: true });
   home.ensure();
+  writeFileSync(mark, "The demo removes domains, agents, keys and logs of this folder when it starts again.\n");
   const [blue, green] = await writeConfigs(home, options);
   const start = (config: DomainConfig) =>
     startDomain({
@@ -91,13 +106,7 @@ gateways:
 
 /** Each operator hands the other the bundle of the own domain: the only way in which trust comes about. */
 async function exchangeTrust(a: Operator, b: Operator): Promise<void> {
-  const bundleOf = async (operator: Operator) => {
-    const { state } = await operator.authority.getTrust({});
-    const own = state?.bundles.find((bundle) => bundle.domain === operator.config.domain);
-    if (own === undefined) throw refuse("CAUSEWAY_INTERNAL", `${operator.config.domain} has no bundle of its own`);
-    return own;
-  };
-  const [bundleA, bundleB] = await Promise.all([bundleOf(a), bundleOf(b)]);
+  const [bundleA, bundleB] = await Promise.all([a.bundle(), b.bundle()]);
   await Promise.all([a.authority.addTrust({ bundle: bundleB }), b.authority.addTrust({ bundle: bundleA })]);
 }
 

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Agent, connect } from "@causeway/agent/node";
-import { type Log, parseAgentId, refuse, shortName, silentLog } from "@causeway/core-base";
+import { domainOf, isCausewayError, type Log, parseAgentId, refuse, shortName, silentLog } from "@causeway/core-base";
 import type { DomainConfig } from "../config/domain.ts";
 import type { Home } from "../home.ts";
 import { Operator } from "./operator.ts";
@@ -18,29 +18,46 @@ export interface AgentOptions {
   /** Default true. */
   readonly advertise?: boolean;
   readonly log?: Log;
+  /** Ends the attempt to connect. */
+  readonly signal?: AbortSignal;
 }
 
 /** Connects an agent through the Level-1 gateways of its domain; enrols it first when it has no identity yet. */
 export async function connectAgent(options: AgentOptions): Promise<Agent> {
   const { home, config } = options;
   const id = parseAgentId(options.name);
+  if (domainOf(id) !== config.domain) {
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      `expected a name under ${config.domain}, got ${options.name}; choose its domain with --domain ${domainOf(id)}`,
+    );
+  }
   const dataDir = home.agentDirectory(shortName(id));
   const gateways = config.gateways.toSorted((a, b) => a.level - b.level).map((gateway) => gateway.url);
   if (gateways.length === 0)
     throw refuse("CAUSEWAY_CONFIG_INVALID", `${config.domain} has no gateway to attach to; add one under gateways`);
-  const token =
-    options.token ?? (existsSync(join(dataDir, "identity")) ? undefined : await mintToken(config, options.name));
-  return connect({
-    name: id,
-    dataDir,
-    gateway: gateways,
-    masterKeyFile: home.masterKeyFile,
-    log: options.log ?? silentLog,
-    ...(config.registry && { registry: config.registry.url }),
-    ...(token !== undefined && { token }),
-    ...(options.instance !== undefined && { instance: options.instance }),
-    ...(options.advertise !== undefined && { advertise: options.advertise }),
-  });
+  const connectWith = (token: string | undefined): Promise<Agent> =>
+    connect({
+      name: id,
+      dataDir,
+      gateway: gateways,
+      masterKeyFile: home.masterKeyFile,
+      log: options.log ?? silentLog,
+      ...(config.registry && { registry: config.registry.url }),
+      ...(token !== undefined && { token }),
+      ...(options.instance !== undefined && { instance: options.instance }),
+      ...(options.advertise !== undefined && { advertise: options.advertise }),
+      ...(options.signal && { signal: options.signal }),
+    });
+  if (options.token !== undefined) return await connectWith(options.token);
+  if (!existsSync(join(dataDir, "identity"))) return await connectWith(await mintToken(config, options.name));
+  try {
+    return await connectWith(undefined);
+  } catch (thrown) {
+    // An enrolment that was interrupted leaves keys without certificates.
+    if (!isCausewayError(thrown) || thrown.code !== "CAUSEWAY_IDENTITY_NOT_ENROLLED") throw thrown;
+    return await connectWith(await mintToken(config, options.name));
+  }
 }
 
 async function mintToken(config: DomainConfig, name: string): Promise<string> {

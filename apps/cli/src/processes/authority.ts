@@ -20,17 +20,17 @@ import { aca } from "@causeway/core-wire";
 import { type Authority, applicantPaths, authorityRoutes, openAuthority } from "@causeway/service-authority";
 import { createClient } from "@connectrpc/connect";
 import type { DomainConfig } from "../config/domain.ts";
+import { authorityDirectory, operatorDirectory } from "./directories.ts";
+import { holdFolder } from "./folder-lock.ts";
 import type { RunningService } from "./lifecycle.ts";
 import { dialTransport, unixNow } from "./wiring.ts";
 
 /** How often the authority looks whether its own identities are due. */
 const ownRenewalMs = 60_000;
 
-/** Where the first operator's identity is kept. */
-export const operatorDirectory = (config: DomainConfig): string => join(config.dataDir, "operator");
-
 export async function startAuthority(config: DomainConfig, log: Log): Promise<RunningService> {
-  const directory = join(config.dataDir, "authority");
+  const directory = authorityDirectory(config);
+  const held = holdFolder(directory);
   const vaultAt = (path: string): Promise<KeyVault> =>
     openKeyVault({ directory: path, masterKeyFile: config.masterKeyFile });
   const caKeys = await vaultAt(join(directory, "ca"));
@@ -122,6 +122,7 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
       await authority.stop();
       await port.stop({ deadlineMs: 2_000 });
       store.close();
+      held[Symbol.dispose]();
     },
   };
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DomainConfig } from "../config/domain.ts";
 import type { Home } from "../home.ts";
+import { gatewayDirectory, registryDirectory } from "./directories.ts";
 import { tokenFile } from "./identity.ts";
 import { Operator } from "./operator.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -50,7 +51,7 @@ async function layTokens(config: DomainConfig, operator: Operator): Promise<void
   };
   const name = (path: string): string => `spiffe://${config.domain}/${path}`;
   for (const gateway of config.gateways) {
-    await lay(join(config.dataDir, "gateways", gateway.name), {
+    await lay(gatewayDirectory(config, gateway.name), {
       spiffeId: name(`gateway/${gateway.name}`),
       role: "gateway",
       hosts: [...gateway.hosts],
@@ -58,7 +59,7 @@ async function layTokens(config: DomainConfig, operator: Operator): Promise<void
     });
   }
   if (config.registry !== undefined) {
-    await lay(join(config.dataDir, "registry"), {
+    await lay(registryDirectory(config), {
       spiffeId: name("registry"),
       role: "registry",
       hosts: [...config.registry.hosts],

@@ -7,6 +7,8 @@ import { openGatewayStore } from "@causeway/adapter-sqlite";
 import { type Log, parseAgentId, parseDomain, parseGatewayUri, refuse } from "@causeway/core-base";
 import { createGateway, type DialOptions } from "@causeway/service-gateway";
 import type { DomainConfig } from "../config/domain.ts";
+import { gatewayDirectory } from "./directories.ts";
+import { holdFolder } from "./folder-lock.ts";
 import { openServiceIdentity } from "./identity.ts";
 import type { RunningService } from "./lifecycle.ts";
 import { dialLink, dialTransport, servePort } from "./wiring.ts";
@@ -25,7 +27,8 @@ export async function startGateway(
       `the configuration of ${config.domain} has no gateway ${JSON.stringify(name)} (known: ${known})`,
     );
   }
-  const directory = join(config.dataDir, "gateways", name);
+  const directory = gatewayDirectory(config, name);
+  const held = holdFolder(directory);
   const keeper = await openServiceIdentity({
     directory,
     masterKeyFile: config.masterKeyFile,
@@ -91,6 +94,7 @@ export async function startGateway(
       await gateway.stop({ deadlineMs: 2_000 });
       await port?.stop({ deadlineMs: 2_000 });
       await keeper.stop();
+      held[Symbol.dispose]();
     },
   };
 }

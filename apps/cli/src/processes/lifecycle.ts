@@ -1,5 +1,6 @@
 /** What every service process does alike: tell the supervisor that it serves, stop on a signal, free what it opened. */
 import type { Log } from "@causeway/core-base";
+import { exitCodeOf, interruption } from "../terminal/interruption.ts";
 import type { ChildReport } from "./supervisor.ts";
 
 /** A process that serves until `stop`. */
@@ -18,18 +19,17 @@ export async function runService(log: Log, start: (signal: AbortSignal) => Promi
   const abort = new AbortController();
   const { promise: stopped, resolve: end } = Promise.withResolvers<void>();
   abort.signal.addEventListener("abort", () => end());
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
-    process.once(name, () => {
-      log.info("process.stop_requested", { signal: name });
-      abort.abort();
-    });
-  }
+  void interruption().then((signal) => {
+    log.info("process.stop_requested", { signal });
+    abort.abort();
+  });
   // A supervisor that is gone takes its services with it.
   process.once("disconnect", () => {
     log.warn("process.supervisor_lost");
     abort.abort();
   });
-  const service = await start(abort.signal);
+  const service = await startedOrStopped();
+  if (service === undefined) return;
   log.info("process.ready", { url: service.url });
   process.send?.({ ready: true, url: service.url } satisfies ChildReport);
   void service.ended?.then(() => {
@@ -44,4 +44,15 @@ export async function runService(log: Log, start: (signal: AbortSignal) => Promi
   log.info("process.stopped");
   process.removeAllListeners("disconnect");
   if (process.connected) process.disconnect();
+
+  /** Undefined when it was stopped before it served. */
+  async function startedOrStopped(): Promise<RunningService | undefined> {
+    try {
+      return await start(abort.signal);
+    } catch (thrown) {
+      if (!abort.signal.aborted) throw thrown;
+      process.exitCode = exitCodeOf("SIGINT");
+      return undefined;
+    }
+  }
 }

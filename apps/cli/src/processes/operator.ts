@@ -1,11 +1,11 @@
 /** The operator of a domain on this machine: the identity that the authority made at its first start. */
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { type IdentityKeeper, openIdentityKeeper, openKeyVault } from "@causeway/adapter-keys";
-import { domainOf, parseAgentId, parseDomain, refuse } from "@causeway/core-base";
+import { parseAgentId, parseDomain, refuse } from "@causeway/core-base";
 import { aca, admin } from "@causeway/core-wire";
 import { type Client, createClient } from "@connectrpc/connect";
 import type { DomainConfig, GatewayConfig } from "../config/domain.ts";
-import { operatorDirectory } from "./authority.ts";
+import { operatorDirectory } from "./directories.ts";
 import { connectAuthority, dialTransport, fetchRoot } from "./wiring.ts";
 
 /** Calls services of a domain in the name of its operator. */
@@ -66,13 +66,16 @@ export class Operator implements AsyncDisposable {
   /** A one-time token for an agent of this domain. */
   async agentToken(name: string): Promise<string> {
     const spiffeId = parseAgentId(name);
-    if (domainOf(spiffeId) !== this.config.domain) {
-      throw refuse(
-        "CAUSEWAY_IDENTITY_MISMATCH",
-        `expected a name under ${this.config.domain}, got ${name}; use --domain ${domainOf(spiffeId)}`,
-      );
-    }
     return (await this.authority.createToken({ spiffeId, role: "agent" })).token;
+  }
+
+  /** The trust bundle of the own domain. */
+  async bundle(): Promise<aca.TrustBundle> {
+    const { state } = await this.authority.getTrust({});
+    const own = state?.bundles.find((bundle) => bundle.domain === this.config.domain);
+    if (own === undefined)
+      throw refuse("CAUSEWAY_INTERNAL", `the authority of ${this.config.domain} has no bundle of its own domain`);
+    return own;
   }
 
   #dial(url: string, role: "authority" | "gateway" | "registry") {

@@ -8,6 +8,8 @@ import { openRegistryStore } from "@causeway/adapter-sqlite";
 import { type Log, parseAgentId, parseDomain, refuse } from "@causeway/core-base";
 import { Registry, registryRoutes, SyncReader } from "@causeway/service-registry";
 import type { DomainConfig } from "../config/domain.ts";
+import { registryDirectory } from "./directories.ts";
+import { holdFolder } from "./folder-lock.ts";
 import { openServiceIdentity } from "./identity.ts";
 import type { RunningService } from "./lifecycle.ts";
 import { dialTransport, servePort } from "./wiring.ts";
@@ -20,7 +22,8 @@ export async function startRegistry(
   const own = config.registry;
   if (own === undefined)
     throw refuse("CAUSEWAY_CONFIG_INVALID", `the configuration of ${config.domain} has no registry`);
-  const directory = join(config.dataDir, "registry");
+  const directory = registryDirectory(config);
+  const held = holdFolder(directory);
   const domain = parseDomain(config.domain);
   const keeper = await openServiceIdentity({
     directory,
@@ -78,6 +81,7 @@ export async function startRegistry(
       await port.stop({ deadlineMs: 2_000 });
       await keeper.stop();
       store.close();
+      held[Symbol.dispose]();
     },
   };
 }

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import { defaults, refuse } from "@causeway/core-base";
 
 /** What a child reports over its IPC channel once it serves. */
@@ -33,11 +34,13 @@ export interface Service {
 export interface SupervisorOptions {
   /** How long a child may take until it serves. Default 30,000. */
   readonly readyMs?: number;
-  /** A child has ended; what with and what follows, in words. */
+  /** The program to run, for tests. Default: this one. */
+  readonly program?: string;
+  /** A child that served has ended; what with and what follows, in words. */
   readonly onExit?: (service: Service, description: string) => void;
 }
 
-const program = new URL("../main.ts", import.meta.url).pathname;
+const programDefault = fileURLToPath(new URL("../main.ts", import.meta.url));
 /** A child that ran this long starts the back-off anew. */
 const healthyMs = 60_000;
 
@@ -56,6 +59,7 @@ export class Supervisor implements AsyncDisposable {
 
   /** Starts a service and resolves when it serves. Rejects with what the child said when it ends before. */
   async start(spec: ServiceSpec): Promise<Service> {
+    if (this.#stopping) throw refuse("CAUSEWAY_MISUSE", `the supervisor stops; ${spec.name} is not started any more`);
     if (this.#children.has(spec.name)) throw refuse("CAUSEWAY_MISUSE", `the service ${spec.name} runs already`);
     const child = new Child(spec, this.#options, () => this.#stopping);
     this.#children.set(spec.name, child);
@@ -99,11 +103,15 @@ class Child implements Service {
   launch(): Promise<void> {
     mkdirSync(dirname(this.#spec.logFile), { recursive: true, mode: 0o700 });
     const log = createWriteStream(this.#spec.logFile, { flags: "a", mode: 0o600 });
-    const child = spawn(process.execPath, [...process.execArgv, program, ...this.#spec.args], {
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
-      // Own group: a Ctrl-C at the terminal reaches the supervisor alone, which stops the children in order.
-      detached: true,
-    });
+    const child = spawn(
+      process.execPath,
+      [...process.execArgv, this.#options.program ?? programDefault, ...this.#spec.args],
+      {
+        stdio: ["ignore", "pipe", "pipe", "ipc"],
+        // Own group: a Ctrl-C at the terminal reaches the supervisor alone, which stops the children in order.
+        detached: true,
+      },
+    );
     this.#process = child;
     let lastWords = "";
     for (const stream of [child.stdout, child.stderr]) {
@@ -148,8 +156,9 @@ class Child implements Service {
           this.#options.onExit?.(this, `${description} as it was asked to; it stays down`);
           return;
         }
+        if (!isReady && this.restarts === 0) return;
         this.#options.onExit?.(this, `${description}; it is started again`);
-        if (isReady || this.restarts > 0) this.#restart(performance.now() - startedAt);
+        this.#restart(performance.now() - startedAt);
       });
     });
   }

@@ -1,5 +1,4 @@
 /** What commands write: results on standard output, progress and problems on standard error. */
-import { CausewayError, isCausewayError } from "@causeway/core-base";
 
 /** Where and how a command reports. */
 export interface Output {
@@ -24,7 +23,8 @@ const progressAfterMs = 1_000;
 const progressEveryMs = 5_000;
 
 export function createOutput(options: { readonly json: boolean }): Output {
-  const style = createStyle(process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined && !options.json);
+  const style = createStyle(isColoured(process.stdout) && !options.json);
+  const { dim } = createStyle(isColoured(process.stderr));
   return {
     json: options.json,
     style,
@@ -37,7 +37,7 @@ export function createOutput(options: { readonly json: boolean }): Output {
     async during(what, work) {
       const started = performance.now();
       const report = () =>
-        process.stderr.write(`${style.dim(`... ${what} (${Math.round((performance.now() - started) / 1000)} s)`)}\n`);
+        process.stderr.write(`${dim(`... ${what} (${Math.round((performance.now() - started) / 1000)} s)`)}\n`);
       let timer = setTimeout(function again() {
         report();
         timer = setTimeout(again, progressEveryMs);
@@ -65,31 +65,23 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
     .join("\n");
 }
 
-/** What a failed command says, and its exit code: 2 for the caller's mistake, 1 for everything else. */
-export function reportFailure(thrown: unknown, json: boolean): number {
-  const error = CausewayError.from(thrown);
-  if (json) {
-    process.stdout.write(
-      `${JSON.stringify({ ok: false, error: { code: error.code, message: error.message, details: error.details } })}\n`,
-    );
-  }
-  process.stderr.write(`causeway: ${error.message} [${error.code}]\n`);
-  if (error.retryable) process.stderr.write("It may work later without a change.\n");
-  if (!isCausewayError(thrown)) process.stderr.write(`${thrown instanceof Error ? thrown.stack : String(thrown)}\n`);
-  else if (error.cause instanceof Error) process.stderr.write(`cause: ${error.cause.message}\n`);
-  return error.family === "misuse" ? 2 : 1;
+/** `1 agent`, `2 agents`. */
+export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** JSON rendering of what protobuf messages hold: big integers as numbers where exact, bytes as hex. */
+export function jsonValue(key: string, value: unknown): unknown {
+  if (key === "$typeName" || key === "$unknown") return undefined;
+  if (typeof value === "bigint") return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value.toString();
+  if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");
+  return value;
+}
+
+function isColoured(stream: NodeJS.WriteStream): boolean {
+  return stream.isTTY === true && !process.env["NO_COLOR"];
 }
 
 function createStyle(coloured: boolean): Style {
   const wrap = (open: number, close: number) => (text: string) =>
     coloured ? `\u001b[${open}m${text}\u001b[${close}m` : text;
   return { bold: wrap(1, 22), dim: wrap(2, 22), good: wrap(32, 39), bad: wrap(31, 39) };
-}
-
-/** JSON rendering of what protobuf messages hold: big integers as numbers where exact, bytes as hex. */
-function jsonValue(key: string, value: unknown): unknown {
-  if (key === "$typeName" || key === "$unknown") return undefined;
-  if (typeof value === "bigint") return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value.toString();
-  if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");
-  return value;
 }

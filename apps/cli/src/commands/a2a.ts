@@ -1,0 +1,101 @@
+/** The bridge to A2A, both ways: an A2A agent onto the network, A2A clients into it. */
+import { createLog } from "@causeway/adapter-telemetry";
+import { shortName } from "@causeway/core-base";
+import type { Command } from "commander";
+import { runService } from "../processes/lifecycle.ts";
+import { type AgentCommandOptions, connect, tokenOf, withAgentOptions } from "./acting.ts";
+import { type CommonOptions, contextOf, withCommonOptions } from "./context.ts";
+import { numberOf } from "./data.ts";
+
+interface AttachOptions extends CommonOptions {
+  readonly name?: string;
+  readonly token?: string;
+  readonly languages: string;
+}
+
+export function addA2aCommands(program: Command): void {
+  withCommonOptions(program.command("attach <url>"))
+    .description("take a running A2A agent onto the network until Ctrl-C")
+    .option("--name <name>", "its Agent ID (default: <domain>/a2a/<name of its card>)")
+    .option("--token <token>", "join token, when the operator's identity is not on this machine")
+    .option("--languages <codes>", "BCP 47 codes, separated by commas", "en")
+    .action(attach);
+
+  withAgentOptions(program.command("a2a"))
+    .description("serve the agents of the network to A2A clients of this machine until Ctrl-C")
+    .option("--listen <port>", "port on 127.0.0.1; 0 takes a free one", "7480")
+    .action(a2a);
+}
+
+async function attach(url: string, options: AttachOptions): Promise<void> {
+  const { out, home } = contextOf(options);
+  const config = home.config(options, options.name);
+  const { attachA2aAgent, openUpstream } = await import("@causeway/bridge-a2a");
+  const upstream = await out.during(`fetching the card of ${url}`, openUpstream(url));
+  const name = options.name ?? `${config.domain}/a2a/${slug(upstream.card.name)}`;
+  const log = createLog({ level: "warn", fields: { service: "attach" } });
+  await runService(log, async (signal) => {
+    const agent = await out.during(
+      `connecting ${name}`,
+      connect({ home, config, name, log, signal, ...tokenOf(options) }),
+    );
+    const attached = await out.during(
+      `registering ${name}`,
+      attachA2aAgent(agent, upstream, { languages: options.languages.split(",") }),
+    );
+    out.result(
+      {
+        ok: true,
+        agentId: agent.id,
+        name: upstream.card.name,
+        resourceId: attached.registration.resourceId,
+        gateway: agent.status().gateway,
+      },
+      () => `${out.style.good("attached")} ${upstream.card.name} as ${shortName(agent.id)}. Ctrl-C detaches it.`,
+    );
+    return {
+      url: upstream.url,
+      async stop() {
+        await attached[Symbol.asyncDispose]();
+        await agent.close();
+      },
+    };
+  });
+}
+
+async function a2a(options: AgentCommandOptions & { readonly listen: string }): Promise<void> {
+  const { out, home } = contextOf(options);
+  const port = numberOf(options.listen, "--listen", 0, 65_535);
+  const config = home.config(options, options.as);
+  const { openA2aEndpoint } = await import("@causeway/bridge-a2a");
+  const log = createLog({ level: "warn", fields: { service: "a2a" } });
+  await runService(log, async (signal) => {
+    const name = options.as ?? `${config.domain}/cli/a2a`;
+    const agent = await out.during(
+      `connecting ${name}`,
+      connect({ home, config, name, log, signal, advertise: false, ...tokenOf(options) }),
+    );
+    const endpoint = await openA2aEndpoint(agent, { port });
+    out.result(
+      { ok: true, url: endpoint.url },
+      () => `A2A endpoint: ${endpoint.url}/agents/<domain>/<namespace>/<name>/ Ctrl-C ends it.`,
+    );
+    return {
+      url: endpoint.url,
+      async stop() {
+        await endpoint[Symbol.asyncDispose]();
+        await agent.close();
+      },
+    };
+  });
+}
+
+/** The last segment of an Agent ID from the name of a card. */
+function slug(name: string): string {
+  return (
+    name
+      .toLowerCase()
+      .replace(/[^a-z0-9]+/g, "-")
+      .replace(/^-|-$/g, "") || "agent"
+  );
+}

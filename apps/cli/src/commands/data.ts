@@ -1,0 +1,32 @@
+/** What commands take as content and as numbers, and how content is printed. */
+import { readFileSync } from "node:fs";
+import type { Content, Json } from "@causeway/agent";
+import { refuse } from "@causeway/core-base";
+
+/** Text, JSON when it is an object or array, or standard input for "-". */
+export function dataOf(data: string): Json {
+  const text = data === "-" ? readFileSync(0, "utf8") : data;
+  if (!/^\s*[[{]/.test(text)) return text;
+  try {
+    return JSON.parse(text) as Json;
+  } catch {
+    // Looks like JSON and is not: it is text.
+    return text;
+  }
+}
+
+/** Text and JSON as they are, bytes as base64. */
+export function printable(content: Content): Json {
+  const { data } = content;
+  return data instanceof Uint8Array ? Buffer.from(data).toString("base64") : data;
+}
+
+/** A whole number of an option. Throws `CAUSEWAY_CONFIG_INVALID` outside of the range. */
+export function numberOf(text: string, option: string, min: number, max: number): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isInteger(value) && value >= min && value <= max) return value;
+  throw refuse(
+    "CAUSEWAY_CONFIG_INVALID",
+    `expected a whole number from ${min} to ${max} for ${option}, got ${JSON.stringify(text)}`,
+  );
+}

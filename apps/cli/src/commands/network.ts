@@ -1,0 +1,187 @@
+/** What operators see and do in a running domain: peers, status, explanations, draining a gateway, a check-up. */
+import { parseSpiffeId } from "@causeway/core-base";
+import type { Command } from "commander";
+import type { DomainConfig } from "../config/domain.ts";
+import type { Operator } from "../processes/operator.ts";
+import { counted, table } from "../terminal/output.ts";
+import { asOperator } from "./acting.ts";
+import { type CommonOptions, type Context, contextOf, withCommonOptions } from "./context.ts";
+import { numberOf } from "./data.ts";
+
+/** How long a service may take to say how it is. */
+const answerMs = 5_000;
+const deadlineMsMax = 86_400_000;
+
+export function addNetworkCommands(program: Command): void {
+  const peer = program.command("peer").description("neighbour gateways");
+  withCommonOptions(peer.command("list"))
+    .description("peers of each gateway")
+    .option("--gateway <name>", "only this gateway")
+    .action((options: CommonOptions & { readonly gateway?: string }) =>
+      asOperator(options, (operator, context) => listPeers(operator, context, options.gateway)),
+    );
+
+  withCommonOptions(program.command("status"))
+    .description("what runs and how it is; exit code 1 when a service is down")
+    .action((options: CommonOptions) => asOperator(options, status));
+
+  withCommonOptions(program.command("drain <gateway>"))
+    .description("take a gateway out of service: its agents attach elsewhere, then its process ends")
+    .option("--deadline <ms>", "how long its agents have", "30000")
+    .action((name: string, options: CommonOptions & { readonly deadline: string }) => {
+      const deadlineMs = numberOf(options.deadline, "--deadline", 1, deadlineMsMax);
+      return asOperator(options, (operator, context) => drain(operator, context, name, deadlineMs));
+    });
+
+  withCommonOptions(program.command("explain <message-or-target>"))
+    .description("why a message took its way, or why a target is or is not reachable")
+    .action(explain);
+
+  withCommonOptions(program.command("doctor"))
+    .description("check this machine and the domain, and say what to do; exit code 1 when something is wrong")
+    .action(async (options: CommonOptions) => {
+      const { examine } = await import("./doctor.ts");
+      const { out, home } = contextOf(options);
+      const findings = await out.during(
+        "checking",
+        examine(() => home.config(options)),
+      );
+      const ok = findings.every((finding) => finding.ok);
+      out.result({ ok, findings }, () =>
+        findings
+          .map((f) => `${f.ok ? out.style.good("ok  ") : out.style.bad("FAIL")} ${f.check}: ${f.detail}`)
+          .join("\n"),
+      );
+      if (!ok) process.exitCode = 1;
+    });
+}
+
+async function listPeers(operator: Operator, { out }: Context, name: string | undefined): Promise<void> {
+  const rows = await Promise.all(
+    operator.gateways(name).map(async (gateway) => {
+      const { peers } = await operator.gateway(gateway).listPeers({}, { timeoutMs: answerMs });
+      return peers.map((p) => ({ gateway: gateway.name, ...p }));
+    }),
+  );
+  out.result(rows.flat(), (all) =>
+    table(
+      ["gateway", "peer", "level", "sync", "link", "received", "sent"],
+      all.map((p) => [
+        p.gateway,
+        p.gatewayUri,
+        p.level === 0 ? "" : String(p.level),
+        p.syncState,
+        // A registry reads records and takes no messages.
+        p.level === 0 ? "none" : p.linkState,
+        String(p.recordsReceived),
+        String(p.recordsSent),
+      ]),
+      "no peers",
+    ),
+  );
+}
+
+interface ServiceStatus {
+  readonly service: string;
+  readonly url: string;
+  readonly state: "up" | "draining" | "down";
+  readonly detail: string;
+}
+
+async function status(operator: Operator, { out }: Context): Promise<void> {
+  const { config } = operator;
+  const services = await out.during(`asking the services of ${config.domain}`, statusOf(operator, config));
+  const ok = services.every((s) => s.state === "up");
+  out.result({ ok, domain: config.domain, services }, () =>
+    table(
+      ["service", "state", "url", ""],
+      services.map((s) => [`${config.domain}/${s.service}`, s.state, s.url, s.detail]),
+      "",
+    ),
+  );
+  if (!ok) process.exitCode = 1;
+}
+
+function statusOf(operator: Operator, config: DomainConfig): Promise<ServiceStatus[]> {
+  const judged = async (
+    service: string,
+    url: string,
+    ask: () => Promise<Pick<ServiceStatus, "state" | "detail">>,
+  ): Promise<ServiceStatus> => {
+    try {
+      return { service, url, ...(await ask()) };
+    } catch (thrown) {
+      return { service, url, state: "down", detail: thrown instanceof Error ? thrown.message : String(thrown) };
+    }
+  };
+  const certified = (service: "authority" | "registry", url: string): Promise<ServiceStatus> =>
+    judged(service, url, async () => {
+      const peer = await operator.probe(url, service);
+      return { state: "up", detail: `certificate until ${new Date(peer.notAfterUnixMs).toISOString()}` };
+    });
+  return Promise.all([
+    certified("authority", config.authority.url),
+    ...(config.registry ? [certified("registry", config.registry.url)] : []),
+    ...config.gateways.map((gateway) =>
+      judged(gateway.name, gateway.url, async () => {
+        const s = await operator.gateway(gateway).status({}, { timeoutMs: answerMs });
+        const facts = [
+          counted(s.attachments, "agent"),
+          counted(s.peers, "peer"),
+          counted(Number(s.records), "record"),
+        ].join(", ");
+        return { state: s.draining ? "draining" : "up", detail: `level ${s.level}, ${facts}` };
+      }),
+    ),
+  ]);
+}
+
+async function drain(operator: Operator, { out }: Context, name: string, deadlineMs: number): Promise<void> {
+  for (const gateway of operator.gateways(name)) {
+    await operator.gateway(gateway).drain({ deadlineMs: BigInt(deadlineMs) }, { timeoutMs: answerMs });
+    out.result(
+      { ok: true, gateway: gateway.name, deadlineMs },
+      () => `${gateway.name} takes no new agents, asks its own to move within ${deadlineMs} ms, and then ends`,
+    );
+  }
+}
+
+async function explain(what: string, options: CommonOptions): Promise<void> {
+  const messageId = messageIdOf(what);
+  const request = messageId === undefined ? { target: parseSpiffeId(what) } : { messageId };
+  await asOperator(options, async (operator, { out }) => {
+    const answers = await Promise.all(
+      operator.gateways().map(async (gateway) => {
+        try {
+          return {
+            gateway: gateway.name,
+            ...(await operator.gateway(gateway).explain(request, { timeoutMs: answerMs })),
+          };
+        } catch (thrown) {
+          // One gateway that is down must not hide what the others know.
+          const message = thrown instanceof Error ? thrown.message : String(thrown);
+          return { gateway: gateway.name, hops: [], summary: `no answer: ${message}` };
+        }
+      }),
+    );
+    const hops = answers
+      .flatMap((answer) => answer.hops.map((hop) => ({ gateway: answer.gateway, ...hop })))
+      .toSorted((a, b) => b.hopTtl - a.hopTtl || Number(a.atUnixMs - b.atUnixMs));
+    const summaries = answers.map(({ gateway, summary }) => ({ gateway, summary }));
+    out.result({ hops, summaries }, () => {
+      if (hops.length === 0)
+        return summaries.map(({ gateway, summary }) => `${gateway}: ${summary || "nothing is known"}`).join("\n");
+      return table(
+        ["gateway", "verdict", "reason", "to", "ttl"],
+        hops.map((h) => [h.gateway, h.verdict, h.reason, h.to, String(h.hopTtl)]),
+        "",
+      );
+    });
+  });
+}
+
+/** The 16 bytes of a message id, with or without hyphens; undefined for anything else. */
+function messageIdOf(text: string): Uint8Array | undefined {
+  const hex = text.replaceAll("-", "");
+  return /^[0-9a-f]{32}$/i.test(hex) && !text.includes("/") ? new Uint8Array(Buffer.from(hex, "hex")) : undefined;
+}
