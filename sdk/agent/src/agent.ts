@@ -113,6 +113,7 @@ class NetworkAgent implements Agent {
   readonly #stops: (() => void)[] = [];
   #ready: { readonly resolve: () => void; readonly reject: (error: CausewayError) => void } | undefined;
   #downSince: Instant | undefined;
+  #stockCheckAt: Instant;
   #wasAttached = false;
   #closing: Promise<void> | undefined;
 
@@ -121,6 +122,7 @@ class NetworkAgent implements Agent {
     const onEvent = (event: AgentEvent): void => this.#events.emit(event);
     this.id = identity.agentId;
     this.#connector = connector;
+    this.#stockCheckAt = later(scheduler.now().instant, stockCheckMs);
     this.#endToEnd = endToEnd;
     this.#delivery = delivery;
     this.#session = new GatewaySession({
@@ -300,7 +302,7 @@ class NetworkAgent implements Agent {
     }
     return {
       agentId: this.id,
-      state: this.#closing ? "closed" : lease ? "attached" : this.#wasAttached ? "reconnecting" : "connecting",
+      state: this.#state(),
       gateway: lease?.gatewayId,
       leaseMs: lease?.lifetimeMs,
       lastError,
@@ -367,7 +369,11 @@ class NetworkAgent implements Agent {
     this.#messenger.setOnline(false);
     this.#delivery.reset(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
     this.#events.emit({ type: "detached", error: cause });
-    if (isFinal) this.#ready?.reject(cause);
+    if (!isFinal) return;
+    this.#ready?.reject(cause);
+    // Nothing that is under way can succeed any more.
+    this.#exchanges.close(cause);
+    this.#messenger.end(cause);
   }
 
   #handleBackoff(attempt: number, inMs: number): void {
@@ -415,11 +421,23 @@ class NetworkAgent implements Agent {
   }
 
   async #maintain(): Promise<void> {
+    const { instant } = this.#connector.scheduler.now();
+    if (this.#session.lease && instant >= this.#stockCheckAt) {
+      this.#stockCheckAt = later(instant, stockCheckMs);
+      await this.#keyPackages.check();
+    }
     try {
       await this.#topics.maintain();
     } catch (thrown) {
       if (!this.#closing) this.#events.emit({ type: "warning", error: CausewayError.from(thrown) });
     }
+  }
+
+  #state(): AgentReport["state"] {
+    if (this.#closing) return "closed";
+    if (this.#session.lease) return "attached";
+    if (this.#session.ended) return "detached";
+    return this.#wasAttached ? "reconnecting" : "connecting";
   }
 
   #laneTo(peer: AgentId): string {
@@ -445,6 +463,7 @@ class NetworkAgent implements Agent {
 
   #check(): void {
     if (this.#closing) throw refuse("CAUSEWAY_MISUSE", "expected an open agent, got one that was closed");
+    if (this.#session.ended) throw this.#session.ended;
   }
 }
 
@@ -452,5 +471,6 @@ class NetworkAgent implements Agent {
 const lanesMax = 4_096;
 const attachMs = 30_000;
 const maintainMs = 60_000;
+const stockCheckMs = 600_000;
 /** How long closing waits for acknowledgements to leave. */
 const closeMs = 500;

@@ -204,7 +204,8 @@ export type AgentEvent =
 /** What an agent knows of itself. */
 export interface AgentReport {
   readonly agentId: AgentId;
-  readonly state: "connecting" | "attached" | "reconnecting" | "closed";
+  /** `detached`: the gateway has ended the attachment for good, for example because the agent was revoked. */
+  readonly state: "connecting" | "attached" | "reconnecting" | "detached" | "closed";
   readonly gateway: string | undefined;
   /** Lifetime that the gateway grants from each heartbeat on. */
   readonly leaseMs: number | undefined;

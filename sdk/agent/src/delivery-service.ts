@@ -114,14 +114,9 @@ export class DeliveryService implements DeliveryPort {
       },
     });
     try {
-      return await this.#link.awaiting(async () => {
-        await this.#link.transmit(question);
-        return within(answer, {
-          scheduler,
-          timeoutMs: answerMs,
-          expected: `an answer of the gateway that serves ${about}`,
-        });
-      });
+      const asked = (): Promise<ControlBody> => this.#link.transmit(question).then(() => answer);
+      const expected = `an answer of the gateway that serves ${about}`;
+      return await this.#link.awaiting(() => within(asked(), { scheduler, timeoutMs: answerMs, expected }));
     } finally {
       this.#pending.delete(key);
     }

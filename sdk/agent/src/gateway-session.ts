@@ -44,6 +44,11 @@ interface LiveLink {
   isOpen: boolean;
 }
 
+interface Dialling {
+  readonly attempt: number;
+  readonly abort: AbortController;
+}
+
 interface Pending {
   readonly resolve: (body: FrameBody) => void;
   readonly reject: (error: CausewayError) => void;
@@ -59,12 +64,14 @@ export class GatewaySession {
   readonly #scan = new FrameScan();
   readonly #pending = new Map<bigint, Pending>();
   readonly #closed = new AbortController();
+  #dialling: Dialling | undefined;
   #live: LiveLink | undefined;
   #lease: Lease | undefined;
   #nextRequest = 1n;
   #room: { readonly promise: Promise<void>; readonly open: () => void } | undefined;
   readonly #intake: Intake;
   #lastError: CausewayError | undefined;
+  #ended: CausewayError | undefined;
 
   constructor(ports: GatewaySessionPorts) {
     const { connector } = ports;
@@ -100,6 +107,11 @@ export class GatewaySession {
     return lastError ? new CausewayError(lastError) : this.#lastError;
   }
 
+  /** Why the attachment has ended for good; undefined while the agent is attached or tries to be. */
+  get ended(): CausewayError | undefined {
+    return this.#ended;
+  }
+
   start(): void {
     this.#step(() => this.#machine.start(this.#now()));
   }
@@ -121,6 +133,7 @@ export class GatewaySession {
   close(reason: string): void {
     this.#step(() => this.#machine.detach(this.#now(), reason));
     this.#closed.abort();
+    this.#dialling?.abort.abort();
     this.#failPending(refuse("CAUSEWAY_CANCELLED", "the agent was closed while this was under way"));
   }
 
@@ -163,10 +176,8 @@ export class GatewaySession {
     const answer = new Promise<FrameBody>((resolve, reject) => this.#pending.set(request, { resolve, reject }));
     answer.catch(() => undefined);
     try {
-      return await this.awaiting(async () => {
-        await this.transmit(encodeFrame(make(request)));
-        return within(answer, { scheduler: this.#ports.connector.scheduler, ...options });
-      });
+      const asked = (): Promise<FrameBody> => this.transmit(encodeFrame(make(request))).then(() => answer);
+      return await this.awaiting(() => within(asked(), { scheduler: this.#ports.connector.scheduler, ...options }));
     } finally {
       this.#pending.delete(request);
     }
@@ -194,6 +205,7 @@ export class GatewaySession {
         if (this.#live?.attempt === effect.attempt) this.#live.link.send(effect.frame);
         return;
       case "close":
+        if (this.#dialling?.attempt === effect.attempt) this.#dialling.abort.abort();
         if (this.#live?.attempt === effect.attempt) {
           this.#live.link.close(effect.error && new CausewayError(effect.error));
           this.#dropLink();
@@ -208,6 +220,7 @@ export class GatewaySession {
         const cause = new CausewayError(effect.cause);
         this.#lease = undefined;
         this.#lastError = cause;
+        if (effect.isFinal) this.#ended = cause;
         this.#dropLink();
         connector.log.warn("agent.detached", { code: cause.code, final: effect.isFinal });
         this.#ports.onLost(cause, effect.isFinal);
@@ -251,11 +264,21 @@ export class GatewaySession {
   async #connect(effect: Extract<AgentEffect, { kind: "connect" }>): Promise<void> {
     const { attempt, candidate } = effect;
     const { connector } = this.#ports;
+    const dialling: Dialling = { attempt, abort: new AbortController() };
+    const { signal } = dialling.abort;
+    this.#dialling = dialling;
+    if (this.#closed.signal.aborted) dialling.abort.abort();
     let link: GatewayLink;
     try {
-      link = await connector.dial(candidate, this.#closed.signal);
+      link = await connector.dial(candidate, signal);
+      if (signal.aborted) {
+        // The attempt was given up meanwhile, and another may be attached by now.
+        link.close();
+        return;
+      }
       this.#judge(link);
     } catch (thrown) {
+      if (signal.aborted) return;
       const error = this.#note(thrown, "agent.dial_failed");
       this.#step(() => this.#machine.handleLinkDown(this.#now(), attempt, factsOf(error)));
       return;
@@ -346,7 +369,7 @@ export class GatewaySession {
         this.#pending.get(body.value.request)?.resolve(body);
         return;
       case "error":
-        this.#handleError(body.value);
+        this.#handleError(attempt, body.value);
         return;
       case "event":
         this.#ports.connector.log.info("agent.gateway_event", { type: body.value.type, subject: body.value.subject });
@@ -356,11 +379,13 @@ export class GatewaySession {
     }
   }
 
-  #handleError({ error, fatal, request }: agp.Error): void {
+  #handleError(attempt: number, message: agp.Error): void {
+    const { error, fatal, request } = message;
     const problem = errorOf(error, "CAUSEWAY_INTERNAL");
     this.#lastError = problem;
     this.#ports.connector.log.warn("agent.gateway_error", { code: problem.code, fatal });
     this.#pending.get(request)?.reject(problem);
+    this.#step(() => this.#machine.handleError(this.#now(), attempt, message));
   }
 
   #dropLink(): void {

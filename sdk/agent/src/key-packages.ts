@@ -19,6 +19,21 @@ export class KeyPackageStock {
     this.#log = log;
   }
 
+  /** Asks how many are left: whoever fetches one need not use it, so this agent cannot count along. */
+  async check(): Promise<void> {
+    try {
+      const answer = await this.#session.call((request) => ({ case: "keyPackageUpload", value: { request } }), {
+        timeoutMs: uploadMs,
+        expected: "the gateway to say how many key packages it has",
+      });
+      if (answer.case === "keyPackageUploadResult" && !answer.value.error) this.#stored = answer.value.stored;
+    } catch (thrown) {
+      this.#log.debug("agent.key_packages_failed", { code: CausewayError.from(thrown).code });
+      return;
+    }
+    await this.fill();
+  }
+
   /** Attached: another gateway has none of this agent's packages yet. */
   async handleAttached(gateway: string): Promise<void> {
     if (this.#gateway !== gateway) this.#stored = 0;

@@ -1,5 +1,6 @@
 /** The attachment of an agent: heartbeats, loss and return of the gateway, renewal. */
 import { aap, encodeFrame } from "@causeway/core-wire";
+import { MemoryStateStore } from "@causeway/e2ee";
 import { expect, test } from "vitest";
 import type { AgentEvent } from "./api.ts";
 import { codeOf, TestNetwork } from "./testing/index.ts";
@@ -14,6 +15,10 @@ test("reconnects with growing waits, resubscribes, advertises again and reports 
   const topic = await network.clock.until(alice.createTopic("news"));
   const heard: unknown[] = [];
   await network.clock.until(bob.subscribe(topic, ({ data }) => void heard.push(data)));
+  await network.clock.until(
+    bob.register({ name: "Bob", description: "d", version: "1", skills: [{ id: "s", description: "d" }] }),
+  );
+  expect(network.hub.advertisedBy(bob.id)).toHaveLength(1);
   const events: AgentEvent[] = [];
   bob.onEvent((event) => events.push(event));
 
@@ -35,6 +40,7 @@ test("reconnects with growing waits, resubscribes, advertises again and reports 
     downMs: expect.any(Number) as number,
   });
   expect(network.hub.subscribersOf(topic)).toContain(bob.id);
+  expect(network.hub.advertisedBy(bob.id)).toHaveLength(2);
   await network.clock.until(alice.publish(topic, "back"));
   await network.clock.advance(100);
   expect(heard).toEqual(["back"]);
@@ -162,4 +168,123 @@ test("a first attempt that can never succeed fails at once, with its reason", as
   const foreign = network.connect(aliceName, { gateway: { role: "gateway", domain: "green.example" } });
   expect(await codeOf(foreign)).toBe("CAUSEWAY_IDENTITY_MISMATCH");
   expect(network.clock.now().instant - before).toBeLessThan(5_000);
+});
+
+test("leaves the gateway it is attached to alone when an earlier dial succeeds late", async () => {
+  const network = new TestNetwork();
+  let late: () => void = () => undefined;
+  let dials = 0;
+  const alice = await network.connect(aliceName, {
+    dial: async (open) => {
+      if (dials++ > 0) return open();
+      await new Promise<void>((resolve) => {
+        late = resolve;
+      });
+      return open();
+    },
+  });
+  const bob = await network.connect(bobName);
+  bob.onMessage(() => undefined);
+  const events: AgentEvent[] = [];
+  alice.onEvent((event) => events.push(event));
+  late();
+  await network.clock.advance(1_000);
+  expect(await codeOf(network.clock.until(alice.send(bobName, "hello", { timeoutMs: 5_000 })))).toBe("none");
+  await network.clock.advance(200_000);
+  expect(events).toEqual([]);
+  expect(alice.status().state).toBe("attached");
+});
+
+test("attaches with a clock that is behind the one of its last run", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const { home } = alice;
+  await network.clock.until(alice.close());
+  const again = await network.connect(aliceName, { home, clockSkewMs: -50_000 });
+  expect(again.status().state).toBe("attached");
+});
+
+test("says that it is out for good when the gateway ends it, and fails what is under way with the reason", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName);
+  bob.onMessage(() => new Promise(() => undefined));
+  const sent = codeOf(alice.send(bobName, "hello", { timeoutMs: 600_000 }));
+  const asked = codeOf(alice.request(bobName, {}, { timeoutMs: 600_000 }));
+  await network.clock.advance(100);
+  // Another process takes the place of this one.
+  await network.connect(aliceName, { home: { ...alice.home, store: new MemoryStateStore() } });
+  await network.clock.advance(100);
+  expect(alice.status()).toMatchObject({ state: "detached", lastError: { code: "CAUSEWAY_ATTACHMENT_REPLACED" } });
+  expect(await network.clock.until(sent)).toBe("CAUSEWAY_ATTACHMENT_REPLACED");
+  expect(await network.clock.until(asked)).toMatch(/CAUSEWAY_(ATTACHMENT_REPLACED|AGENT_NO_HANDLER)/);
+  const before = network.clock.now().instant;
+  expect(await codeOf(network.clock.until(alice.send(bobName, "more", { timeoutMs: 600_000 })))).toBe(
+    "CAUSEWAY_ATTACHMENT_REPLACED",
+  );
+  expect(network.clock.now().instant - before).toBeLessThan(1_000);
+});
+
+test("keeps to its time-outs while the link takes nothing", async () => {
+  const network = new TestNetwork();
+  let isStuck = false;
+  const alice = await network.connect(aliceName, {
+    dial: async (open) => {
+      const link = open();
+      const { send } = link;
+      return Object.assign(link, { send: (frame: Uint8Array) => !isStuck && send(frame) });
+    },
+  });
+  isStuck = true;
+  const first = codeOf(alice.createTopic("one", {}, { timeoutMs: 2_000 }));
+  const second = codeOf(alice.createTopic("two", {}, { timeoutMs: 2_000 }));
+  const abort = new AbortController();
+  const third = codeOf(alice.createTopic("three", {}, { signal: abort.signal }));
+  abort.abort();
+  expect(await network.clock.until(third, 10)).toBe("CAUSEWAY_CANCELLED");
+  expect(await network.clock.until(Promise.all([first, second]), 3_000)).toEqual([
+    "CAUSEWAY_TIMEOUT",
+    "CAUSEWAY_TIMEOUT",
+  ]);
+});
+
+test("notices that others have used up its key packages, and makes new ones", async () => {
+  const network = new TestNetwork();
+  const bob = await network.connect(bobName);
+  network.hub.drainPackages(bob.id);
+  await network.clock.advance(700_000);
+  expect(network.hub.packagesOf(bob.id)).toBeGreaterThanOrEqual(20);
+});
+
+test("leaves no timer behind", async () => {
+  const network = new TestNetwork();
+  const idle = network.clock.waiting;
+  const alice = await network.connect(aliceName);
+  await network.clock.until(
+    alice.register({ name: "A", description: "d", version: "1", skills: [{ id: "s", description: "d" }] }),
+  );
+  network.hub.isUp = false;
+  network.hub.cutAll();
+  await network.clock.advance(5_000);
+  await network.clock.until(alice.close());
+  await network.clock.advance(400_000);
+  expect(network.clock.waiting).toBe(idle);
+});
+
+test("registers its record again when its certificate is renewed, and the gateway gets the new one", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  await network.clock.until(
+    alice.register({ name: "A", description: "d", version: "1", skills: [{ id: "s", description: "d" }] }),
+  );
+  const events: AgentEvent[] = [];
+  alice.onEvent((event) => events.push(event));
+  const before = network.hub.advertisedBy(alice.id).at(-1) ?? 0n;
+  await network.clock.advance(1_000);
+  alice.renew();
+  await network.clock.advance(5_000);
+  const revisions = network.hub.advertisedBy(alice.id);
+  expect(revisions.at(-1)).toBeGreaterThan(before);
+  expect(revisions).toEqual([...revisions].sort((a, b) => Number(a - b)));
+  expect(events.filter((event) => event.type === "warning")).toEqual([]);
 });

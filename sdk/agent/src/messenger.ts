@@ -88,6 +88,7 @@ export class Messenger {
   readonly #unsettled: { readonly sender: string; readonly id: string; readonly at: Instant }[] = [];
   readonly #signs: WakeUp;
   #isClosed = false;
+  #ended: CausewayError | undefined;
 
   constructor(ports: MessengerPorts) {
     const { scheduler, limits, random, log } = ports;
@@ -123,7 +124,7 @@ export class Messenger {
     const { timeoutMs, patient = false, trace = false } = options;
     const bytes = bytesOf(body);
     return new Promise((resolve, reject) => {
-      if (this.#isClosed) throw closed();
+      if (this.#ended) throw this.#ended;
       if (bytes > contentBytesMax) {
         const problem = `expected at most ${contentBytesMax} bytes of content and what goes with it, got ${bytes}; send it in parts`;
         throw refuse("CAUSEWAY_FORWARDING_TOO_LARGE", problem);
@@ -177,6 +178,13 @@ export class Messenger {
     return toHex(id);
   }
 
+  /** Everything that is under way fails, and so does what is posted from now on. */
+  end(error: CausewayError): void {
+    this.#ended ??= error;
+    this.#outbox.cancelAll(this.#now(), error);
+    this.#pump();
+  }
+
   /** Lets acknowledgements leave, for at most `timeoutMs`. */
   async settle(timeoutMs: number): Promise<void> {
     const left = this.#acks.flush().then(() => this.sender.idle());
@@ -184,13 +192,12 @@ export class Messenger {
     await within(left, { scheduler, timeoutMs, expected: "acknowledgements to leave" }).catch(() => undefined);
   }
 
-  /** Everything that is under way fails, and nothing is accepted any more. */
+  /** Ends, and takes nothing from the link any more. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#acks.close();
     this.#signs.set(undefined);
-    this.#outbox.cancelAll(this.#now(), closed());
-    this.#pump();
+    this.end(closed());
     await this.#arrivals.idle();
     await this.sender.idle();
   }

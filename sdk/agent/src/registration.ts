@@ -15,7 +15,6 @@ interface Registered {
   readonly record: record.SignedRecord;
   readonly receipt: record.SignedReceipt;
   readonly resourceId: string;
-  readonly expiresUnixMs: number;
 }
 
 export class RecordKeeper {
@@ -39,6 +38,16 @@ export class RecordKeeper {
 
   /** Registers, then advertises. Replaces what was registered before. */
   async register(profile: AgentProfile | CardProfile, options: CallOptions = {}): Promise<Registration> {
+    const { registered, registration } = await this.#enter(profile, options);
+    await this.#advertise(registered, timeoutOf(options), options.signal);
+    return registration;
+  }
+
+  /** Signs the record and registers it. */
+  async #enter(
+    profile: AgentProfile | CardProfile,
+    options: CallOptions,
+  ): Promise<{ readonly registered: Registered; readonly registration: Registration }> {
     const { identity, scheduler } = this.#connector;
     const registry = this.#registry();
     const now = scheduler.now().unix;
@@ -64,16 +73,16 @@ export class RecordKeeper {
     }
     this.#revision = revision;
     const { expiresAt } = parseReceipt(response.receipt.receipt);
-    this.#registered = {
+    const registered: Registered = {
       profile,
       record: signed,
       receipt: response.receipt,
       resourceId: response.resourceId,
-      expiresUnixMs: expiresAt,
     };
-    await this.#advertise(this.#registered, timeoutOf(options), options.signal);
+    this.#registered = registered;
     this.#renewLater(expiresAt - now);
-    return { resourceId: response.resourceId, revision: Number(response.revision) };
+    const registration = { resourceId: response.resourceId, revision: Number(response.revision) };
+    return { registered, registration };
   }
 
   async deregister(reason: string, options: CallOptions = {}): Promise<void> {
@@ -103,10 +112,15 @@ export class RecordKeeper {
 
   /** The signing certificate was renewed: the record is signed again, so that it outlives the old one. */
   async handleRenewed(): Promise<void> {
-    if (this.#registered)
-      await this.register(this.#registered.profile, { signal: this.#closed.signal }).catch((thrown: unknown) =>
-        this.#warn(thrown),
-      );
+    if (!this.#registered) return;
+    const { signal } = this.#closed;
+    try {
+      const { registered } = await this.#enter(this.#registered.profile, { signal });
+      // Without a link now: whatever gateway comes next is told then.
+      if (this.#session.lease) await this.#advertise(registered, advertiseMs, signal);
+    } catch (thrown) {
+      this.#warn(thrown);
+    }
   }
 
   close(): void {
@@ -134,6 +148,7 @@ export class RecordKeeper {
   /** At two thirds of the receipt's life, and again after a while when that fails. */
   #renewLater(lifetimeMs: number): void {
     this.#renewal.abort();
+    if (this.#closed.signal.aborted) return;
     const renewal = new AbortController();
     this.#renewal = renewal;
     const waitMs = Math.min(Math.max((lifetimeMs * 2) / 3, renewMsMin), timerMsMax);

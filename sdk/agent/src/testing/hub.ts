@@ -8,6 +8,7 @@ import { nodeCrypto } from "@causeway/adapter-keys";
 import { GatewayAttachments } from "@causeway/core-attachment";
 import { asInstant, CausewayError, domainOf, parseGatewayUri, refuse, type Scheduler } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
+import { parseRecordBody } from "@causeway/core-records";
 import {
   aap,
   agp,
@@ -73,6 +74,7 @@ export class Hub {
   readonly #attached = new Map<string, HubLink>();
   readonly #known = new Set<string>();
   readonly #packages = new Map<string, { single: Uint8Array[]; lastResort: Uint8Array | undefined }>();
+  readonly #advertised = new Map<string, readonly bigint[]>();
   readonly #commits = new Map<string, Map<bigint, Uint8Array>>();
   readonly #topics = new Map<string, { readonly owner: string; readonly policy: agp.TopicPolicy | undefined }>();
   readonly #subscribers = new Map<string, Set<string>>();
@@ -185,6 +187,17 @@ export class Hub {
   swapPackages(of: string, by: string): void {
     const shelf = this.#packages.get(by);
     if (shelf) this.#packages.set(of, shelf);
+  }
+
+  /** Uses up every single-use key package of an agent, as a crowd of others would. */
+  drainPackages(of: string): void {
+    const shelf = this.#packages.get(of);
+    if (shelf) shelf.single.length = 0;
+  }
+
+  /** Revisions of the records that an agent has advertised, oldest first. */
+  advertisedBy(agent: string): readonly bigint[] {
+    return this.#advertised.get(agent) ?? [];
   }
 
   /** Serial number of the certificate with which an agent is attached, hex. */
@@ -338,6 +351,10 @@ export class Hub {
         this.#handleTopicCommand(link, body.value);
         return;
       case "advertise":
+        if (body.value.record) {
+          const revisions = this.#advertised.get(link.agent) ?? [];
+          this.#advertised.set(link.agent, [...revisions, parseRecordBody(body.value.record.body).revision]);
+        }
         send({ case: "advertiseResult", value: { request: body.value.request, epoch: 1n, sequence: 1n } });
         return;
       default:

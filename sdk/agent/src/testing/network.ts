@@ -17,7 +17,7 @@ import { aca, ars, record } from "@causeway/core-wire";
 import { createEndToEnd, type EndToEnd, MemoryStateStore } from "@causeway/e2ee";
 import { type OpenOptions, openAgent } from "../agent.ts";
 import type { Agent } from "../api.ts";
-import type { Connector, RegistryPort } from "../connector.ts";
+import type { Connector, GatewayLink, RegistryPort } from "../connector.ts";
 import { Hub } from "./hub.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { SeededRandom } from "./seeded-random.ts";
@@ -36,6 +36,10 @@ export interface TestAgentOptions extends OpenOptions {
   readonly home?: TestHome;
   /** True: the gateway is asked for an offer first (GW-DISCOVER). */
   readonly discover?: boolean;
+  /** Stands in for dialling; `open` makes the link. */
+  readonly dial?: (open: () => GatewayLink) => Promise<GatewayLink>;
+  /** How far the agent's wall clock is ahead of the others'. Default 0. */
+  readonly clockSkewMs?: number;
   /** The gateway that answers: role and domain as certified. Default the right one. */
   readonly gateway?: { readonly role: Role; readonly domain: string };
 }
@@ -136,7 +140,9 @@ export class TestNetwork {
       hints: [{ method: "static", endpoint, discover: options.discover ?? false }],
       dial: async () => {
         const gateway = this.#gatewayFor(options, domainOf(spiffeId));
-        return this.hub.open(this.#peer(this.#judge, home.identity), this.#peer(trust, gateway));
+        const open = (): GatewayLink =>
+          this.hub.open(this.#peer(this.#judge, home.identity), this.#peer(trust, gateway));
+        return options.dial ? options.dial(open) : open();
       },
       discoverGateway: async (_endpoint, request) => {
         this.hub.onFrame("discover");
@@ -153,7 +159,13 @@ export class TestNetwork {
         return offer;
       },
       registry: this.#registry(home),
-      scheduler: this.clock,
+      scheduler: {
+        now: () => {
+          const { instant, unix } = this.clock.now();
+          return { instant, unix: asUnixMs(unix + (options.clockSkewMs ?? 0)) };
+        },
+        at: (when, run) => this.clock.at(when, run),
+      },
       random: this.random,
       store,
       createEndToEnd: async (basics) => this.#tapped(spiffeId, await createEndToEnd({ ...basics, store, stateKey })),
