@@ -228,6 +228,29 @@ describe("identity", () => {
     expect(established(net, "core")).toEqual(["twin"]);
   });
 
+  test("a gateway of another domain does not take the place of one that is away [AMSP-40]", () => {
+    const net = new SyncNetwork();
+    const core = net.add("core");
+    const first = net.add("twin");
+    net.connect("twin", "core");
+    net.run(1_000);
+    net.crash("twin");
+    net.run(60_000);
+    // Any authority can certify any URI for a gateway of its own.
+    const second = createTestDomain("green.example").peer("gateway/twin", {
+      role: "gateway",
+      gateway: { uri: first.uri, level: 2 },
+    });
+    core.machine.handleOpened(net.now, { session: 9_999, peer: second });
+    expect(core.machine.drain().find((e) => e.type === "close")).toMatchObject({
+      session: 9_999,
+      error: { code: "CAUSEWAY_SYNC_DUPLICATE_GATEWAY" },
+    });
+    net.restart("twin");
+    net.run(60_000);
+    expect(established(net, "core")).toEqual(["twin"]);
+  });
+
   test("a gateway with our own name is refused [AMSP-40]", () => {
     const net = new SyncNetwork();
     const core = net.add("core");

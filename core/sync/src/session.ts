@@ -212,6 +212,14 @@ export class Sessions {
         message: `expected ${expected} at ${target}, got ${facts.name}`,
       };
     }
+    // The URI is certified by the authority of whoever shows it, so it is a name of that domain only.
+    const held = this.#state.peers.get(facts.name);
+    if (held !== undefined && held.domain !== facts.domain) {
+      return {
+        code: "CAUSEWAY_SYNC_DUPLICATE_GATEWAY",
+        message: `expected ${facts.name} of ${held.domain}, got one of ${facts.domain} with its name`,
+      };
+    }
     return refusePairing(this.#state.self, facts, target !== undefined);
   }
 
