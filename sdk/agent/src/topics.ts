@@ -11,6 +11,7 @@ import { fromHex, toHex } from "./bytes.ts";
 import type { Connector } from "./connector.ts";
 import { Content, type Data } from "./content.ts";
 import type { EndToEnd, GroupChange, GroupView, Opened } from "./end-to-end.ts";
+import { handlerError } from "./exchange/answers.ts";
 import { timeoutOf } from "./exchange/limits.ts";
 import type { Exchanges } from "./exchanges.ts";
 import type { GatewaySession } from "./gateway-session.ts";
@@ -30,6 +31,8 @@ export interface TopicsPorts {
 }
 
 interface Handler {
+  /** Orders its publications. */
+  readonly name: string;
   readonly run: PublicationHandler;
   waiting: number;
 }
@@ -51,6 +54,7 @@ export class Topics {
   readonly #joined = new Map<string, Joined>();
   readonly #serial = new Serial();
   readonly #run: Uint8Array;
+  #nextHandler = 1;
 
   constructor(ports: TopicsPorts) {
     this.#ports = ports;
@@ -103,13 +107,14 @@ export class Topics {
   ): Promise<Subscription> {
     const name = topicName(topic, this.#ports.self);
     const joined = this.#joinedTo(name, options.owner);
-    const handler: Handler = { run, waiting: 0 };
+    const handler: Handler = { name: `handler ${this.#nextHandler++}`, run, waiting: 0 };
     joined.handlers.add(handler);
     try {
       await this.#member(name, joined, options);
     } catch (thrown) {
       joined.handlers.delete(handler);
-      this.#joined.delete(name);
+      // A member that may publish stays one.
+      if (!joined.policy) this.#inBackground(this.#release(name, joined));
       throw thrown;
     }
     const close = (): Promise<void> => this.#unsubscribe(name, joined, handler);
@@ -310,20 +315,38 @@ export class Topics {
   }
 
   async #unsubscribe(topic: string, joined: Joined, handler: Handler): Promise<void> {
-    if (!joined.handlers.delete(handler) || joined.handlers.size > 0) return;
-    this.#joined.delete(topic);
-    const { self, endToEnd, session: link, messenger } = this.#ports;
+    if (joined.handlers.delete(handler) && joined.handlers.size === 0) await this.#release(topic, joined);
+  }
+
+  /** Ends what no handler needs any more. In order with joining: another subscription may have begun meanwhile. */
+  #release(topic: string, joined: Joined): Promise<void> {
+    return this.#serial.run(`member ${topic}`, async () => {
+      if (joined.handlers.size > 0 || this.#joined.get(topic) !== joined) return;
+      this.#joined.delete(topic);
+      // An owner goes on hearing its topic, where members say that they leave or renew their keys.
+      if (this.#owned.has(topic)) return;
+      await this.#attempt(this.#unlink(topic));
+      const { endToEnd, messenger } = this.#ports;
+      const group = endToEnd.groupByName(topic);
+      if (!group) return;
+      this.#granted.delete(topic);
+      await this.#store();
+      const change = await endToEnd.leave(group.groupId);
+      const body = { case: "topicLeave", value: create(session.TopicLeaveSchema, { topic }) } as const;
+      // The others learn it from the proposal if it leaves, the owner from a message that is repeated until it arrives.
+      await this.sendChange(change).catch(() => undefined);
+      await this.#attempt(messenger.post(joined.owner, body, { lane: messenger.newLane(), timeoutMs: timeoutOf({}) }));
+    });
+  }
+
+  /** Without a link there is nothing to end: a gateway forgets subscriptions with the link that they came over. */
+  async #unlink(topic: string): Promise<void> {
+    const { session: link } = this.#ports;
+    if (!link.lease) return;
     await link.call((request) => ({ case: "unsubscribe", value: { request, topic } }), {
       timeoutMs: timeoutOf({}),
       expected: `the gateway to end the subscription to ${topic}`,
     });
-    const group = endToEnd.groupByName(topic);
-    if (!group || joined.owner === self) return;
-    this.#granted.delete(topic);
-    await this.#store();
-    await this.sendChange(await endToEnd.leave(group.groupId));
-    const body = { case: "topicLeave", value: create(session.TopicLeaveSchema, { topic }) } as const;
-    await messenger.post(joined.owner, body, { lane: messenger.newLane(), timeoutMs: timeoutOf({}) });
   }
 
   #handleHandshake(topic: string, opened: Extract<Opened, { kind: "handshake" }>): void {
@@ -358,8 +381,11 @@ export class Topics {
       handler.waiting++;
       this.#inBackground(
         this.#serial
-          .run(`handler ${topic}`, async () => {
+          .run(handler.name, async () => {
             if (joined.handlers.has(handler)) await handler.run(publication);
+          })
+          .catch((thrown: unknown) => {
+            throw handlerError(thrown);
           })
           .finally(() => handler.waiting--),
       );
