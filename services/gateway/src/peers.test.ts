@@ -91,6 +91,22 @@ describe("interconnection of gateways", () => {
     expect(answer).toMatch(/^CAUSEWAY_SYNC_PEER_NOT_ALLOWED/);
   });
 
+  test("a neighbour that may not peer is told so by code and reason, and nothing else", async () => {
+    const name = "https://l1.green.example/amsp";
+    const foreign = { uri: name as never, level: 1, namespaces: [] } as const;
+    const low = world.authority("green.example").enrol("green.example/gateway/l1", "gateway", foreign);
+    const client = createClient(amsp.SyncService, world.clientOf(at, low));
+    const received: amsp.Message[] = [];
+    const session = async (): Promise<void> => {
+      async function* hello() {
+        yield create(amsp.MessageSchema, { body: { case: "hello", value: { version: 1, gatewayUri: name, role: 1 } } });
+      }
+      for await (const message of client.session(hello())) received.push(message);
+    };
+    await expect(session()).rejects.toThrow("CAUSEWAY_SYNC_PEER_NOT_ALLOWED");
+    expect(received.map(({ body }) => body.case)).toEqual(["close"]);
+  });
+
   test("an agent's certificate opens no peering session and receives no record [AMSP-104]", async () => {
     const agent = world.authority("blue.example").enrol("blue.example/travel/eve");
     const client = createClient(amsp.SyncService, world.clientOf(at, agent));

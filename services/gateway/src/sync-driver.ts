@@ -107,11 +107,9 @@ export class SyncDriver {
         `expected a gateway or a registry, got the ${peer.role} ${peer.spiffeId}`,
       );
     }
-    const id = this.#open(peer, undefined);
-    const session = this.#sessions.get(id);
+    const { id, session } = this.#open(peer, undefined);
     signal.addEventListener("abort", () => this.#closed(id, "the connection is gone"));
     void this.#read(id, requests);
-    if (session === undefined) return;
     try {
       yield* session.outbound;
     } finally {
@@ -297,9 +295,7 @@ export class SyncDriver {
     const transport = deps.dial.sync({ url: config.url, expect, signal: this.#stopping.signal });
     try {
       const peer = await transport.connect(this.#stopping.signal);
-      const id = this.#open(peer, target);
-      const session = this.#sessions.get(id);
-      if (session === undefined) return;
+      const { id, session } = this.#open(peer, target);
       const client = createClient(amsp.SyncService, transport);
       await this.#read(id, client.session(session.outbound, { signal: session.abort.signal }));
     } catch (error) {
@@ -313,11 +309,15 @@ export class SyncDriver {
     }
   }
 
-  #open(peer: VerifiedPeer, target: string | undefined): SessionId {
-    const session = ++this.#lastSession;
-    this.#sessions.set(session, { outbound: new MessageQueue(), abort: new AbortController(), error: undefined });
-    this.#input((now) => this.#machine.handleOpened(now, { session, peer, ...(target !== undefined && { target }) }));
-    return session;
+  /** The session may be over when this returns: then it holds what a refused peer is to be told. */
+  #open(peer: VerifiedPeer, target: string | undefined): { readonly id: SessionId; readonly session: Session } {
+    const id = ++this.#lastSession;
+    const session: Session = { outbound: new MessageQueue(), abort: new AbortController(), error: undefined };
+    this.#sessions.set(id, session);
+    this.#input((now) =>
+      this.#machine.handleOpened(now, { session: id, peer, ...(target !== undefined && { target }) }),
+    );
+    return { id, session };
   }
 
   async #read(id: SessionId, messages: AsyncIterable<amsp.Message>): Promise<void> {
