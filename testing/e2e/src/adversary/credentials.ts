@@ -32,7 +32,7 @@ export function configOf(world: World, name: string): DomainConfig {
 
 /** How somebody enrols. */
 export interface EnrolOptions {
-  readonly gateway?: { readonly uri: string; readonly level: 1 | 2 };
+  readonly gateway?: { readonly uri: string; readonly level: 1 | 2; readonly namespaces?: readonly string[] };
   /** Default: one that the domain's operator makes for exactly this. */
   readonly token?: string;
   /** Where the identity is kept; default one of its own. */
@@ -62,7 +62,9 @@ async function tokenFor(world: World, name: string, { gateway }: EnrolOptions): 
   const { token } = await operator.authority.createToken({
     spiffeId: parseAgentId(name),
     role: gateway === undefined ? "agent" : "gateway",
-    ...(gateway && { gateway: { gatewayUri: gateway.uri, level: gateway.level, namespaces: [] } }),
+    ...(gateway && {
+      gateway: { gatewayUri: gateway.uri, level: gateway.level, namespaces: [...(gateway.namespaces ?? [])] },
+    }),
   });
   return token;
 }

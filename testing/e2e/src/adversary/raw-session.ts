@@ -32,7 +32,6 @@ export interface RawEnd {
   readonly status: string | undefined;
   readonly code: string | undefined;
   readonly message: string | undefined;
-  readonly rstCode: number | undefined;
 }
 
 export interface RawStream {
@@ -79,17 +78,10 @@ export class RawSession implements Disposable {
     stream.on("error", () => undefined);
     stream.resume();
     const ended = new Promise<RawEnd>((resolve) => {
-      stream.on("close", () => {
-        const all = { ...response, ...trailers };
-        const error = all["grpc-status"] === undefined ? undefined : findTrailerError(headersOf(all));
-        resolve({
-          httpStatus: response[":status"] as number | undefined,
-          status: all["grpc-status"]?.toString(),
-          code: error?.findDetails(common.ErrorDetailSchema)[0]?.code,
-          message: error?.rawMessage,
-          rstCode: stream.rstCode,
-        });
-      });
+      const end = (): void => resolve(endOf(response, trailers));
+      stream.on("close", end);
+      // A status is the last word, also when we have not ended our own direction.
+      stream.on("trailers", () => setImmediate(end));
     });
     return { stream, ended };
   }
@@ -97,6 +89,17 @@ export class RawSession implements Disposable {
   [Symbol.dispose](): void {
     this.session.destroy();
   }
+}
+
+function endOf(response: IncomingHttpHeaders, trailers: IncomingHttpHeaders): RawEnd {
+  const all = { ...response, ...trailers };
+  const error = all["grpc-status"] === undefined ? undefined : findTrailerError(headersOf(all));
+  return {
+    httpStatus: response[":status"] as number | undefined,
+    status: all["grpc-status"]?.toString(),
+    code: error?.findDetails(common.ErrorDetailSchema)[0]?.code,
+    message: error?.rawMessage,
+  };
 }
 
 function headersOf(incoming: IncomingHttpHeaders): Headers {
