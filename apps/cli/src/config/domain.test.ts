@@ -1,5 +1,6 @@
+import { gatewayLimits } from "@causeway/service-gateway";
 import { expect, test } from "vitest";
-import { parseDomainConfig } from "./domain.ts";
+import { domainSchema, parseDomainConfig } from "./domain.ts";
 
 const minimal = `
 domain: blue.example
@@ -28,6 +29,16 @@ test("an unknown key is an error with the nearest name", () => {
   expect(() => parse(minimal.replace("peers:", "piers:"))).toThrow(
     /unknown key "piers" at gateways\.1; did you mean "peers"\?/,
   );
+});
+
+test("bounds of a gateway have the names and the meaning of the service's own, and typos a nearest name", () => {
+  const withLimits = (limits: string) => parse(minimal.replace("level: 1,", `level: 1, limits: { ${limits} },`));
+  expect(withLimits("agentMessagesPerSecond: 50").gateways[0]?.limits).toEqual({ agentMessagesPerSecond: 50 });
+  expect(parse(minimal).gateways[0]?.limits).toEqual({});
+  expect(() => withLimits("agentMessagePerSecond: 50")).toThrow(/did you mean "agentMessagesPerSecond"\?/);
+  expect(() => withLimits("floodCloseAfter: 0")).toThrow(/gateways\.0\.limits\.floodCloseAfter must be >= 1/);
+  const { definitions } = domainSchema() as { definitions: { gatewayLimits: { properties: object } } };
+  for (const name of Object.keys(definitions.gatewayLimits.properties)) expect(gatewayLimits).toHaveProperty(name);
 });
 
 test("a wrong value says what was expected and what came", () => {

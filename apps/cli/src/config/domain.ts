@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { refuse } from "@causeway/core-base";
+import type { GatewayLimits } from "@causeway/service-gateway";
 import { Ajv, type ErrorObject } from "ajv";
 import { distance } from "fastest-levenshtein";
 import { parseDocument } from "yaml";
@@ -32,6 +33,8 @@ export interface GatewayConfig extends ListenConfig {
   /** URLs to dial. */
   readonly uplinks: readonly string[];
   readonly peers: readonly string[];
+  /** Bounds in place of the defaults. */
+  readonly limits: Partial<GatewayLimits>;
 }
 
 export interface DomainConfig {
@@ -59,7 +62,14 @@ interface RawDomain {
   logLevel: DomainConfig["logLevel"];
   authority: RawListen & { certificateLifetimeMs: number };
   registry?: RawListen & { gateway: string; queriesPerMinute: number; semantic: boolean };
-  gateways: (RawListen & { name: string; level: 1 | 2; uri?: string; uplinks: string[]; peers: string[] })[];
+  gateways: (RawListen & {
+    name: string;
+    level: 1 | 2;
+    uri?: string;
+    uplinks: string[];
+    peers: string[];
+    limits?: Partial<GatewayLimits>;
+  })[];
 }
 
 /** Reads a YAML or JSON file. Throws `CAUSEWAY_CONFIG_INVALID` with the path of what is wrong and the nearest known key. */
@@ -158,6 +168,7 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
       uri: gateway.uri ?? `https://${gateway.name}.${raw.domain}/amsp`,
       uplinks: gateway.uplinks.map((target) => dial(target, `gateways.${i}.uplinks`)),
       peers: gateway.peers.map((target) => dial(target, `gateways.${i}.peers`)),
+      limits: gateway.limits ?? {},
     })),
   };
 }

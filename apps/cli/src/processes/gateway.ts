@@ -55,6 +55,7 @@ export async function startGateway(
         ...own.uplinks.map((url) => ({ url, kind: "uplink" as const })),
         ...own.peers.map((url) => ({ url, kind: "peer" as const })),
       ],
+      limits: own.limits,
     },
     {
       store,
@@ -77,7 +78,7 @@ export async function startGateway(
       onTrustChange: (run) => keeper.onTrust(run),
     },
   );
-  await gateway.start({ signal: options.signal });
+  // The port first: a gateway that cannot listen must not appear at its neighbours.
   const served = await servePort({
     keeper,
     host: own.host,
@@ -87,6 +88,7 @@ export async function startGateway(
     onLink: (link) => gateway.handleLink(link),
   });
   port = served.port;
+  await gateway.start({ signal: options.signal });
   return {
     url: served.address.url,
     ended: gateway.ended,
