@@ -185,6 +185,11 @@ export class PeerLinks {
     if (uri === config.gatewayUri) {
       throw refuse("CAUSEWAY_SYNC_DUPLICATE_GATEWAY", `${uri} is this gateway itself`);
     }
+    // A domain certifies any URI that it likes; it must not take over the link of a gateway of another one.
+    const known = this.#parts.links.peer(uri);
+    if (known !== undefined && known.peer.domain !== entry.peer.domain) {
+      throw refuse("CAUSEWAY_SYNC_DUPLICATE_GATEWAY", `${uri} is connected and belongs to another domain`);
+    }
     const isOwnDomain = entry.peer.domain === config.domain;
     if (config.level === 1 && level === 1) throw notAllowed("Level-1 gateways are no neighbours of each other");
     if (config.level !== level && !isOwnDomain) {

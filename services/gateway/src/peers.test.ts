@@ -77,6 +77,13 @@ describe("interconnection of gateways", () => {
     expect(peers()).toEqual([]);
   });
 
+  test("a gateway that is certified with the URI of another domain's neighbour does not take its place [AMSP-40]", async () => {
+    expect(await introduce(green, complete)).toBe("accepted");
+    const rogue = world.authority("blue.example").enrol("blue.example/gateway/rogue", "gateway", certified);
+    expect(await introduce(rogue, complete)).toContain("CAUSEWAY_SYNC_DUPLICATE_GATEWAY");
+    expect(peers()).toHaveLength(1);
+  });
+
   test("a Level-1 gateway of another domain is no neighbour of ours", async () => {
     const foreign = world.authority("green.example").enrol("green.example/gateway/l1", "gateway", {
       uri: "https://l1.green.example/amsp" as never,
