@@ -69,7 +69,11 @@ export type RequestHandler = (
   reply: Reply,
 ) => Promise<Data | undefined | void> | Data | undefined | void | AsyncIterable<Data>;
 
-/** Takes messages of one sender one at a time and in order; the sender is told when it returned. */
+/**
+ * Takes messages of one sender one at a time and in order; the sender is told when it returned. Each message comes once,
+ * also after a restart, unless the process ends between the return of the handler and the moment at which that is
+ * stored: then it comes again, with the same `messageId`.
+ */
 export type MessageHandler = (message: IncomingMessage) => Promise<void> | void;
 
 /** One publication. */
@@ -244,7 +248,10 @@ export interface Agent extends AsyncDisposable {
    * `timeoutMs` bounds the silence before each part. A slow loop holds the other side back.
    */
   stream(target: string, ask: Ask, options?: CallOptions): AsyncIterable<Content>;
-  /** Resolves when the handler of the other agent took the message. */
+  /**
+   * Resolves when the handler of the other agent took the message. Fails with `CAUSEWAY_TIMEOUT` when that is unknown, and
+   * with any other code when the message was not taken, except after `CAUSEWAY_CANCELLED` and the end of this agent.
+   */
   send(target: string, data: Data, options?: CallOptions): Promise<void>;
   /** Finds agents in plain words. */
   discover(text: string, options?: DiscoverOptions): Promise<Discovery>;

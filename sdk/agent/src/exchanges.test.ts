@@ -1,4 +1,5 @@
 /** Requests, answers, streams, cancellation and time-outs between two agents of different domains. */
+import { getEventListeners } from "node:events";
 import { asInstant, refuse } from "@causeway/core-base";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Content } from "./content.ts";
@@ -143,6 +144,38 @@ describe("a stream of answers", () => {
     await network.clock.advance(5_000);
     expect(produced).toBeLessThan(25);
     await network.clock.until(Promise.resolve(stream.return?.(undefined)));
+  });
+
+  test("keeps nothing of the parts that are over, however many there are", async () => {
+    let listeners = 0;
+    bob.onRequest("count", async function* (request) {
+      for (let i = 0; i < 200; i++) yield i;
+      listeners = getEventListeners(request.signal, "abort").length;
+    });
+    const parts: unknown[] = [];
+    await network.clock.until(
+      (async () => {
+        for await (const part of alice.stream(bobName, { method: "count" })) parts.push(part.data);
+      })(),
+    );
+    expect(parts).toHaveLength(200);
+    expect(listeners).toBeLessThan(5);
+  });
+
+  test("ends with the reason when the agent that answers it closes", async () => {
+    bob.onRequest("endless", async function* (request) {
+      yield "one";
+      await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
+    });
+    const before = network.clock.now().instant;
+    const work = codeOf(
+      (async () => {
+        for await (const part of alice.stream(bobName, { method: "endless" }))
+          if (part.data === "one") void bob.close();
+      })(),
+    );
+    expect(await network.clock.until(work)).toBe("CAUSEWAY_CANCELLED");
+    expect(network.clock.now().instant - before).toBeLessThan(5_000);
   });
 
   test("waits for a slow consumer, and does not call its own silence a time-out", async () => {

@@ -108,6 +108,7 @@ test("closes in order: what is under way fails, the gateway is told, and calls a
   await network.clock.advance(100);
   await network.clock.until(alice.close());
   expect(await pending).toBe("CAUSEWAY_CANCELLED");
+  await network.clock.advance(10);
   expect(network.hub.isAttached(alice.id)).toBe(false);
   expect(await codeOf(alice.request(bobName, {}))).toBe("CAUSEWAY_MISUSE");
   expect(alice.status().state).toBe("closed");

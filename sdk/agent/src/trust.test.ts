@@ -132,7 +132,7 @@ describe("content", () => {
     expect(security).toContain("CAUSEWAY_E2EE_SENDER_MISMATCH");
   });
 
-  test("goes to nobody but the agent that was named: another's key package and an impostor are found out [AAP-99]", async () => {
+  test("goes to nobody but the agent that was named: another's key package and an impostor are found out [AAP-99] [AGP-32]", async () => {
     const { network, alice, bob, mallory } = await trio();
     // The hub answers for Carol with Mallory's key package.
     const carol = await network.connect("blue.example/travel/carol");

@@ -14,7 +14,9 @@ export class Answers implements Reply {
   readonly #peer: AgentId;
   readonly #id: string;
   readonly #abort: AbortController;
-  readonly #ahead = new Set<Promise<void>>();
+  #ahead = 0;
+  /** Calls of `send` that wait for room. */
+  #waiting: (() => void)[] = [];
   #isEnded = false;
 
   constructor(messenger: Messenger, peer: AgentId, id: string, abort: AbortController) {
@@ -22,21 +24,24 @@ export class Answers implements Reply {
     this.#peer = peer;
     this.#id = id;
     this.#abort = abort;
+    abort.signal.addEventListener("abort", () => this.#wake(), { once: true });
   }
 
   async send(data: Data): Promise<void> {
     this.#check();
-    while (this.#ahead.size >= exchangeLimits.partsAheadMax) {
-      await Promise.race([...this.#ahead, aborted(this.#abort.signal)]);
+    while (this.#ahead >= exchangeLimits.partsAheadMax) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
       this.#check();
     }
     const value = create(session.ResponseChunkSchema, { exchange: fromHex(this.#id), data: dataOf(Content.of(data)) });
-    const sent = this.#post({ case: "responseChunk", value }).catch((error: unknown) => {
+    this.#ahead++;
+    void this.#post({ case: "responseChunk", value })
       // The requester does not want it, or is gone: the handler need not go on.
-      this.#abort.abort(error);
-    });
-    this.#ahead.add(sent);
-    void sent.then(() => this.#ahead.delete(sent));
+      .catch((error: unknown) => this.#abort.abort(error))
+      .finally(() => {
+        this.#ahead--;
+        this.#wake();
+      });
   }
 
   async end(data?: Data): Promise<void> {
@@ -75,6 +80,12 @@ export class Answers implements Reply {
     });
   }
 
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resume of waiting) resume();
+  }
+
   #check(): void {
     if (this.#isEnded) throw refuse("CAUSEWAY_MISUSE", "expected no answer after the last one, got another");
     if (this.#abort.signal.aborted) throw this.#abort.signal.reason;
@@ -87,11 +98,4 @@ export function handlerError(thrown: unknown): CausewayError {
   if (error.code !== "CAUSEWAY_INTERNAL") return error;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return refuse("CAUSEWAY_AGENT_HANDLER_FAILED", message || "the handler failed without a message", { cause: thrown });
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

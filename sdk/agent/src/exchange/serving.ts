@@ -1,5 +1,5 @@
 /** Requests of other agents: who handles them, and until when. */
-import { type AgentId, later, refuse, type Scheduler } from "@causeway/core-base";
+import { type AgentId, type CausewayError, later, refuse, type Scheduler } from "@causeway/core-base";
 import type { session } from "@causeway/core-wire";
 import type { IncomingRequest, RequestHandler } from "../api.ts";
 import { toHex } from "../bytes.ts";
@@ -17,6 +17,7 @@ export type JoinHandler = (
 
 interface Incoming {
   readonly abort: AbortController;
+  readonly answers: Answers;
 }
 
 export class Serving {
@@ -60,9 +61,12 @@ export class Serving {
     }
   }
 
-  /** Aborts every handler. */
-  close(reason: Error): void {
-    for (const { abort } of this.#incoming.values()) abort.abort(reason);
+  /** Aborts every handler, and says so to those who wait for an answer. */
+  close(reason: CausewayError): void {
+    for (const { abort, answers } of this.#incoming.values()) {
+      void answers.fail(reason);
+      abort.abort(reason);
+    }
   }
 
   #handleRequest(delivery: Delivery, request: session.Request): void {
@@ -121,7 +125,9 @@ export class Serving {
       return undefined;
     }
     this.#countOf.set(delivery.from, count + 1);
-    const incoming: Incoming = { abort: new AbortController() };
+    const abort = new AbortController();
+    const answers = new Answers(this.#messenger, delivery.from, delivery.messageId, abort);
+    const incoming: Incoming = { abort, answers };
     this.#incoming.set(`${delivery.from} ${delivery.messageId}`, incoming);
     delivery.settle();
     if (timeoutMs > 0) {
@@ -135,7 +141,7 @@ export class Serving {
   }
 
   async #run(delivery: Delivery, incoming: Incoming, work: (answers: Answers) => Promise<void>): Promise<void> {
-    const answers = new Answers(this.#messenger, delivery.from, delivery.messageId, incoming.abort);
+    const { answers } = incoming;
     try {
       await work(answers);
       await answers.end();

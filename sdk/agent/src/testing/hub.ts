@@ -160,7 +160,8 @@ export class Hub {
         isPaused = false;
         flush();
       },
-      close: () => end(),
+      // What was sent before still arrives.
+      close: () => this.#soon(() => end()),
     };
   }
 
