@@ -16,6 +16,9 @@ export interface AgentCommandOptions extends CommonOptions {
   readonly token?: string;
 }
 
+/** Someone waits at a terminal; a gateway that is not there is told soon. */
+const attachMs = 10_000;
+
 /** Commands of one domain at once without a name of their own. */
 const atOnceMax = 16;
 
@@ -25,17 +28,26 @@ export function withAgentOptions(command: Command): Command {
     .option("--token <token>", "join token, when the operator's identity is not on this machine");
 }
 
-/** Acts as an agent that nobody finds: attached while `use` runs. */
+/** Acts as an agent, attached while `use` runs; nobody finds it unless it is advertised. */
 export async function asAgent<T>(
   options: AgentCommandOptions,
   use: (agent: Agent, config: DomainConfig) => Promise<T>,
+  { advertise = false }: { readonly advertise?: boolean } = {},
 ): Promise<T> {
   const { out, home } = contextOf(options);
   const config = home.config(options, options.as);
   const connectAs = (name: string): Promise<Agent> =>
     out.during(
       `connecting ${name}`,
-      connect({ home, config, name, advertise: false, instance: `cli-${process.pid}`, ...tokenOf(options) }),
+      connect({
+        home,
+        config,
+        name,
+        advertise,
+        instance: `cli-${process.pid}`,
+        timeoutMs: attachMs,
+        ...tokenOf(options),
+      }),
     );
   const { as } = options;
   await using agent = await (as === undefined ? firstFree(`${config.domain}/cli/main`, connectAs) : connectAs(as));

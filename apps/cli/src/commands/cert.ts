@@ -100,7 +100,7 @@ interface ApplyOptions extends CommonOptions {
   readonly organisation: string;
   readonly developer: string;
   readonly function: string;
-  readonly scope?: string[];
+  readonly scope: string[];
 }
 
 function addApplicationCommands(cert: Command): void {
@@ -110,7 +110,7 @@ function addApplicationCommands(cert: Command): void {
     .requiredOption("--organisation <name>", "who stands behind the agent")
     .requiredOption("--developer <name>", "who made it")
     .requiredOption("--function <type>", "what it does, in a word or two")
-    .option("--scope <scope...>", "what it will be used for")
+    .requiredOption("--scope <scope...>", "what it will be used for")
     .action(apply);
   withCommonOptions(cert.command("applications"))
     .description("applications that wait for a decision")
@@ -172,7 +172,7 @@ async function apply(name: string, options: ApplyOptions): Promise<void> {
       organisation: options.organisation,
       developer: options.developer,
       functionType: options.function,
-      scopes: options.scope ?? [],
+      scopes: options.scope,
     },
     onPending: (id) => process.stderr.write(`application ${id} waits for the operator: causeway cert approve ${id}\n`),
   });

@@ -9,7 +9,9 @@ import { dataOf, printable } from "./data.ts";
 export function addTopicCommands(program: Command): void {
   const topic = program.command("topic").description("create topics, publish and subscribe");
   withAgentOptions(topic.command("create <topic>"))
-    .description("create a topic under the own name and keep its group until Ctrl-C")
+    .description("create a topic under the own name and admit subscribers until Ctrl-C")
+    .option("--publishers <prefix...>", "names, or prefixes ending in /, that may publish (default: the own domain)")
+    .option("--subscribers <prefix...>", "names, or prefixes ending in /, that may subscribe (default: every agent)")
     .action(create);
   withAgentOptions(topic.command("publish <topic> <data>"))
     .description("publish to everyone who subscribed; data is text, JSON, or - for standard input")
@@ -19,17 +21,35 @@ export function addTopicCommands(program: Command): void {
     .action(subscribe);
 }
 
-async function create(topic: string, options: AgentCommandOptions): Promise<void> {
+interface CreateOptions extends AgentCommandOptions {
+  readonly publishers?: string[];
+  readonly subscribers?: string[];
+}
+
+async function create(topic: string, options: CreateOptions): Promise<void> {
   const { out } = contextOf(options);
-  await asAgent(options, async (agent) => {
-    const stop = interruption();
-    const name = await agent.createTopic(topic);
-    out.result(
-      { ok: true, topic: name },
-      () => `topic ${name}; it has a group as long as its owner runs: keep this open, Ctrl-C ends it`,
-    );
-    await stop;
-  });
+  const full = (prefixes: readonly string[]) => prefixes.map((prefix) => prefix.replace(/^(?!spiffe:)/, "spiffe://"));
+  await asAgent(
+    options,
+    async (agent) => {
+      const stop = interruption();
+      const name = await agent.createTopic(topic, {
+        ...(options.publishers && { publishers: full(options.publishers) }),
+        ...(options.subscribers && { subscribers: full(options.subscribers) }),
+      });
+      // Subscribers ask the owner, so it has to be reachable from everywhere.
+      await agent.register({
+        name: `Topics of ${shortName(agent.id)}`,
+        description: "Admits subscribers to its topics.",
+        version: "1.0.0",
+        skills: [{ id: "own-topics", description: `Owns ${name}` }],
+      });
+      out.result({ ok: true, topic: name }, () => `topic ${name}; subscribers are admitted until Ctrl-C`);
+      await stop;
+      await agent.deregister("the topic is not served any more");
+    },
+    { advertise: true },
+  );
 }
 
 async function publish(topic: string, data: string, options: AgentCommandOptions): Promise<void> {

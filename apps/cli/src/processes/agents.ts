@@ -20,6 +20,8 @@ export interface AgentOptions {
   readonly log?: Log;
   /** Ends the attempt to connect. */
   readonly signal?: AbortSignal;
+  /** Milliseconds for the first attachment. Default 30,000. */
+  readonly timeoutMs?: number;
 }
 
 /** Connects an agent through the Level-1 gateways of its domain; enrols it first when it has no identity yet. */
@@ -48,6 +50,7 @@ export async function connectAgent(options: AgentOptions): Promise<Agent> {
       ...(options.instance !== undefined && { instance: options.instance }),
       ...(options.advertise !== undefined && { advertise: options.advertise }),
       ...(options.signal && { signal: options.signal }),
+      ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
     });
   if (options.token !== undefined) return await connectWith(options.token);
   if (!existsSync(join(dataDir, "identity"))) return await connectWith(await mintToken(config, options.name));
