@@ -64,6 +64,8 @@ export class AgentEntry {
   readonly positions = new Map<object, number>();
   /** Version of the peer states that `ways` was made with. */
   rankedAt = -1;
+  /** True once the table has dropped it. */
+  isGone = false;
   readonly stale: Verdict;
 
   constructor(agentId: AgentId, number: number) {

@@ -4,7 +4,7 @@
  * ranges: the payload cannot influence it (AAP-97). The caller acts on the verdict at once, before the next change.
  */
 import type { UnixMs } from "@causeway/core-base";
-import { type FrameScan, TargetKind } from "@causeway/core-wire";
+import { type FrameScan, type SeenName, TargetKind } from "@causeway/core-wire";
 import type { AgentEntry, InstanceSlot } from "./agent-entry.ts";
 import { asksForAnswer, isFromGateway } from "./control-frame.ts";
 import { endOfAgent } from "./name-map.ts";
@@ -53,11 +53,17 @@ function rememberSender(
   now: UnixMs,
 ): void {
   if (table.uplink?.peer.uri === arrival.peer) return;
-  const end = endOfAgent(scan.buf, scan.sourceStart, scan.sourceEnd);
-  if (table.has(scan.buf, scan.sourceStart, end)) return;
+  const end = endOfAgentIn(scan.sourceName, scan.buf, scan.sourceStart, scan.sourceEnd);
+  const name = end === scan.sourceEnd ? scan.sourceName : undefined;
+  if (table.has(scan.buf, scan.sourceStart, end, name)) return;
   if (!asksForAnswer(scan)) return;
   const isVouchedFor = arrival.domain === table.domain || isOfDomain(scan, arrival.domain);
   table.returnPaths.note(scan, end, table.wayBack(arrival.peer), isVouchedFor, now);
+}
+
+/** Where the Agent ID ends; known of a name that was seen before. */
+function endOfAgentIn(name: SeenName | undefined, buf: Uint8Array, start: number, end: number): number {
+  return name === undefined || name.hasInstance ? endOfAgent(buf, start, end) : end;
 }
 
 function isOfDomain(scan: FrameScan, domain: string): boolean {
@@ -67,13 +73,22 @@ function isOfDomain(scan: FrameScan, domain: string): boolean {
 
 /** AAP-42: an agent speaks for itself only. And nobody outside speaks for an agent of our domain. */
 function checkSource(scan: FrameScan, table: ForwardingTable, arrival: Arrival): Verdict | undefined {
-  if (arrival.kind === "agent")
-    return isSourceOf(scan, arrival.agentId, arrival.instance) ? undefined : drops.sourceNotAttached;
+  if (arrival.kind === "agent") return isSourceOf(scan, arrival) ? undefined : drops.sourceNotAttached;
   if (arrival.kind === "own" || arrival.domain === table.domain) return undefined;
   return covers(table.domainBytes, scan.buf, scan.sourceStart, scan.sourceEnd) ? drops.sourceFromOutside : undefined;
 }
 
-function isSourceOf(scan: FrameScan, agentId: string, instance: string): boolean {
+/** Looks at the bytes once for each seen name and link in a row. */
+function isSourceOf(scan: FrameScan, arrival: Extract<Arrival, { kind: "agent" }>): boolean {
+  const name = scan.sourceName;
+  if (name !== undefined && name === provenName && arrival === provenArrival) return true;
+  if (!hasBytesOf(scan, arrival.agentId, arrival.instance)) return false;
+  provenName = name;
+  provenArrival = arrival;
+  return true;
+}
+
+function hasBytesOf(scan: FrameScan, agentId: string, instance: string): boolean {
   const { buf, sourceStart, sourceEnd } = scan;
   const length = sourceEnd - sourceStart;
   if (!startsWith(buf, sourceStart, length, agentId)) return false;
@@ -96,8 +111,8 @@ function startsWith(buf: Uint8Array, start: number, length: number, text: string
 
 function toAgent(scan: FrameScan, table: ForwardingTable, arrival: Arrival, now: UnixMs): Verdict {
   const { buf, targetStart, targetEnd } = scan;
-  const agentEnd = endOfAgent(buf, targetStart, targetEnd);
-  const entry = table.lookup(buf, targetStart, agentEnd);
+  const agentEnd = endOfAgentIn(scan.targetName, buf, targetStart, targetEnd);
+  const entry = table.lookup(buf, targetStart, agentEnd, agentEnd === targetEnd ? scan.targetName : undefined);
   if (entry === undefined) return toUnknown(scan, table, arrival, now);
   if (agentEnd === targetEnd) return toEntry(entry, scan, table, arrival);
   return toInstance(entry, scan, agentEnd + 2, arrival);
@@ -250,6 +265,10 @@ const drops = {
   onlyWayIsBack: drop("CAUSEWAY_FORWARDING_NO_ROUTE", "only-way-is-back"),
   peerLost: drop("CAUSEWAY_FORWARDING_PEER_LOST", "peer-lost"),
 } as const;
+
+// Both are immutable, so that remembering changes no outcome.
+let provenName: SeenName | undefined;
+let provenArrival: Arrival | undefined;
 
 /** Length of "spiffe://". */
 const schemeBytes = 9;

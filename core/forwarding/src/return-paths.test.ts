@@ -271,3 +271,11 @@ test("beyond the bound the least recently heard of are forgotten", () => {
     { numRuns: 60 },
   );
 });
+
+test("what is remembered keeps no part of the buffer that a frame came in", () => {
+  const table = tableWith();
+  const bytes = Buffer.from(message(ann, bob).bytes());
+  pass(table, scanOf(bytes), fromEdge);
+  bytes.fill(0x2e);
+  expect(wayOf(pass(table, message(bob, ann), fromGreen))).toBe(back);
+});

@@ -71,7 +71,7 @@ export class ReturnPaths {
     const hash = hashBytes(buf, sourceStart, sourceEnd);
     let sender = this.#senderAt(hash, buf, sourceStart, sourceEnd, now);
     if (sender === undefined) {
-      sender = { name: buf.slice(sourceStart, sourceEnd), route, isVouchedFor, at: now };
+      sender = { name: copyOf(buf, sourceStart, sourceEnd), route, isVouchedFor, at: now };
       this.#keep(this.#senders, hash, sender);
     } else if (sender.route !== route || sender.isVouchedFor !== isVouchedFor) {
       if (sender.isVouchedFor && !isVouchedFor) return;
@@ -84,7 +84,7 @@ export class ReturnPaths {
     const contact = this.#contacts.get(key);
     const isPrefix = scan.targetKind === TargetKind.prefix;
     if (contact?.sender !== sender || !isEqual(contact.name, buf, targetStart, targetEnd)) {
-      this.#keep(this.#contacts, key, { sender, name: buf.slice(targetStart, targetEnd), isPrefix, at: now });
+      this.#keep(this.#contacts, key, { sender, name: copyOf(buf, targetStart, targetEnd), isPrefix, at: now });
       return;
     }
     contact.isPrefix ||= isPrefix;
@@ -171,6 +171,9 @@ export class ReturnPaths {
     if (oldest !== undefined) map.delete(oldest);
   }
 }
+
+/** `slice` of a Node buffer copies nothing, and one name would hold on to all that was read with it. */
+const copyOf = (buf: Uint8Array, start: number, end: number): Uint8Array => new Uint8Array(buf.subarray(start, end));
 
 /** Where the name of the contacted ends: without instance, and without the slash at the end of a prefix. */
 function endOfContact(scan: FrameScan): number {

@@ -4,11 +4,12 @@
  * `apply` only; lookups keep nothing but the memory of sticky choices and the place where the next choice begins.
  */
 import { type AgentId, type Domain, type GatewayUri, refuse, type UnixMs } from "@causeway/core-base";
-import type { FrameScan } from "@causeway/core-wire";
+import type { FrameScan, SeenName } from "@causeway/core-wire";
 import { AgentEntry, InstanceSlot, type PeerState } from "./agent-entry.ts";
 import { explainRoute } from "./explanation.ts";
 import { asciiBytes, endOfAgent, NameMap } from "./name-map.ts";
 import { type PrefixGroup, PrefixGroups } from "./prefix-groups.ts";
+import { RecentEntries } from "./recent-entries.ts";
 import { type PeerRoute, ReturnPaths } from "./return-paths.ts";
 import type { LocalAttachment, RouteCandidate, RouteExplanation, TableDelta } from "./route.ts";
 import { SkillIndex } from "./skill-index.ts";
@@ -41,6 +42,7 @@ export class ForwardingTable {
   /** Where senders without entry were heard of. */
   readonly returnPaths: ReturnPaths;
   readonly #entries: NameMap<AgentEntry>;
+  readonly #recent = new RecentEntries();
   readonly #prefixRoutes: NameMap<PeerRoute>;
   readonly #groups: PrefixGroups;
   readonly #skills = new SkillIndex();
@@ -106,15 +108,15 @@ export class ForwardingTable {
     return [...this.#entries.values()].flatMap((entry) => [...entry.instances.values()].map((slot) => slot.attachment));
   }
 
-  /** The entry of the agent whose name, without instance, is `[start, end)`. */
-  lookup(buf: Uint8Array, start: number, end: number): AgentEntry | undefined {
-    const entry = this.#entries.get(buf, start, end);
+  /** The entry of the agent whose name, without instance, is `[start, end)`; `name` when it was seen before. */
+  lookup(buf: Uint8Array, start: number, end: number, name?: SeenName): AgentEntry | undefined {
+    const entry = this.#find(buf, start, end, name);
     return entry && this.#ranked(entry);
   }
 
-  /** True when the agent whose name, without instance, is `[start, end)` has an entry. */
-  has(buf: Uint8Array, start: number, end: number): boolean {
-    return this.#entries.get(buf, start, end) !== undefined;
+  /** True when that agent has an entry. */
+  has(buf: Uint8Array, start: number, end: number, name?: SeenName): boolean {
+    return this.#find(buf, start, end, name) !== undefined;
   }
 
   /** The agents below a prefix target. */
@@ -183,6 +185,14 @@ export class ForwardingTable {
       return [entry.agentId, { via: ways[0]?.peer?.uri ?? "local", reason }] as const;
     });
     return Object.fromEntries(rows.sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+
+  #find(buf: Uint8Array, start: number, end: number, name: SeenName | undefined): AgentEntry | undefined {
+    const recent = name && this.#recent.find(name);
+    if (recent !== undefined) return recent;
+    const entry = this.#entries.get(buf, start, end);
+    if (entry !== undefined && name !== undefined) this.#recent.keep(name, entry);
+    return entry;
   }
 
   #put(candidate: RouteCandidate): void {
@@ -258,6 +268,7 @@ export class ForwardingTable {
 
   #dropIfEmpty(entry: AgentEntry): void {
     if (!entry.isEmpty) return;
+    entry.isGone = true;
     this.#entries.delete(entry.agentId);
     this.#groups.remove(entry);
   }

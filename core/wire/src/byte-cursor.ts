@@ -39,6 +39,19 @@ export class ByteCursor {
 
   /** Reads a varint of at most 32 bits into `value`. */
   readUint32(): boolean {
+    // Nearly every tag, length and number of a header is one byte.
+    if (this.at < this.#end) {
+      const byte = this.#buf[this.at] as number;
+      if (byte < 0x80) {
+        this.at++;
+        this.value = byte;
+        return true;
+      }
+    }
+    return this.#readLongUint32();
+  }
+
+  #readLongUint32(): boolean {
     let value = 0;
     for (let i = 0; i < 5; i++) {
       if (this.at >= this.#end) return this.#fail("truncated");

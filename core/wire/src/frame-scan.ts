@@ -10,6 +10,7 @@ import type { ErrorFacts } from "@causeway/core-base";
 import { ByteCursor } from "./byte-cursor.ts";
 import { wireLimits } from "./limits.ts";
 import { isAgentName, isPrefixName, isTopicName } from "./name-bytes.ts";
+import { type SeenName, SeenNames } from "./seen-names.ts";
 
 /** Kind of a frame: the number of the member of `Frame.body` that is set. */
 export const FrameKind = {
@@ -53,6 +54,7 @@ export const TargetKind = { agent: 1, prefix: 2, topic: 3 } as const;
 export const HeaderFlag = { trace: 1 } as const;
 
 const kindLast = FrameKind.streamReset;
+const noBytes = new DataView(new ArrayBuffer(0));
 
 /**
  * Result of one scan. Reused: the next `scanFrame` into it overwrites every field. All offsets are absolute in `buf`;
@@ -60,6 +62,10 @@ const kindLast = FrameKind.streamReset;
  */
 export class FrameScan {
   buf: Uint8Array = new Uint8Array(0);
+  /** The same bytes; of message and control frames only. */
+  view: DataView = noBytes;
+  /** Whose bytes `view` shows. */
+  viewed: Uint8Array | undefined = undefined;
   start = 0;
   end = 0;
   kind: FrameKind = FrameKind.none;
@@ -76,6 +82,9 @@ export class FrameScan {
   targetEnd = 0;
   sourceStart = 0;
   sourceEnd = 0;
+  /** Target and source, when they were seen before. */
+  targetName: SeenName | undefined = undefined;
+  sourceName: SeenName | undefined = undefined;
   messageIdStart = 0;
   messageIdEnd = 0;
   hopTtl = 0;
@@ -98,14 +107,14 @@ export class FrameScan {
   requestIdEnd = 0;
   controlBody = 0;
 
-  /** Target as text: `spiffe://…`, or a topic. Allocates; ask once. */
+  /** Target as text: `spiffe://…`, or a topic. Allocates unless it was seen before. */
   target(): string {
-    return ascii(this.buf, this.targetStart, this.targetEnd);
+    return this.targetName?.text ?? ascii(this.buf, this.targetStart, this.targetEnd);
   }
 
-  /** Source SPIFFE ID as text. Allocates. */
+  /** Source SPIFFE ID as text. Allocates unless it was seen before. */
   source(): string {
-    return ascii(this.buf, this.sourceStart, this.sourceEnd);
+    return this.sourceName?.text ?? ascii(this.buf, this.sourceStart, this.sourceEnd);
   }
 
   /** Message id as 32 hexadecimal digits. Allocates. */
@@ -242,6 +251,10 @@ function scanControl(into: FrameScan): ErrorFacts | undefined {
 
 function scanHeader(into: FrameScan): ErrorFacts | undefined {
   const end = into.headerEnd;
+  if (into.viewed !== into.buf) {
+    into.viewed = into.buf;
+    into.view = new DataView(into.buf.buffer, into.buf.byteOffset, into.buf.byteLength);
+  }
   if (end - into.headerStart > wireLimits.headerBytesMax) return refusals.headerTooLarge;
   const c = cursor.over(into.buf, into.headerStart, end);
   let seen = 0;
@@ -250,6 +263,7 @@ function scanHeader(into: FrameScan): ErrorFacts | undefined {
   into.targetStart = into.targetEnd = into.sourceStart = into.sourceEnd = end;
   into.messageIdStart = into.messageIdEnd = into.securityContextStart = into.securityContextEnd = end;
   into.traceContextStart = into.traceContextEnd = end;
+  into.targetName = into.sourceName = undefined;
   while (c.at < end) {
     if (!c.readTag()) return malformed(c);
     const field = c.field;
@@ -320,7 +334,19 @@ function checkHeader(s: FrameScan): ErrorFacts | undefined {
   if (s.expiresUnixMs > Number.MAX_SAFE_INTEGER) return refusals.expiry;
   if (s.securityContextEnd - s.securityContextStart > wireLimits.securityContextBytesMax) return refusals.context;
   if (s.traceContextEnd - s.traceContextStart > wireLimits.traceContextBytesMax) return refusals.trace;
-  if (!isAgentName(s.buf, s.sourceStart, s.sourceEnd)) return refusals.source;
+  s.sourceName = seenNames.find(s.view, TargetKind.agent, s.sourceStart, s.sourceEnd);
+  if (s.sourceName === undefined) {
+    if (!isAgentName(s.buf, s.sourceStart, s.sourceEnd)) return refusals.source;
+    s.sourceName = seenNames.note(s.view, TargetKind.agent, s.sourceStart, s.sourceEnd);
+  }
+  s.targetName = seenNames.find(s.view, s.targetKind, s.targetStart, s.targetEnd);
+  if (s.targetName !== undefined) return undefined;
+  const refusal = checkTarget(s);
+  if (refusal === undefined) s.targetName = seenNames.note(s.view, s.targetKind, s.targetStart, s.targetEnd);
+  return refusal;
+}
+
+function checkTarget(s: FrameScan): ErrorFacts | undefined {
   switch (s.targetKind) {
     case TargetKind.agent:
       return isAgentName(s.buf, s.targetStart, s.targetEnd) ? undefined : refusals.target;
@@ -353,6 +379,7 @@ export function hex(buf: Uint8Array, start = 0, end = buf.length): string {
 
 // One cursor is enough: scanning is synchronous and not re-entrant.
 const cursor = new ByteCursor();
+const seenNames = new SeenNames();
 
 const controlBodyLast = 11;
 const headerFieldLast = 12;

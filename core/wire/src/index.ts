@@ -17,3 +17,4 @@ export * from "./link.ts";
 export * from "./message-id.ts";
 export * from "./mls-framing.ts";
 export * from "./name-bytes.ts";
+export type { SeenName } from "./seen-names.ts";

@@ -71,7 +71,7 @@ export class AttachmentDriver {
     switch (scan.kind) {
       case FrameKind.attachHello: {
         // The transcript is over these bytes, and the buffer is the transport's.
-        const hello = scan.body().slice();
+        const hello = new Uint8Array(scan.body());
         this.#input((now) => this.#machine.handleHello(now, link, hello));
         return true;
       }

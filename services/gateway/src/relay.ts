@@ -237,7 +237,8 @@ export class Relay {
     now: Now,
   ): void {
     const full = this.#held.hold(verdict.agentId, {
-      frame: scan.bytes().slice(),
+      // `slice` of a Node buffer copies nothing; the frame would hold on to all that was read with it.
+      frame: new Uint8Array(scan.bytes()),
       arrival,
       link: entry?.id,
       at: now.unix,

@@ -1,0 +1,87 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { encodeMessageFrame } from "./frame.ts";
+import { FrameScan, scanFrame, TargetKind } from "./frame-scan.ts";
+import { isAgentName, isPrefixName, isTopicName } from "./name-bytes.ts";
+import { SeenNames } from "./seen-names.ts";
+
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** Looks a name up as a scan does. */
+function pass(names: SeenNames, text: string, kind = 1): string | undefined {
+  const bytes = bytesOf(`--${text}--`);
+  const end = bytes.length - 2;
+  return (names.find(viewOf(bytes), kind, 2, end) ?? names.note(viewOf(bytes), kind, 2, end))?.text;
+}
+
+test("a name is entered when it comes a second time, and is itself from then on", () => {
+  const names = new SeenNames();
+  expect(pass(names, "spiffe://blue.example/a/b")).toBeUndefined();
+  expect(pass(names, "spiffe://blue.example/a/b")).toBe("spiffe://blue.example/a/b");
+  const bytes = bytesOf("spiffe://blue.example/a/b");
+  const found = names.find(viewOf(bytes), 1, 0, bytes.length);
+  expect(found).toMatchObject({ text: "spiffe://blue.example/a/b", hasInstance: false, kind: 1 });
+  expect(names.find(viewOf(bytes), 1, 0, bytes.length)).toBe(found);
+  expect(names.find(viewOf(bytes), 2, 0, bytes.length)).toBeUndefined();
+});
+
+test("a known name keeps no part of the buffer that it came in", () => {
+  const names = new SeenNames();
+  const buffer = Buffer.from("spiffe://blue.example/a/b");
+  for (let time = 0; time < 2; time++) names.note(viewOf(buffer), 1, 0, buffer.length);
+  const copy = Buffer.from(buffer);
+  buffer.fill(0x2e);
+  expect(names.find(viewOf(copy), 1, 0, copy.length)?.text).toBe("spiffe://blue.example/a/b");
+  expect(names.find(viewOf(buffer), 1, 0, buffer.length)).toBeUndefined();
+});
+
+test("no name is taken for another, however few places there are and however alike they look", () => {
+  const part = fc.constantFrom("a", "b", "aa", "ab", "ba", "abcdefgh", "abcdefgi", "bbcdefgh");
+  const name = fc.tuple(part, part, part).map(([a, b, c]) => `spiffe://${a}.example/${b}/${c}/same-long-end`);
+  fc.assert(
+    fc.property(fc.array(name, { maxLength: 200 }), fc.constantFrom(1, 2, 8), (all, places) => {
+      const names = new SeenNames(places);
+      for (const each of all) {
+        const seen = pass(names, each);
+        if (seen !== undefined) expect(seen).toBe(each);
+      }
+    }),
+  );
+});
+
+test("whether a name was seen before changes nothing about what a scan says", () => {
+  const target = fc.oneof(
+    fc.stringMatching(/^[a-z./@:-]{0,30}$/),
+    fc.constantFrom(
+      "spiffe://blue.example/a",
+      "spiffe://blue.example/a/@i",
+      "spiffe://blue.example",
+      "spiffe://blue.example/a/",
+      "blue.example/a",
+      "blue.example/a/",
+      "",
+    ),
+  );
+  fc.assert(
+    fc.property(target, fc.integer({ min: 1, max: 3 }), (name, targetKind) => {
+      const source = "spiffe://blue.example/s";
+      const frame = encodeMessageFrame(
+        { targetKind, target: name, source, messageId: new Uint8Array(16) },
+        new Uint8Array(4),
+      );
+      const bytes = bytesOf(name);
+      const isName = { 1: isAgentName, 2: isPrefixName, 3: isTopicName }[targetKind] ?? isAgentName;
+      const isValid = isName(bytes, 0, bytes.length);
+      for (let time = 0; time < 4; time++) {
+        const scan = new FrameScan();
+        expect(scanFrame(frame, 0, frame.length, scan) === undefined).toBe(isValid);
+        if (!isValid) continue;
+        expect([scan.target(), scan.source()]).toEqual([name, source]);
+        if (time > 1) expect(scan.targetName?.text).toBe(name);
+        if (time > 1 && targetKind === TargetKind.agent) expect(scan.targetName?.hasInstance).toBe(name.includes("/@"));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
