@@ -5,6 +5,7 @@ import { SeededRandom } from "../testing/seeded-random.ts";
 import { Inbox } from "./inbox.ts";
 import { sessionLimits } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
+import { Schedule } from "./schedule.ts";
 
 const arrival = (sender: string, sequence: number, bytes: number) => ({
   sender,
@@ -55,6 +56,25 @@ describe("an inbox", () => {
     expect(effect?.type === "settled" && effect.refusal?.message.length).toBe(1_000);
     const [kept] = inbox.state("mallory").lanes[0]?.settled ?? [];
     expect(kept?.refusal?.message.length).toBe(1_000);
+  });
+});
+
+describe("a schedule", () => {
+  test("lets go of what is not due any more, and keeps the order of what is", () => {
+    const schedule = new Schedule<{ readonly n: number }>();
+    const kept = Array.from({ length: 10 }, (_, n) => ({ n }));
+    for (const item of kept) schedule.set(item, asInstant(1_000 - item.n));
+    for (let n = 0; n < 10_000; n++) {
+      const item = { n };
+      // Settled long before its time is over, as nearly every message is.
+      schedule.set(item, asInstant(86_400_000));
+      schedule.set(item, asInstant(86_400_000 + n));
+      schedule.clear(item);
+    }
+    expect(schedule.held).toBeLessThan(200);
+    const taken = kept.map(() => schedule.take(asInstant(1_000))?.n);
+    expect(taken).toEqual(kept.map(({ n }) => n).reverse());
+    expect(schedule.deadline()).toBeUndefined();
   });
 });
 

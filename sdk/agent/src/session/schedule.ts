@@ -9,7 +9,7 @@ interface Due<Item> {
 
 /** One time for each item; setting it again replaces it. Items due at the same time come in the order of setting. */
 export class Schedule<Item extends object> {
-  readonly #heap: Due<Item>[] = [];
+  #heap: Due<Item>[] = [];
   readonly #current = new Map<Item, Due<Item>>();
   #order = 0;
 
@@ -17,10 +17,17 @@ export class Schedule<Item extends object> {
     const due = { at, order: this.#order++, item };
     this.#current.set(item, due);
     this.#push(due);
+    this.#tidy();
   }
 
   clear(item: Item): void {
     this.#current.delete(item);
+    this.#tidy();
+  }
+
+  /** Entries in memory, outdated ones included. */
+  get held(): number {
+    return this.#heap.length;
   }
 
   deadline(): Instant | undefined {
@@ -41,6 +48,13 @@ export class Schedule<Item extends object> {
   #dropStale(): void {
     for (let first = this.#heap[0]; first && this.#current.get(first.item) !== first; first = this.#heap[0])
       this.#pop();
+  }
+
+  /** Outdated entries hold on to their items, so at most every other one may be outdated. */
+  #tidy(): void {
+    if (this.#heap.length <= 2 * this.#current.size + slack) return;
+    this.#heap = [];
+    for (const due of this.#current.values()) this.#push(due);
   }
 
   #push(due: Due<Item>): void {
@@ -74,6 +88,9 @@ export class Schedule<Item extends object> {
     heap[index] = last;
   }
 }
+
+/** Outdated entries that are never worth a rebuild. */
+const slack = 64;
 
 function isBefore(a: Due<unknown>, b: Due<unknown>): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
