@@ -149,6 +149,21 @@ describe("bad input gets a typed refusal, a log line and no other effect", () =>
     expect(logged("limits.flooder_closed")).toBe(true);
   });
 
+  test("a flood that comes in small reads is closed as well, one that is just over the rate is not", async () => {
+    const send = async (perRound: number, rounds: number): Promise<void> => {
+      for (let round = 0; round < rounds && alice.link?.isClosed === false; round++) {
+        await world.scheduler.advance(20);
+        await raw(alice, ...Array.from({ length: perRound }, () => frameTo(bob.agentId, alice.agentId)));
+      }
+    };
+    await send(2, 500);
+    expect(alice.reports.map((each) => each.code)).toContain("CAUSEWAY_LIMIT_RATE");
+    expect(alice.link?.isClosed).toBe(false);
+    await send(10, 50);
+    expect(alice.link?.isClosed).toBe(true);
+    expect(logged("limits.flooder_closed")).toBe(true);
+  });
+
   test("a changed byte in an advertised record is refused, logged and creates no record [ANA-98]", async () => {
     const eve = await world.agent(at, "blue.example/travel/eve").attach();
     const { record, receipt } = eve.signedRecord();

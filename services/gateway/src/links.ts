@@ -37,8 +37,8 @@ export class LinkEntry {
   role: LinkRole;
   messagesIn = 0;
   messagesOut = 0;
-  /** Messages refused by a rate limit since the last one that was not. */
-  limitedInRow = 0;
+  /** Messages refused by a rate limit, less those that passed since. */
+  floodLevel = 0;
   readonly #pauses = new Set<PauseReason>();
 
   constructor(id: LinkId, link: Link, role: LinkRole, limits: GatewayLimits, now: Instant) {

@@ -152,7 +152,7 @@ export interface GatewayLimits {
   readonly peerRateFactor: number;
   /** Longest pause of a sender because of one slow receiver. */
   readonly pauseMsMax: number;
-  /** Rate-limited messages in a row after which a flooding link is closed with CAUSEWAY_LIMIT_RATE. */
+  /** How many more messages over the rate than within it close a flooding link with CAUSEWAY_LIMIT_RATE. */
   readonly floodCloseAfter: number;
   readonly keyPackagesMax: number;
   /** Key packages that one agent may fetch here: each fetch uses one up. */

@@ -19,14 +19,15 @@ export class RateGuard {
   check(entry: LinkEntry, bytes: number, now: Now): ErrorFacts | "closed" | undefined {
     const messagesLeft = entry.messageRate.take(1, now.instant);
     if (messagesLeft && entry.byteRate.take(bytes, now.instant)) {
-      entry.limitedInRow = 0;
+      // Not to 0: a flood that is paused and read on gets one message through with each read.
+      entry.floodLevel = Math.max(0, entry.floodLevel - 1);
       return undefined;
     }
     const limit = messagesLeft ? "agentBytesPerSecond" : "agentMessagesPerSecond";
     const waitMs = messagesLeft ? entry.byteRate.waitMs(bytes) : entry.messageRate.waitMs(1);
     const refusal = rateExceeded(entry, limit, waitMs);
-    if (entry.limitedInRow++ === 0) this.#security.warn("limits.rate_exceeded", { from: entry.name, limit });
-    if (entry.limitedInRow > this.#limits.floodCloseAfter) {
+    if (entry.floodLevel++ === 0) this.#security.warn("limits.rate_exceeded", { from: entry.name, limit });
+    if (entry.floodLevel > this.#limits.floodCloseAfter) {
       this.#security.warn("limits.flooder_closed", { from: entry.name, limit });
       entry.link.close(new CausewayError(refusal));
       return "closed";
