@@ -23,6 +23,30 @@ describe("a message", () => {
     expect(bob.status().counters["received"]).toBeGreaterThan(0);
   });
 
+  test("costs one acknowledgement when it is taken at once, and an early sign when it is not", async () => {
+    const network = new TestNetwork();
+    const alice = await network.connect(aliceName);
+    const bob = await network.connect(bobName);
+    let finish: () => void = () => undefined;
+    bob.onMessage(({ data }) => (data === "slow" ? new Promise<void>((resolve) => (finish = resolve)) : undefined));
+    await network.clock.until(alice.send(bobName, "first"));
+    await network.clock.advance(1_000);
+    const framesOfBob = (): number =>
+      network.hub.seen.filter((frame) => {
+        const body = decodeFrame(frame);
+        return body.case === "message" && body.value.header?.source === bob.id;
+      }).length;
+    const before = framesOfBob();
+    await network.clock.until(alice.send(bobName, "quick"));
+    await network.clock.advance(5_000);
+    expect(framesOfBob() - before).toBe(1);
+    const slow = alice.send(bobName, "slow");
+    await network.clock.advance(5_000);
+    finish();
+    await network.clock.until(slow);
+    expect(framesOfBob() - before).toBe(3);
+  });
+
   test("is taken once and in order whatever the network loses, repeats and reorders [AGP-58]", async () => {
     for (let seed = 1; seed <= 6; seed++) {
       const network = new TestNetwork({ seed });

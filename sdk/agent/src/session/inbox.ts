@@ -121,9 +121,10 @@ export class Inbox<Item> {
     return undefined;
   }
 
-  /** Says that it is here and waits, so that its sender repeats it rarely. */
+  /** Says of what is not settled yet that it is here and waits, so that its sender repeats it rarely. */
   acknowledge(sender: string, id: string): void {
-    this.#effects.push({ type: "received", sender, id });
+    const entry = this.#senders.get(sender)?.remembered.get(id);
+    if (entry && !entry.isSettled) this.#effects.push({ type: "received", sender, id });
   }
 
   /** The application took a delivered message, or refused it. */
