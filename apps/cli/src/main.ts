@@ -6,6 +6,7 @@ import { addCertCommands } from "./commands/cert.ts";
 import { addNetworkCommands } from "./commands/network.ts";
 import { addServiceCommands } from "./commands/services.ts";
 import { addTopicCommands } from "./commands/topics.ts";
+import type { ChildReport } from "./processes/supervisor.ts";
 import { failureOf } from "./terminal/failure.ts";
 
 /** Time for output to leave after the end. */
@@ -47,6 +48,8 @@ try {
   if (failure !== undefined) {
     if (isJson) process.stdout.write(`${failure.json}\n`);
     else if (failure.text !== "") process.stderr.write(`${failure.text}\n`);
+    const { code, message } = failure;
+    process.send?.({ failed: { code, message } } satisfies ChildReport);
     process.exitCode = failure.exitCode;
   }
 }

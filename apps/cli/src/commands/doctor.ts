@@ -1,9 +1,9 @@
 /** A check-up: what a domain on this machine needs, each with what to do when it is missing. */
 import { existsSync, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { CausewayError, isCausewayError } from "@causeway/core-base";
 import type { DomainConfig } from "../config/domain.ts";
 import { Operator } from "../processes/operator.ts";
+import { sentenceOf } from "../terminal/failure.ts";
 
 /** One thing that was looked at. */
 export interface Finding {
@@ -117,10 +117,4 @@ class Findings {
       return undefined;
     }
   }
-}
-
-function sentenceOf(thrown: unknown): string {
-  const error = CausewayError.from(thrown);
-  const isOurs = isCausewayError(thrown) || error.code !== "CAUSEWAY_INTERNAL";
-  return !isOurs && thrown instanceof Error ? thrown.message : error.message;
 }

@@ -3,6 +3,7 @@ import { parseSpiffeId } from "@causeway/core-base";
 import type { Command } from "commander";
 import type { DomainConfig } from "../config/domain.ts";
 import type { Operator } from "../processes/operator.ts";
+import { sentenceOf } from "../terminal/failure.ts";
 import { counted, table } from "../terminal/output.ts";
 import { asOperator } from "./acting.ts";
 import { type CommonOptions, type Context, contextOf, withCommonOptions } from "./context.ts";
@@ -111,7 +112,7 @@ function statusOf(operator: Operator, config: DomainConfig): Promise<ServiceStat
     try {
       return { service, url, ...(await ask()) };
     } catch (thrown) {
-      return { service, url, state: "down", detail: thrown instanceof Error ? thrown.message : String(thrown) };
+      return { service, url, state: "down", detail: sentenceOf(thrown) };
     }
   };
   const certified = (service: "authority" | "registry", url: string): Promise<ServiceStatus> =>
@@ -159,8 +160,7 @@ async function explain(what: string, options: CommonOptions): Promise<void> {
           };
         } catch (thrown) {
           // One gateway that is down must not hide what the others know.
-          const message = thrown instanceof Error ? thrown.message : String(thrown);
-          return { gateway: gateway.name, hops: [], summary: `no answer: ${message}` };
+          return { gateway: gateway.name, hops: [], summary: `no answer: ${sentenceOf(thrown)}` };
         }
       }),
     );

@@ -1,4 +1,5 @@
 /** The operator of a domain on this machine: the identity that the authority made at its first start. */
+import { existsSync } from "node:fs";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { type IdentityKeeper, openIdentityKeeper, openKeyVault } from "@causeway/adapter-keys";
 import { parseAgentId, parseDomain, refuse } from "@causeway/core-base";
@@ -21,7 +22,14 @@ export class Operator implements AsyncDisposable {
 
   /** Throws when the operator's identity is not on this machine. */
   static async open(config: DomainConfig): Promise<Operator> {
-    const vault = await openKeyVault({ directory: operatorDirectory(config), masterKeyFile: config.masterKeyFile });
+    const directory = operatorDirectory(config);
+    if (!existsSync(directory)) {
+      throw refuse(
+        "CAUSEWAY_IDENTITY_NOT_ENROLLED",
+        `expected the operator's identity of ${config.domain} in ${directory}, got none; the authority makes it at its first start (causeway up), on its machine`,
+      );
+    }
+    const vault = await openKeyVault({ directory, masterKeyFile: config.masterKeyFile });
     return new Operator(
       config,
       await openIdentityKeeper({

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defaults, refuse } from "@causeway/core-base";
+import { defaults, type ErrorCode, refuse } from "@causeway/core-base";
 
 /** What a child reports over its IPC channel once it serves. */
 export interface ReadyReport {
@@ -11,8 +11,11 @@ export interface ReadyReport {
   readonly url: string;
 }
 
-/** What a child reports over its IPC channel; the second before it ends because it was asked to. */
-export type ChildReport = ReadyReport | { readonly ended: true };
+/** What a child reports over its IPC channel: that it serves, that it ends because it was asked to, why it failed. */
+export type ChildReport =
+  | ReadyReport
+  | { readonly ended: true }
+  | { readonly failed: { readonly code: ErrorCode; readonly message: string } };
 
 export interface ServiceSpec {
   /** Unique name, for example blue.example/gw1. */
@@ -133,9 +136,14 @@ class Child implements Service {
       }, this.#options.readyMs ?? 30_000);
       let isReady = false;
       let isDone = false;
+      let failure: { readonly code: ErrorCode; readonly message: string } | undefined;
       child.on("message", (report: ChildReport) => {
         if ("ended" in report) {
           isDone = true;
+          return;
+        }
+        if ("failed" in report) {
+          failure = report.failed;
           return;
         }
         clearTimeout(late);
@@ -150,7 +158,11 @@ class Child implements Service {
         if (this.#process === child) this.#process = undefined;
         const description = `${this.name} ended with ${signal ?? `code ${code}`}`;
         if (!isReady)
-          reject(refuse("CAUSEWAY_UNREACHABLE", `${description} before it served: ${sentenceOf(lastWords)}`));
+          reject(
+            failure === undefined
+              ? refuse("CAUSEWAY_UNREACHABLE", `${description} before it served: ${lastLineOf(lastWords)}`)
+              : refuse(failure.code, `${this.name}: ${failure.message}`),
+          );
         if (this.#isStopping()) return;
         if (isDone) {
           this.#options.onExit?.(this, `${description} as it was asked to; it stays down`);
@@ -188,13 +200,7 @@ class Child implements Service {
   }
 }
 
-/** The sentence of a failed child: its last log line's message, or its last words. */
-function sentenceOf(lastWords: string): string {
-  const line = lastWords.trim().split("\n").at(-1) ?? "";
-  try {
-    const parsed = JSON.parse(line) as { error?: { message?: string }; event?: string };
-    return parsed.error?.message ?? parsed.event ?? line;
-  } catch {
-    return line;
-  }
+/** What a child said last that could not report: it was killed, or broke before it was itself. */
+function lastLineOf(lastWords: string): string {
+  return lastWords.trim().split("\n").at(-1) || "it said nothing";
 }

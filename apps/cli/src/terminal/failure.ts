@@ -1,10 +1,12 @@
 /** What a failed command says, and its exit code. */
-import { CausewayError, isCausewayError } from "@causeway/core-base";
+import { CausewayError, type ErrorCode, isCausewayError } from "@causeway/core-base";
 import { CommanderError } from "commander";
 
 /** How a command failed, ready to be written. */
 export interface Failure {
   readonly exitCode: number;
+  readonly code: ErrorCode;
+  readonly message: string;
   /** One JSON value, for `--json`. */
   readonly json: string;
   /** For people. Empty when it was said already. */
@@ -28,9 +30,18 @@ export function failureOf(thrown: unknown): Failure | undefined {
   const { code, message, retryable, details } = error;
   return {
     exitCode: isMisuse ? exitCodes.misuse : exitCodes.failed,
+    code,
+    message,
     json: JSON.stringify({ ok: false, error: { code, message, retryable, details } }),
     text: lines.join("\n"),
   };
+}
+
+/** What went wrong in one sentence, also of an error that is not ours. */
+export function sentenceOf(thrown: unknown): string {
+  const error = CausewayError.from(thrown);
+  const isForeign = error.code === "CAUSEWAY_INTERNAL" && !isCausewayError(thrown);
+  return isForeign && thrown instanceof Error ? thrown.message : error.message;
 }
 
 /** Help and version are no failure; the rest was written by the parser. */
@@ -40,8 +51,9 @@ function commandLineFailure(thrown: CommanderError): Failure | undefined {
     thrown.code === "commander.help"
       ? "expected a command; causeway --help lists them"
       : thrown.message.replace(/^error: /, "");
-  const error = { code: "CAUSEWAY_MISUSE", message, retryable: false, details: {} };
-  return { exitCode: exitCodes.misuse, json: JSON.stringify({ ok: false, error }), text: "" };
+  const code = "CAUSEWAY_MISUSE";
+  const json = JSON.stringify({ ok: false, error: { code, message, retryable: false, details: {} } });
+  return { exitCode: exitCodes.misuse, code, message, json, text: "" };
 }
 
 function deepestCause(thrown: unknown): string | undefined {
