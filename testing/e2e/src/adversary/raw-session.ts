@@ -42,6 +42,8 @@ export interface RawStream {
 /** One connection. */
 export class RawSession implements Disposable {
   readonly session: ClientHttp2Session;
+  /** Resolves when the server has greeted; rejects when the connection ends before. */
+  readonly ready: Promise<void>;
   /** The code with which the server refused the connection, once it is over. */
   readonly refused: Promise<string | undefined>;
 
@@ -54,6 +56,11 @@ export class RawSession implements Disposable {
         .toString("utf8")
         .split(" ", 1)[0];
     });
+    this.ready = new Promise((resolve, reject) => {
+      session.once("remoteSettings", () => resolve());
+      session.once("close", () => reject(new Error(`the connection ended: ${code}`)));
+    });
+    this.ready.catch(() => undefined);
     this.refused = new Promise((resolve) => session.on("close", () => resolve(code)));
   }
 
