@@ -4,6 +4,7 @@ import { type Message, Role, TaskState } from "@a2a-js/sdk";
 import { ClientFactory } from "@a2a-js/sdk/client";
 
 const [url = "", text = "Book me a hotel room in Tokyo"] = process.argv.slice(2);
+if (!URL.canParse(url)) throw new TypeError("expected the URL of an A2A agent and a text: main.ts URL TEXT");
 const client = await new ClientFactory().createFromUrl(url);
 const card = await client.getAgentCard();
 process.stdout.write(`${card.name}: ${card.description}\n`);

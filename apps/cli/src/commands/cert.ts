@@ -23,8 +23,10 @@ const reasons = {
 
 export function addCertCommands(program: Command): void {
   const cert = program.command("cert").description("tokens, certificates, revocation, trust between domains");
-  withCommonOptions(cert.command("token <name>"))
-    .description("make a one-time join token for an agent")
+  withCommonOptions(cert.command("token [name]"))
+    .description("make a one-time join token for an agent, or for a service on another machine")
+    .option("--gateway <name>", "for this gateway of the configuration")
+    .option("--registry", "for the registry of the configuration")
     .option("--hours <n>", "how long it is valid", "1")
     .action(token);
   addApplicationCommands(cert);
@@ -36,14 +38,34 @@ export function addCertCommands(program: Command): void {
   addTrustCommands(cert);
 }
 
-async function token(name: string, options: CommonOptions & { readonly hours: string }): Promise<void> {
+interface TokenOptions extends CommonOptions {
+  readonly gateway?: string;
+  readonly registry?: boolean;
+  readonly hours: string;
+}
+
+async function token(name: string | undefined, options: TokenOptions): Promise<void> {
   const lifetimeMs = BigInt(numberOf(options.hours, "--hours", 1, hoursMax) * hourMs);
-  const spiffeId = parseSpiffeId(name);
+  const agentId = name === undefined ? undefined : parseAgentId(name);
+  if ([agentId, options.gateway, options.registry].filter((each) => each !== undefined).length !== 1) {
+    throw refuse("CAUSEWAY_MISUSE", "expected one of: the name of an agent, --gateway NAME, --registry");
+  }
+  const { gatewayToken, registryToken } = await import("../processes/service-tokens.ts");
   await asOperator(
     options,
     async (operator, { out }) => {
-      const response = await operator.authority.createToken({ spiffeId, role: "agent", lifetimeMs });
-      out.result({ token: response.token, expiresUnixMs: Number(response.expiresUnixMs) }, (r) => r.token);
+      const request = () => {
+        if (agentId !== undefined) return [{ spiffeId: agentId, role: "agent" }];
+        if (options.registry === true) return [registryToken(operator.config)];
+        return operator.gateways(options.gateway).map((gateway) => gatewayToken(operator.config, gateway));
+      };
+      for (const each of request()) {
+        const response = await operator.authority.createToken({ ...each, lifetimeMs });
+        out.result(
+          { token: response.token, spiffeId: each.spiffeId, expiresUnixMs: Number(response.expiresUnixMs) },
+          (r) => r.token,
+        );
+      }
     },
     name,
   );

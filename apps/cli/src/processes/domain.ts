@@ -6,6 +6,7 @@ import type { Home } from "../home.ts";
 import { gatewayDirectory, registryDirectory } from "./directories.ts";
 import { tokenFile } from "./identity.ts";
 import { Operator } from "./operator.ts";
+import { gatewayToken, registryToken, type TokenRequest } from "./service-tokens.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** Starts every service of the domain that `configFile` describes. Resolves when all of them serve. */
@@ -40,29 +41,13 @@ export async function startDomain(options: {
 
 /** A one-time token beside each service that has no identity yet. */
 async function layTokens(config: DomainConfig, operator: Operator): Promise<void> {
-  const lay = async (
-    directory: string,
-    request: Parameters<Operator["authority"]["createToken"]>[0],
-  ): Promise<void> => {
+  const lay = async (directory: string, request: TokenRequest): Promise<void> => {
     if (existsSync(join(directory, "identity"))) return;
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const { token } = await operator.authority.createToken(request);
     writeFileSync(join(directory, tokenFile), token, { mode: 0o600 });
   };
-  const name = (path: string): string => `spiffe://${config.domain}/${path}`;
-  for (const gateway of config.gateways) {
-    await lay(gatewayDirectory(config, gateway.name), {
-      spiffeId: name(`gateway/${gateway.name}`),
-      role: "gateway",
-      hosts: [...gateway.hosts],
-      gateway: { gatewayUri: gateway.uri, level: gateway.level, namespaces: [] },
-    });
-  }
-  if (config.registry !== undefined) {
-    await lay(registryDirectory(config), {
-      spiffeId: name("registry"),
-      role: "registry",
-      hosts: [...config.registry.hosts],
-    });
-  }
+  for (const gateway of config.gateways)
+    await lay(gatewayDirectory(config, gateway.name), gatewayToken(config, gateway));
+  if (config.registry !== undefined) await lay(registryDirectory(config), registryToken(config));
 }
