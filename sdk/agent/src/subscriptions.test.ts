@@ -1,4 +1,5 @@
 /** Subscriptions of one agent: several handlers, failures, ends and new beginnings. */
+import { MemoryStateStore } from "@causeway/e2ee";
 import { beforeEach, describe, expect, test } from "vitest";
 import { codeOf, type TestAgent, TestNetwork } from "./testing/index.ts";
 
@@ -76,6 +77,20 @@ describe("a subscription", () => {
     );
     await network.clock.advance(100);
     expect(network.hub.subscribersOf(closed)).not.toContain(reader.id);
+  });
+
+  test("that is asked for again and again does not keep the owner changing its group", async () => {
+    const before = Number(owner.status().topics[0]?.epoch);
+    const codes = new Set<string>();
+    for (let i = 0; i < 22; i++) {
+      // A member that has thrown its state away asks anew, which costs everybody a commit.
+      const home = { ...reader.home, store: new MemoryStateStore() };
+      await network.clock.until(reader.close());
+      reader = await network.connect("green.example/hotels/reader", { home });
+      codes.add(await codeOf(network.clock.until(reader.subscribe(topic, () => undefined))));
+    }
+    expect([...codes].sort()).toEqual(["CAUSEWAY_LIMIT_RATE", "none"]);
+    expect(Number(owner.status().topics[0]?.epoch) - before).toBeLessThanOrEqual(20);
   });
 
   test("whose grant was lost is granted again", async () => {

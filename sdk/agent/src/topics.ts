@@ -18,6 +18,7 @@ import type { GatewaySession } from "./gateway-session.ts";
 import type { Delivery, Messenger } from "./messenger.ts";
 import { Serial } from "./serial.ts";
 import { contentOf, dataOf, errorOf } from "./session/messages.ts";
+import { Rate } from "./session/rate.ts";
 import { defaultOwner, mayPublish, maySubscribe, policyOf, topicName } from "./topic-rights.ts";
 
 export interface TopicsPorts {
@@ -54,11 +55,13 @@ export class Topics {
   readonly #joined = new Map<string, Joined>();
   readonly #serial = new Serial();
   readonly #run: Uint8Array;
+  readonly #joins: Rate;
   #nextHandler = 1;
 
   constructor(ports: TopicsPorts) {
     this.#ports = ports;
     this.#run = ports.connector.random.bytes(8);
+    this.#joins = new Rate(ports.connector.scheduler, joinsMax, joinsMs);
   }
 
   /** Reads the topics that an earlier run of this agent created or was admitted to. */
@@ -161,6 +164,11 @@ export class Topics {
       throw refuse("CAUSEWAY_TOPIC_NOT_FOUND", `expected a topic of ${shortName(self)}, got ${join.topic}`);
     if (join.subscribe && !maySubscribe(policy, self, from)) throw notAllowed(from, "subscribe to", join.topic);
     if (join.publish && !mayPublish(policy, self, from)) throw notAllowed(from, "publish to", join.topic);
+    // Each time costs every member a commit, also for who is a member already and says that it lost its state.
+    if (!this.#joins.allows(`${from} ${join.topic}`)) {
+      const problem = `expected at most ${joinsMax} joins of ${shortName(from)} to ${join.topic} in ${joinsMs / 60_000} minutes; retry later`;
+      throw refuse("CAUSEWAY_LIMIT_RATE", problem);
+    }
     // One change at a time: the welcome of one member is for the epoch that its own addition made.
     return this.#serial.run(`owner ${join.topic}`, async () => {
       const change = await endToEnd.addMembers(group.groupId, [from]);
@@ -430,6 +438,9 @@ function notAllowed(agent: AgentId, action: string, topic: string): CausewayErro
 }
 
 const ownedKey = "sdk/topics";
+/** How often one agent may join one topic. */
+const joinsMax = 20;
+const joinsMs = 600_000;
 const ownedMax = 1_000;
 const joinedMax = 1_000;
 /** Publishers of one topic whose gaps are noticed. */
