@@ -1,22 +1,27 @@
 /**
- * Makes everything that is generated and committed: protobuf code, the reference of errors. With `--check` it writes
+ * Makes everything that is generated and committed: protobuf code, the pages of errors and limits. With `--check` it writes
  * nothing and fails when a committed file is not what would be made now.
  */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { errorTable } from "../core/base/src/errors.ts";
+import { limitsMarkdown } from "./limits.ts";
 
 const protobufOut = "core/wire/src/gen";
-const errorsPage = "docs/reference/errors.md";
+/** Pages by path, each with what makes its text. */
+const pages: Readonly<Record<string, () => string>> = {
+  "docs/reference/errors.md": errorsMarkdown,
+  "docs/operations/limits.md": limitsMarkdown,
+};
 
 if (process.argv.includes("--check")) checkAll();
 else generateAll();
 
 function generateAll(): void {
   execFileSync("buf", ["generate"], { cwd: "proto", stdio: "inherit" });
-  writeFileSync(errorsPage, errorsMarkdown());
+  for (const [path, make] of Object.entries(pages)) writeFileSync(path, make());
 }
 
 function checkAll(): void {
@@ -33,7 +38,9 @@ function checkAll(): void {
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
-  if (readFileSync(errorsPage, "utf8") !== errorsMarkdown()) stale.push(errorsPage);
+  for (const [path, make] of Object.entries(pages)) {
+    if (!existsSync(path) || readFileSync(path, "utf8") !== make()) stale.push(path);
+  }
   for (const name of stale) process.stderr.write(`${name} is not current: run npm run generate\n`);
   if (stale.length > 0) process.exitCode = 1;
 }

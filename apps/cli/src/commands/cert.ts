@@ -7,7 +7,8 @@ import { asOperator } from "./acting.ts";
 import { type CommonOptions, contextOf, withCommonOptions } from "./context.ts";
 import { numberOf } from "./data.ts";
 
-const hoursMax = 24 * 365;
+/** What authorities grant. */
+const hoursMax = 24 * 30;
 const hourMs = 3_600_000;
 
 /** RFC 5280 section 5.3.1, as people write them. */

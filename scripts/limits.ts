@@ -1,0 +1,137 @@
+/** The page of limits: defaults from the code, what they mean from the comments beside them. */
+import { readFileSync } from "node:fs";
+import { h2Limits } from "../adapters/h2/src/limits.ts";
+import { defaults, parseDomain } from "../core/base/src/index.ts";
+import { defaultSyncLimits } from "../core/sync/src/limits.ts";
+import { wireLimits } from "../core/wire/src/limits.ts";
+import { exchangeLimits } from "../sdk/agent/src/exchange/limits.ts";
+import { sessionLimits } from "../sdk/agent/src/session/limits.ts";
+import { resolveSettings } from "../services/authority/src/config.ts";
+import { gatewayLimits } from "../services/gateway/src/limits.ts";
+
+interface Section {
+  readonly title: string;
+  readonly text: string;
+  readonly values: Readonly<Record<string, unknown>>;
+  /** File with the declaration that has the comments, and how the declaration begins. */
+  readonly file: string;
+  readonly declaration: string;
+}
+
+const sections: readonly Section[] = [
+  {
+    title: "Protocols",
+    text: "Shared by every part; several of the limits below take their default from here.",
+    values: defaults,
+    file: "core/base/src/defaults.ts",
+    declaration: "export const defaults",
+  },
+  {
+    title: "Messages on the wire",
+    text: "What is over a bound is refused, never cut.",
+    values: wireLimits,
+    file: "core/wire/src/limits.ts",
+    declaration: "export const wireLimits",
+  },
+  {
+    title: "Connections",
+    text: "Of each port, and of each connection that is dialled.",
+    values: h2Limits,
+    file: "adapters/h2/src/limits.ts",
+    declaration: "export interface H2Limits",
+  },
+  {
+    title: "Gateway",
+    text: "Those that the schema of the configuration has under `gateways[].limits` can be changed there.",
+    values: gatewayLimits,
+    file: "services/gateway/src/ports.ts",
+    declaration: "export interface GatewayLimits",
+  },
+  {
+    title: "Record sync between gateways (AMSP)",
+    text: "Of each gateway, and of a registry as the reader of one.",
+    values: defaultSyncLimits,
+    file: "core/sync/src/limits.ts",
+    declaration: "export interface SyncLimits",
+  },
+  {
+    title: "Authority",
+    text: "`authority.certificateLifetimeMs` of the configuration is `leafLifetimeMs`.",
+    values: resolveSettings({ domain: parseDomain("blue.example"), url: "https://127.0.0.1:7400" }),
+    file: "services/authority/src/config.ts",
+    declaration: "export interface AuthorityConfig",
+  },
+  {
+    title: "Agent: requests and answers",
+    text: "Of one agent that uses the SDK.",
+    values: exchangeLimits,
+    file: "sdk/agent/src/exchange/limits.ts",
+    declaration: "export const exchangeLimits",
+  },
+  {
+    title: "Agent: messages under way",
+    text: "Of one agent that uses the SDK.",
+    values: sessionLimits,
+    file: "sdk/agent/src/session/limits.ts",
+    declaration: "export interface SessionLimits",
+  },
+];
+
+/** The page, made anew. */
+export function limitsMarkdown(): string {
+  return [
+    "# Limits",
+    "",
+    "Every queue, table, size and rate is bounded. This page is made from the code by `npm run generate`. Discovery queries of each agent are bounded by `registry.queriesPerMinute` of the configuration, 60 when it does not say. A limit that was reached answers with one of the codes of [the table](../reference/errors.md), mostly `CAUSEWAY_LIMIT_COUNT`, `CAUSEWAY_LIMIT_RATE` or `CAUSEWAY_FORWARDING_OVERLOADED`.",
+    "",
+    ...sections.flatMap(sectionLines),
+  ].join("\n");
+}
+
+function sectionLines({ title, text, values, file, declaration }: Section): string[] {
+  const comments = commentsOf(file, declaration);
+  const rows = Object.entries(values)
+    .filter((entry): entry is [string, number] => typeof entry[1] === "number")
+    .map(([name, value]) => `| \`${name}\` | ${valueText(name, value)} | ${comments.get(name) ?? ""} |`);
+  return [`## ${title}`, "", text, "", "| name | default | what it bounds |", "|---|---|---|", ...rows, ""];
+}
+
+/** The comment directly above each member of a declaration. */
+function commentsOf(file: string, declaration: string): ReadonlyMap<string, string> {
+  const source = readFileSync(file, "utf8");
+  const from = source.indexOf(declaration);
+  if (from < 0) throw new Error(`${file} has no ${JSON.stringify(declaration)}; correct scripts/limits.ts`);
+  const body = source.slice(from, source.indexOf("\n}", from));
+  const members = body.matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*(?:readonly )?(\w+)\??:/g);
+  return new Map(
+    Array.from(members, ([, comment = "", name = ""]) => [
+      name,
+      comment
+        .replaceAll(/\s*\n\s*\*?\s*/g, " ")
+        .replaceAll("|", "\\|")
+        .trim(),
+    ]),
+  );
+}
+
+function valueText(name: string, value: number): string {
+  const plain = value.toLocaleString("en", { maximumFractionDigits: 3 });
+  const unit = name.includes("Bytes") ? bytesText(value) : /Ms(Min|Max)?$/.test(name) ? timeText(value) : "";
+  return unit === "" ? plain : `${plain} (${unit})`;
+}
+
+function bytesText(value: number): string {
+  if (value >= 1_048_576 && value % 1_048_576 === 0) return `${value / 1_048_576} MiB`;
+  return value >= 1_024 && value % 1_024 === 0 ? `${value / 1_024} KiB` : "";
+}
+
+function timeText(value: number): string {
+  const units = [
+    ["d", 86_400_000],
+    ["h", 3_600_000],
+    ["min", 60_000],
+    ["s", 1_000],
+  ] as const;
+  const unit = units.find(([, ms]) => value >= ms && value % ms === 0);
+  return unit === undefined ? "" : `${value / unit[1]} ${unit[0]}`;
+}
