@@ -84,6 +84,30 @@ describe("the state table [AMSP-99]", () => {
     }
   });
 
+  test("once one session of two that were dialled stays, nobody dials any more", () => {
+    for (const first of [0, 1]) {
+      const net = new SyncNetwork();
+      net.add("a");
+      net.add("b");
+      net.connect("a", "b");
+      net.connect("b", "a");
+      net.settle((all) => all[all.length > 1 ? first : 0]);
+      net.run(10_000);
+      let dials = 0;
+      net.onEffect = (_node, { type }) => void (dials += type === "dial" ? 1 : 0);
+      net.run(120_000);
+      expect(dials).toBe(0);
+    }
+  });
+
+  test("a peer that connects anew before its Hello is still known", () => {
+    const net = new SyncNetwork();
+    const { peer } = net.add("a");
+    net.add("b");
+    for (const session of [900, 901]) net.input("b", (m) => m.handleOpened(net.now, { session, peer }));
+    expect(net.machine("b").peers()).toMatchObject([{ name: net.node("a").uri, state: "CONNECTING" }]);
+  });
+
   test("no Hello in time ends the session, and the dialler tries again", () => {
     const net = new SyncNetwork();
     net.add("a");

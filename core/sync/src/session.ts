@@ -52,7 +52,11 @@ export class Sessions {
       return;
     }
     const peer = this.#state.peers.get(facts.name) ?? this.#addPeer(createPeer(facts, now.instant, this.#state.limits));
+    // Whoever answers is known from now on, also when another session stays: then it need not be dialled again.
+    if (target !== undefined) this.targets.opened(target, peer.name);
     if (peer.session !== undefined && !this.#replacesSession(now, peer, opened)) return;
+    // With its last session a peer that nobody dials was forgotten.
+    this.#state.peers.set(peer.name, peer);
     peer.session = {
       id: session,
       target,
