@@ -25,6 +25,8 @@ export interface NetworkOptions {
   readonly onServing?: (name: string, url: string) => void;
   /** Port under which others reach a service that listens on `port`: for a proxy in front of it. Default the same. */
   readonly publicPort?: (port: number) => Promise<number>;
+  /** Where a domain keeps its state. Default: a folder of the home. */
+  readonly dataDir?: (domain: string) => string | undefined;
 }
 
 /** In a home that a demo made; only such a one is made anew. */
@@ -87,7 +89,7 @@ async function writeConfigs(home: Home, options: NetworkOptions): Promise<readon
     writeFileSync(
       file,
       `domain: ${domain}
-dataDir: data
+dataDir: ${JSON.stringify(options.dataDir?.(domain) ?? "data")}
 masterKeyFile: ${JSON.stringify(home.masterKeyFile)}
 authority: { ${listen(offset)} }
 registry: { ${listen(offset + 1)}, gateway: gw2 }

@@ -24,8 +24,8 @@ export class Scene implements AsyncDisposable {
     this.bob = bob;
   }
 
-  static async start(): Promise<Scene> {
-    const world = await startWorld();
+  static async start(options: Parameters<typeof startWorld>[0] = {}): Promise<Scene> {
+    const world = await startWorld(options);
     try {
       const [alice, bob] = await Promise.all([
         world.agent("blue.example/people/alice"),

@@ -1,0 +1,22 @@
+/** Runs the program as somebody at a terminal does. */
+import { execFile } from "node:child_process";
+
+/** What came of it. */
+export interface Outcome {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const main = new URL("../../../../apps/cli/src/main.ts", import.meta.url).pathname;
+
+/** Runs `causeway` with these arguments until it ends. */
+export function causeway(...args: readonly string[]): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const options = { timeout: 30_000, killSignal: "SIGKILL" } as const;
+    execFile(process.execPath, [...process.execArgv, main, ...args], options, (error, stdout, stderr) => {
+      if (error !== null && typeof error.code !== "number") reject(error);
+      else resolve({ exitCode: typeof error?.code === "number" ? error.code : 0, stdout, stderr });
+    });
+  });
+}
