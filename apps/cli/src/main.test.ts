@@ -1,0 +1,96 @@
+/** The program as a process: exit codes, what goes to which stream, JSON that is valid also for errors. */
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+const program = fileURLToPath(new URL("./main.ts", import.meta.url));
+let home = "";
+beforeAll(() => {
+  home = mkdtempSync(join(tmpdir(), "causeway-main-"));
+});
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+
+interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+function run(...args: string[]): Promise<Ended> {
+  const env = { ...process.env, CAUSEWAY_HOME: home, CAUSEWAY_DOMAIN: undefined };
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      ["--disable-warning=ExperimentalWarning", program, ...args],
+      { env, timeout: 30_000 },
+      (error, out, err) => resolve({ code: typeof error?.code === "number" ? error.code : 0, out, err }),
+    );
+  });
+}
+
+const everyCommand = [
+  ["authority"],
+  ["gateway", "gw1"],
+  ["registry"],
+  ["up"],
+  ["attach", "http://127.0.0.1:9"],
+  ["a2a"],
+  ["discover", "hotel"],
+  ["call", "blue.example/a/b"],
+  ["send", "blue.example/a/b", "hi"],
+  ["topic", "create", "news"],
+  ["topic", "publish", "news", "hi"],
+  ["topic", "subscribe", "news"],
+  ["cert", "token", "blue.example/a/b"],
+  ["cert", "list"],
+  ["cert", "revoke", "blue.example/a/b"],
+  ["cert", "applications"],
+  ["cert", "approve", "1"],
+  ["cert", "reject", "1"],
+  ["cert", "export-bundle", "/tmp/unused.json"],
+  ["cert", "trusted"],
+  ["cert", "distrust", "green.example"],
+  ["peer", "list"],
+  ["status"],
+  ["drain", "gw1"],
+  ["explain", "blue.example/a/b"],
+] as const;
+
+test("without a domain every command ends with 2 and one JSON error that says how to set one up", async () => {
+  // Two at a time: each is a process.
+  for (let i = 0; i < everyCommand.length; i += 2) {
+    await Promise.all(
+      everyCommand.slice(i, i + 2).map(async (args) => {
+        const { code, out, err } = await run(...args, "--json");
+        expect([args.join(" "), code, err]).toEqual([args.join(" "), 2, ""]);
+        expect(JSON.parse(out)).toMatchObject({
+          ok: false,
+          error: { code: "CAUSEWAY_CONFIG_INVALID", message: expect.stringContaining("no domain is set up in") },
+        });
+      }),
+    );
+  }
+});
+
+test("for people the error goes to standard error, without colours when it is no terminal", async () => {
+  expect(await run("status")).toEqual({
+    code: 2,
+    out: "",
+    err: expect.stringMatching(/^causeway: no domain is set up in .* \[CAUSEWAY_CONFIG_INVALID\]\n$/),
+  });
+});
+
+test("doctor ends with 1 and valid JSON when something is wrong", async () => {
+  const { code, out } = await run("doctor", "--json");
+  expect(code).toBe(1);
+  expect(JSON.parse(out)).toMatchObject({ ok: false, findings: [{ check: "Node", ok: true }, { ok: false }] });
+});
+
+test("a mistyped command is corrected", async () => {
+  const { code, err } = await run("discovr", "hotel");
+  expect(code).toBe(2);
+  expect(err).toContain("unknown command 'discovr'\n(Did you mean discover?)");
+});
