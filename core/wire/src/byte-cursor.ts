@@ -53,12 +53,14 @@ export class ByteCursor {
 
   #readLongUint32(): boolean {
     let value = 0;
+    let scale = 1;
     for (let i = 0; i < 5; i++) {
       if (this.at >= this.#end) return this.#fail("truncated");
       const byte = this.#buf[this.at++] as number;
       // The fifth byte holds the top four bits only.
       if (i === 4 && byte > 0x0f) return this.#fail("overlong");
-      value += (byte & 0x7f) * 2 ** (7 * i);
+      value += (byte & 0x7f) * scale;
+      scale *= 128;
       if (byte < 0x80) {
         if (byte === 0 && i > 0) return this.#fail("overlong");
         this.value = value;
