@@ -267,6 +267,24 @@ describe("loss and return (C-12)", () => {
     expect([net.node("b").store.records.size, net.machine("b").peers()]).toEqual([0, []]);
   });
 
+  test("a peer is not forgotten in the middle of its return, and no transport is left behind", () => {
+    const net = new SyncNetwork();
+    const { peer } = net.add("a");
+    net.add("b", { options: { limits: { offlineKeepMs: 5_000, helloMs: 2_000 } } });
+    net.connect("a", "b");
+    net.announce("a", agent);
+    net.run(1_000);
+    net.crash("a");
+    net.run(4_500);
+    const closed: number[] = [];
+    net.onEffect = (_node, effect) => void (effect.type === "close" && closed.push(effect.session));
+    net.input("b", (m) => m.handleOpened(net.now, { session: 900, peer }));
+    net.run(1_000);
+    expect(net.machine("b").peers()).toMatchObject([{ recordsIn: 1 }]);
+    net.run(10_000);
+    expect([closed, net.machine("b").peers()]).toEqual([[900], []]);
+  });
+
   test("keep-alives leave at the negotiated interval, busy or idle, and silence of 90 s means offline", () => {
     const { net, state } = pairOf({ options: { limits: { keepAliveMs: 10_000 } } });
     const from = net.crossings.length;

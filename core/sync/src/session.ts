@@ -170,7 +170,8 @@ export class Sessions {
         this.#markWays(peer);
         break;
       case "gone":
-        this.#purge(now, peer, "the peer did not come back");
+        // One that is about to return decides by itself: its Hello keeps what it told, its loss starts the time anew.
+        if (peer.session === undefined) this.#purge(now, peer, "the peer did not come back");
         break;
     }
   }
