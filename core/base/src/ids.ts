@@ -40,7 +40,10 @@ export function parseSpiffeId(text: string): SpiffeId {
     plain.every((s) => segmentPattern.test(s) && s !== "." && s !== "..") &&
     (last === undefined || !last.startsWith("@") || instancePattern.test(last));
   if (!valid) {
-    throw refuse("CAUSEWAY_NAME_INVALID", `expected spiffe://domain/namespace/name, got ${JSON.stringify(text.slice(0, 100))}`);
+    throw refuse(
+      "CAUSEWAY_NAME_INVALID",
+      `expected spiffe://domain/namespace/name, got ${JSON.stringify(text.slice(0, 100))}`,
+    );
   }
   return full as SpiffeId;
 }
@@ -57,7 +60,10 @@ export function parseAgentId(text: string): AgentId {
 /** Parses a domain name. Throws `CAUSEWAY_NAME_INVALID`. */
 export function parseDomain(text: string): Domain {
   if (!domainPattern.test(text)) {
-    throw refuse("CAUSEWAY_NAME_INVALID", `expected a domain like blue.example, got ${JSON.stringify(text.slice(0, 100))}`);
+    throw refuse(
+      "CAUSEWAY_NAME_INVALID",
+      `expected a domain like blue.example, got ${JSON.stringify(text.slice(0, 100))}`,
+    );
   }
   return text as Domain;
 }

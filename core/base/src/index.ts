@@ -1,6 +1,6 @@
+export type * from "./authority-store.ts";
 export * from "./bounded-log.ts";
 export * from "./counters.ts";
-export type * from "./authority-store.ts";
 export * from "./defaults.ts";
 export * from "./errors.ts";
 export type * from "./gateway-store.ts";

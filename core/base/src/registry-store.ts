@@ -31,5 +31,10 @@ export interface RegistryStore {
   /** Removes registrations that were deregistered before `before`; returns how many. */
   prune(before: UnixMs): number;
   /** Appends to the audit log (ANA-63, ANA-89). */
-  audit(entry: { readonly at: UnixMs; readonly caller: string; readonly action: string; readonly outcome: string }): void;
+  audit(entry: {
+    readonly at: UnixMs;
+    readonly caller: string;
+    readonly action: string;
+    readonly outcome: string;
+  }): void;
 }

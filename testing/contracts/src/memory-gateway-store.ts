@@ -1,5 +1,5 @@
 /** `GatewayStore` in memory: passes the contract, keeps nothing. For tests and the simulator. */
-import { refuse } from "@causeway/core-base";
+
 import type {
   AgentId,
   CommitOutcome,
@@ -12,6 +12,7 @@ import type {
   TakenKeyPackage,
   UnixMs,
 } from "@causeway/core-base";
+import { refuse } from "@causeway/core-base";
 
 interface Group {
   readonly first: bigint;

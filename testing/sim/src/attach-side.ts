@@ -196,5 +196,5 @@ export function channelBinding(pipe: Pipe): Uint8Array {
 }
 
 /** A frame that says nothing but that it is one. */
-export const heartbeatOf = (leaseId: Uint8Array, sequence: bigint): Uint8Array =>
+const heartbeatOf = (leaseId: Uint8Array, sequence: bigint): Uint8Array =>
   encodeFrame({ case: "heartbeat", value: { leaseId, sequence } });

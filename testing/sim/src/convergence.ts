@@ -79,7 +79,10 @@ function sessions(world: World, say: Say): void {
       const state = peers.get(other.uri);
       if (state !== "ESTABLISHED") say("sessions-stand", `${gateway.name} has ${other.name} as ${state ?? "unknown"}`);
       if (!isShared(gateway.sync?.connectionTo(other.name), other.sync?.connectionTo(gateway.name)))
-        say("sessions-stand", `${gateway.name} and ${other.name} have no session in common`);
+        say(
+          "sessions-stand",
+          `${gateway.name} and ${other.name} have no session in common: ${gateway.sync?.connectionTo(other.name)} and ${other.sync?.connectionTo(gateway.name)}`,
+        );
       const isReader = gateway.plan.role === "reader" || other.plan.role === "reader";
       if (!isReader && !isShared(gateway.data?.connectionTo(other.uri), other.data?.connectionTo(gateway.uri)))
         say("sessions-stand", `${gateway.name} and ${other.name} have no data link in common`);
@@ -285,13 +288,16 @@ function probeTopics(world: World, traffic: Traffic): void {
 /** Without a change nothing is said; one change costs a bounded number of updates, and then there is rest again. */
 function demandRest(world: World): void {
   let updates = 0;
+  let dials = 0;
   const counter: Checker = {
     name: "comes-to-rest",
+    syncEffect: (_at, effect) => void (dials += effect.type === "dial" ? 1 : 0),
     syncSent: (_from, _to, { body }) => void (updates += body.case === "update" || body.case === "withdraw" ? 1 : 0),
   };
   world.watchBy([counter]);
   world.run(world.now + restMs);
   if (updates > 0) world.fail("comes-to-rest", `${updates} updates within ${restMs} ms without a change`);
+  if (dials > 0) world.fail("comes-to-rest", `${dials} dials within ${restMs} ms although every session stands`);
   const change = oneChange(world);
   if (change === undefined) return;
   const max = updatesPerChangeMax(world.plan);

@@ -134,7 +134,7 @@ export class DataSide {
           this.#answer(scan, back, { code: "CAUSEWAY_FORWARDING_NOT_ATTACHED", message: "the agent has just left" });
         return;
       case "relay":
-        this.#relay(scan, verdict.peer, back);
+        this.#relay(scan, verdict.peer, back, arrival.kind);
         return;
       case "hold": {
         const waiting = this.#held.get(verdict.agentId) ?? [];
@@ -152,12 +152,12 @@ export class DataSide {
     }
   }
 
-  #relay(scan: FrameScan, peer: GatewayUri, back: Back): void {
+  #relay(scan: FrameScan, peer: GatewayUri, back: Back, arrival: Arrival["kind"]): void {
     const out = this.#neighbours.get(peer);
     if (out === undefined)
       return this.#answer(scan, back, { code: "CAUSEWAY_FORWARDING_PEER_LOST", message: `no link to ${peer}` });
     decrementTtl(scan);
-    this.#gateway.world.tell("relayed", this.#gateway, out.pipe.remote, scan);
+    this.#gateway.world.tell("relayed", this.#gateway, out.pipe.remote, scan, arrival);
     out.pipe.send(scan.bytes());
   }
 
@@ -182,7 +182,7 @@ export class DataSide {
     for (const peer of copies.peers) {
       const out = this.#neighbours.get(peer);
       if (out === undefined) continue;
-      gateway.world.tell("relayed", gateway, out.pipe.remote, scan);
+      gateway.world.tell("relayed", gateway, out.pipe.remote, scan, arrival.kind);
       out.pipe.send(scan.bytes());
     }
     this.#input(() => undefined);
@@ -222,7 +222,8 @@ export class DataSide {
     const own = new FrameScan();
     if (scanFrame(report, 0, report.length, own) !== undefined) return;
     const verdict = forward(own, gateway.table, this.#policy, { kind: "own" }, gateway.now().unix);
-    if (verdict.action === "drop" && back !== undefined && "peer" in back) this.#relay(own, back.peer, undefined);
+    if (verdict.action === "drop" && back !== undefined && "peer" in back)
+      this.#relay(own, back.peer, undefined, "own");
     else this.#forward(own, { kind: "own" }, undefined);
   }
 

@@ -14,7 +14,7 @@ import { SeededRandom } from "./random.ts";
 /** `sync`: gateways announce records by themselves. `agents`: agents attach, move, send and publish. */
 export type WorldKind = "sync" | "agents";
 
-export const worldKinds = ["sync", "agents"] as const satisfies readonly WorldKind[];
+const worldKinds = ["sync", "agents"] as const satisfies readonly WorldKind[];
 
 export interface GatewayPlan {
   readonly name: string;

@@ -35,7 +35,7 @@ export interface Watch {
   /** The data plane decided, before it acts. */
   verdict?(at: Gateway, scan: FrameScan, arrival: Arrival, verdict: Verdict): void;
   /** A message or control frame left for a neighbour. */
-  relayed?(from: Gateway, to: string, scan: FrameScan): void;
+  relayed?(from: Gateway, to: string, scan: FrameScan, arrival: Arrival["kind"]): void;
   /** A message left for a local link. */
   delivered?(at: Gateway, link: number, scan: FrameScan, reason: "unicast" | "topic"): void;
   interestSent?(from: Gateway, to: string, interest: agp.TopicInterest): void;

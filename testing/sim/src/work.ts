@@ -168,4 +168,4 @@ export class Work {
 }
 
 /** Misuse of our own is a defect of the simulator; every other refusal is an answer. */
-export const isRefusal = (thrown: unknown): boolean => isCausewayError(thrown) && thrown.code !== "CAUSEWAY_MISUSE";
+const isRefusal = (thrown: unknown): boolean => isCausewayError(thrown) && thrown.code !== "CAUSEWAY_MISUSE";

@@ -76,6 +76,23 @@ export function deliveredToTarget(world: World): Checker {
   };
 }
 
+/**
+ * A Level-1 gateway carries no topic message from one neighbour to another. What is for an agent that has just moved it
+ * may send on.
+ */
+export function edgesCarryNoTopics(world: World): Checker {
+  return {
+    name: "edges-carry-no-topics",
+    relayed(from, to, scan, arrival) {
+      if (from.plan.role === "level1" && arrival === "peer" && scan.targetKind === TargetKind.topic)
+        world.fail(
+          "edges-carry-no-topics",
+          `${from.name} carries ${scan.messageId().slice(-6)} from a neighbour to ${to}`,
+        );
+    },
+  };
+}
+
 /** A topic message crosses each link at most once in each direction. */
 export function oneCopyPerLink(world: World): Checker {
   const seen = new Set<string>();

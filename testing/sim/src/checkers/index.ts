@@ -5,6 +5,7 @@ import type { World } from "../world.ts";
 import { oneLease, presenceInTime, verifiedBeforeInstall } from "./attachment.ts";
 import {
   deliveredToTarget,
+  edgesCarryNoTopics,
   interestHorizon,
   oneCopyPerLink,
   oneCopyPerSubscriber,
@@ -52,6 +53,7 @@ export function safetyCheckers(world: World, work: Work): readonly Checker[] {
     ttlBoundsRelays(world),
     ownSource(world),
     deliveredToTarget(world),
+    edgesCarryNoTopics(world),
     oneCopyPerLink(world),
     oneCopyPerSubscriber(world),
     interestHorizon(world),
