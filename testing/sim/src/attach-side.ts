@@ -194,7 +194,3 @@ export class AttachSide {
 export function channelBinding(pipe: Pipe): Uint8Array {
   return simCrypto.sha256(new Uint8Array(new Uint32Array([pipe.id]).buffer));
 }
-
-/** A frame that says nothing but that it is one. */
-const heartbeatOf = (leaseId: Uint8Array, sequence: bigint): Uint8Array =>
-  encodeFrame({ case: "heartbeat", value: { leaseId, sequence } });

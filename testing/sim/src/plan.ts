@@ -14,8 +14,6 @@ import { SeededRandom } from "./random.ts";
 /** `sync`: gateways announce records by themselves. `agents`: agents attach, move, send and publish. */
 export type WorldKind = "sync" | "agents";
 
-const worldKinds = ["sync", "agents"] as const satisfies readonly WorldKind[];
-
 export interface GatewayPlan {
   readonly name: string;
   readonly domain: Domain;

@@ -166,6 +166,3 @@ export class Work {
     return [...this.#world.gateways.values()].filter((g) => g.isUp && g.plan.role !== "reader");
   }
 }
-
-/** Misuse of our own is a defect of the simulator; every other refusal is an answer. */
-const isRefusal = (thrown: unknown): boolean => isCausewayError(thrown) && thrown.code !== "CAUSEWAY_MISUSE";
