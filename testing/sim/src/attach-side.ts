@@ -1,7 +1,7 @@
 /** Drives the attachment machine of one gateway: links of agents, the table, and the agents' records. */
 import { type Attachment, GatewayAttachments, type GatewayEffect } from "@causeway/core-attachment";
 import type { AgentId } from "@causeway/core-base";
-import { decodeFrame, encodeFrame, FrameKind, FrameScan, type LinkId, scanFrame } from "@causeway/core-wire";
+import { decodeFrame, FrameKind, FrameScan, type LinkId, scanFrame } from "@causeway/core-wire";
 import { Alarm } from "./clock.ts";
 import type { Pipe } from "./fabric.ts";
 import type { Gateway } from "./gateway.ts";

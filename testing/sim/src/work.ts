@@ -1,5 +1,5 @@
 /** What gateways and agents do on their own account until the world heals, drawn from the seed. */
-import { isCausewayError, shortName } from "@causeway/core-base";
+import { shortName } from "@causeway/core-base";
 import type { InterestTopic } from "@causeway/core-records";
 import { TargetKind } from "@causeway/core-wire";
 import { type Agent, type AgentLife, registeredRecordOf, type Target } from "./agent.ts";
