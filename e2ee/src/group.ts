@@ -67,6 +67,8 @@ export class Group {
   /** Order in which groups were last heard in this process; the newest is where the peer certainly is. */
   lastHeard = 0;
   lastCatchUp = Number.NEGATIVE_INFINITY;
+  /** When the delivery service was last asked, before a message left, whether the group has moved on. */
+  epochCheckedAt = Number.NEGATIVE_INFINITY;
   lastWelcome = Number.NEGATIVE_INFINITY;
 
   private constructor(parts: GroupParts) {

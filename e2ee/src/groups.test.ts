@@ -70,6 +70,16 @@ describe("a topic group", () => {
     expect(await broadcast(groupId, owner, [bob, carol], "after")).toEqual(["after", "after"]);
   });
 
+  test("a member that was away when another joined reaches the new one as well", async () => {
+    const world = new World();
+    const [owner, bob, carol] = (await agents(world, "owner", "bob", "carol")) as [TestAgent, TestAgent, TestAgent];
+    const groupId = await groupOf(world, owner, [bob]);
+    await deliver(await owner.e2ee.addMembers(groupId, [carol.id]), owner, [owner, carol]);
+    expect(agreeing(groupId, [owner, bob])).toBe(false);
+    expect(await broadcast(groupId, bob, [owner, carol], "back")).toEqual(["back", "back"]);
+    expect(agreeing(groupId, [owner, bob, carol])).toBe(true);
+  });
+
   test("a removed member reads nothing sent later [AGP-37]", async () => {
     const world = new World();
     const [owner, bob, carol] = (await agents(world, "owner", "bob", "carol")) as [TestAgent, TestAgent, TestAgent];

@@ -15,6 +15,8 @@ const addBatchMax = 100;
 /** Agents that one call adds. */
 const membersMax = 1000;
 const fetchesAtOnce = 8;
+/** How long a member other than the owner trusts its epoch when it sends. */
+const epochCheckMs = 30_000;
 
 export class TopicGroups {
   readonly #engine: Engine;
@@ -89,6 +91,7 @@ export class TopicGroups {
   async seal(groupId: string, plaintext: Uint8Array): Promise<readonly SealedFrame[]> {
     const group = this.#topicGroup(groupId);
     return inGroup(this.#engine, group, async () => {
+      await this.#checkEpoch(group);
       this.#upkeep.checkUsable(group);
       const frames: SealedFrame[] = [];
       const unfit = this.#upkeep.unfit(group);
@@ -100,6 +103,22 @@ export class TopicGroups {
       frames.push(...(await this.#upkeep.updateIfDue(group)), await this.#upkeep.sealIn(group, plaintext));
       return frames;
     });
+  }
+
+  /**
+   * Learns of commits that were missed while this agent was away: who joined since then cannot read an earlier epoch.
+   * The owner makes the commits and misses none. Without an answer the message leaves in the epoch that is known.
+   */
+  async #checkEpoch(group: Group): Promise<void> {
+    const now = this.#engine.now();
+    if (group.isOwner || group.closed || group.broken !== undefined || now - group.epochCheckedAt < epochCheckMs)
+      return;
+    group.epochCheckedAt = now;
+    try {
+      await this.#engine.committer.catchUp(group);
+    } catch (error) {
+      if (!CausewayError.from(error).retryable) throw error;
+    }
   }
 
   async leave(groupId: string): Promise<GroupChange> {
