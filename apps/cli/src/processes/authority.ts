@@ -23,7 +23,7 @@ import type { DomainConfig } from "../config/domain.ts";
 import { authorityDirectory, operatorDirectory } from "./directories.ts";
 import { holdFolder } from "./folder-lock.ts";
 import type { RunningService } from "./lifecycle.ts";
-import { dialTransport, unixNow } from "./wiring.ts";
+import { dialTransport, revoked, unixNow } from "./wiring.ts";
 
 /** How often the authority looks whether its own identities are due. */
 const ownRenewalMs = 60_000;
@@ -105,7 +105,7 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
   authority.onTrust((state) => {
     follow(state);
     port.renewTls();
-    port.disconnect((peer) => trust.isRevoked(peer));
+    port.disconnect((peer) => trust.isRevoked(peer), revoked());
   });
   const address = await port.start();
   authority.start();

@@ -2,10 +2,14 @@
 import { createPort, type Link, type Port, type PortAddress } from "@causeway/adapter-h2";
 import type { IdentityKeeper } from "@causeway/adapter-keys";
 import { serverOptions, verifiedPeerOf } from "@causeway/adapter-tls";
-import { asUnixMs, type Log, type UnixMs } from "@causeway/core-base";
+import { asUnixMs, type CausewayError, type Log, refuse, type UnixMs } from "@causeway/core-base";
 import type { ConnectRouter } from "@connectrpc/connect";
 
 export { connectAuthority, dialLink, dialTransport, fetchRoot } from "@causeway/agent/transports";
+
+/** What somebody hears whose certificate is revoked while connected. */
+export const revoked = (): CausewayError =>
+  refuse("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED", "the certificate of this connection is revoked; enrol again");
 
 export const unixNow = (): UnixMs => asUnixMs(Date.now());
 
@@ -33,7 +37,8 @@ export async function servePort(options: {
   keeper.onRenewed(() => port.renewTls());
   keeper.onTrust(() => {
     port.renewTls();
-    port.disconnect((peer) => keeper.trust.isRevoked(peer));
+    // After the service, which may have more to say to whoever is out than that the connection ends.
+    queueMicrotask(() => port.disconnect((peer) => keeper.trust.isRevoked(peer), revoked()));
   });
   return { port, address };
 }
