@@ -7,13 +7,14 @@ import { type AgentId, agentOf, CausewayError, later, type Now, refuse, type Spi
 import { ForwardingPolicy, ForwardingTable, HopTrace } from "@causeway/core-forwarding";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import { createRecordVerifier, trustedSignatures } from "@causeway/core-records";
-import { aap, admin, type agp, amsp, encodeFrame } from "@causeway/core-wire";
+import { aap, admin, type agp, amsp } from "@causeway/core-wire";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { Admin } from "./admin.ts";
 import { Adverts } from "./adverts.ts";
 import { AttachmentDriver, revoked } from "./attachment-driver.ts";
 import { BoundedLog } from "./bounded-log.ts";
 import { DeliveryService } from "./delivery-service.ts";
+import { askToMove } from "./departure.ts";
 import { Discovery } from "./discovery.ts";
 import { FrameDispatcher } from "./frame-dispatcher.ts";
 import { gatewayLimits } from "./limits.ts";
@@ -349,7 +350,7 @@ export class GatewayService implements Gateway {
     this.#state = "draining";
     this.#cancelSweep?.();
     this.#endTrust?.();
-    if (wasRunning) await this.#drain(deadlineMs);
+    if (wasRunning) await askToMove(this.#attachments, this.#links, this.#deps.scheduler, deadlineMs);
     this.#state = "stopped";
     this.#peers.stop();
     this.#sync.stop();
@@ -359,22 +360,6 @@ export class GatewayService implements Gateway {
     this.#topics.stop();
     this.#deps.log.info("gateway.stopped", { gatewayUri: this.#config.gatewayUri });
     this.#ended.resolve();
-  }
-
-  /** Agents are told to move and have until the deadline. */
-  async #drain(deadlineMs: number): Promise<void> {
-    const { scheduler } = this.#deps;
-    const now = scheduler.now();
-    const reason = "the gateway goes out of service";
-    const deadline = (now.unix + deadlineMs) as Now["unix"];
-    this.#attachments.startDraining(deadline, reason);
-    const frame = encodeFrame({ case: "drain", value: { deadlineUnixMs: BigInt(Math.round(deadline)), reason } });
-    for (const entry of this.#links.peers()) entry.link.send(frame);
-    const end = later(now.instant, deadlineMs);
-    while (this.#attachments.attachments().length > 0 && scheduler.now().instant < end) {
-      const next = Math.min(end, later(scheduler.now().instant, 50)) as Now["instant"];
-      await new Promise<void>((resolve) => scheduler.at(next, resolve));
-    }
   }
 }
 

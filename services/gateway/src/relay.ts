@@ -4,7 +4,7 @@
  * (AAP-97); the hop TTL is the only byte that changes.
  */
 
-import { type AgentId, domainOf, type ErrorFacts, type GatewayUri, type Now, type SpiffeId } from "@causeway/core-base";
+import { type AgentId, domainOf, type ErrorFacts, type Now, type SpiffeId } from "@causeway/core-base";
 import {
   type Arrival,
   asksForAnswer,
@@ -24,6 +24,7 @@ import { HoldQueue } from "./hold-queue.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
 import { RateGuard } from "./rate-guard.ts";
+import { controlToTopic, justLeft, notAllowed, overloaded, peerLost } from "./refusals.ts";
 import type { Count, Tally } from "./tally.ts";
 
 /** Answers control requests that the serving gateway of the target consumes. */
@@ -195,12 +196,7 @@ export class Relay {
       return;
     }
     if (out === undefined) {
-      this.#answers.refuse(
-        scan,
-        entry,
-        { code: "CAUSEWAY_FORWARDING_NOT_ATTACHED", message: `${agentId} has just left` },
-        now,
-      );
+      this.#answers.refuse(scan, entry, justLeft(agentId), now);
       return;
     }
     this.#delivered.value++;
@@ -311,25 +307,3 @@ export class Relay {
     this.#answers.refuse(scan, link === undefined ? undefined : this.#parts.links.get(link), error, now);
   }
 }
-
-const peerLost = (peer: GatewayUri): ErrorFacts => ({
-  code: "CAUSEWAY_FORWARDING_PEER_LOST",
-  message: `the link to ${peer}, which leads to the target, is down; retry later`,
-});
-
-const overloaded = (out: LinkEntry): ErrorFacts => ({
-  code: "CAUSEWAY_FORWARDING_OVERLOADED",
-  message: `the queue to ${out.name} is full; slow down and retry`,
-  details: { limit: "linkBufferedBytesMax" },
-  retryAfterMs: 1_000,
-});
-
-const notAllowed = (agentId: AgentId): ErrorFacts => ({
-  code: "CAUSEWAY_FORWARDING_NOT_ALLOWED",
-  message: `${agentId} does not take messages from this domain`,
-});
-
-const controlToTopic: ErrorFacts = {
-  code: "CAUSEWAY_UNSUPPORTED",
-  message: "control frames have an agent as target, got a topic",
-};

@@ -1,0 +1,30 @@
+/** Why the data path sends a message no further, for its source. */
+import type { AgentId, ErrorFacts, GatewayUri } from "@causeway/core-base";
+import type { LinkEntry } from "./links.ts";
+
+export const peerLost = (peer: GatewayUri): ErrorFacts => ({
+  code: "CAUSEWAY_FORWARDING_PEER_LOST",
+  message: `the link to ${peer}, which leads to the target, is down; retry later`,
+});
+
+export const overloaded = (out: LinkEntry): ErrorFacts => ({
+  code: "CAUSEWAY_FORWARDING_OVERLOADED",
+  message: `the queue to ${out.name} is full; slow down and retry`,
+  details: { limit: "linkBufferedBytesMax" },
+  retryAfterMs: 1_000,
+});
+
+export const notAllowed = (agentId: AgentId): ErrorFacts => ({
+  code: "CAUSEWAY_FORWARDING_NOT_ALLOWED",
+  message: `${agentId} does not take messages from this domain`,
+});
+
+export const controlToTopic: ErrorFacts = {
+  code: "CAUSEWAY_UNSUPPORTED",
+  message: "control frames have an agent as target, got a topic",
+};
+
+export const justLeft = (agentId: AgentId): ErrorFacts => ({
+  code: "CAUSEWAY_FORWARDING_NOT_ATTACHED",
+  message: `${agentId} has just left`,
+});
