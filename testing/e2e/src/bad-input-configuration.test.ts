@@ -1,11 +1,8 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { describeGateway } from "./adversary/extra-gateway.ts";
-import { causeway, type Outcome } from "./adversary/program.ts";
-import { Scene } from "./adversary/scene.ts";
+import { afterAll, describe, expect, test } from "vitest";
+import { causeway, refusalIn } from "./adversary/program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "causeway-configuration-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -30,13 +27,6 @@ async function startWith(configuration: object | string, ...args: readonly strin
     "--json",
   );
 }
-
-/** What the program says went wrong, with --json. */
-const refusalIn = ({ stdout }: Outcome): { readonly code: string; readonly message: string } => {
-  const { ok, error } = JSON.parse(stdout) as { ok: boolean; error: { code: string; message: string } };
-  expect(ok).toBe(false);
-  return error;
-};
 
 describe("a configuration with a mistake", () => {
   const [edge] = good.gateways;
@@ -118,48 +108,3 @@ async function inProcess(configuration: object): Promise<string> {
     return thrown instanceof Error ? thrown.message : String(thrown);
   }
 }
-
-describe("a port that somebody else has", () => {
-  let scene: Scene;
-  let squatter: Server;
-
-  beforeAll(async () => {
-    scene = await Scene.start();
-    squatter = createServer((socket) => socket.destroy());
-    await new Promise<void>((resolve) => squatter.listen(0, "127.0.0.1", resolve));
-  }, 120_000);
-
-  afterAll(async () => {
-    squatter?.close();
-    await scene?.[Symbol.asyncDispose]();
-  });
-
-  test("a gateway that cannot listen says so, ends, and was never seen by its neighbours", async () => {
-    const address = squatter.address();
-    const listen = `127.0.0.1:${typeof address === "object" ? address?.port : 0}`;
-    const args = await describeGateway(scene.world, { name: "blue.example/late", listen });
-    const log = scene.log("blue.example/gw2");
-    const outcome = await scene.harmless(() => causeway(...args, "--json"));
-    expect(outcome.exitCode).toBe(1);
-    expect(refusalIn(outcome)).toMatchObject({
-      code: "CAUSEWAY_PORT_IN_USE",
-      message: expect.stringMatching(
-        /port \d+ on 127\.0\.0\.1 .*another process listens on it; choose another port or stop that process/,
-      ),
-    });
-    expect(log.lines().filter((line) => JSON.stringify(line).includes("late.blue.example"))).toEqual([]);
-  });
-
-  test("a second process of a running service leaves the first one alone", async () => {
-    const [{ domain }] = scene.world.network.configs;
-    const config = scene.world.home.configFile(domain);
-    const home = scene.world.home.directory;
-    for (const service of [["authority"], ["registry"], ["gateway", "gw1"]]) {
-      const outcome = await scene.harmless(() => causeway(...service, "--config", config, "--home", home, "--json"));
-      expect(outcome.exitCode).toBe(1);
-      const { code, message } = refusalIn(outcome);
-      expect(code).toMatch(/_IN_USE$/);
-      expect(message).toMatch(/stop that process/);
-    }
-  });
-});

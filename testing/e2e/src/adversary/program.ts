@@ -20,3 +20,10 @@ export function causeway(...args: readonly string[]): Promise<Outcome> {
     });
   });
 }
+
+/** What the program says went wrong, with --json. Throws when nothing did. */
+export function refusalIn({ stdout }: Outcome): { readonly code: string; readonly message: string } {
+  const { ok, error } = JSON.parse(stdout) as { ok: boolean; error?: { code: string; message: string } };
+  if (ok || error === undefined) throw new Error(`expected a refusal, got ${stdout}`);
+  return error;
+}
