@@ -108,11 +108,6 @@ describe.skipIf(disk === undefined)("a full disk under every service of a domain
   });
 
   // NOTE: A gateway that cannot store one change drops its record base and its neighbours for seconds, so that messages
-  // of others wait or fail in between. Whoever changes that takes the skip away.
-  test.skip("messages between others pass while a gateway cannot store", async () => {
-    const registered = await register(4n);
-    disk?.fill();
-    expect(await advertise(registered)).toBe("CAUSEWAY_STORE_FULL");
-    await scene.exchange();
-  });
+  // of others wait or fail in between. Whoever changes that writes the test.
+  test.todo("messages between others pass while a gateway cannot store");
 });
