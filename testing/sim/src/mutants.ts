@@ -360,14 +360,6 @@ export const mutants: readonly Mutant[] = [
     seed: 1,
     killedBy: ["edges-carry-no-topics"],
   },
-  {
-    name: "subscription outlives its link",
-    file: "core/topics/src/topics.ts",
-    find: "    for (const pattern of held.patterns) this.#local.delete(pattern, link);\n",
-    replace: "",
-    seed: 1,
-    killedBy: ["delivered-to-target"],
-  },
 ];
 
 export function findMutant(name: string): Mutant | undefined {
