@@ -45,7 +45,7 @@ test("names are different, and the text of every mutant is in the core exactly o
 });
 
 describe.concurrent("killed", { timeout: 120_000 }, () => {
-  test.each(mutants)("$name", async (mutant) => {
+  test.each(mutants.filter(({ seed }) => seed > 0))("$name", async (mutant) => {
     const { failed } = await play(mutant);
     expect(failed.map(({ checker }) => checker)).toEqual([expect.toBeOneOf([...mutant.killedBy])]);
   });

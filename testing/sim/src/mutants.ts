@@ -7,7 +7,7 @@ export interface Mutant {
   /** Occurs exactly once. */
   readonly find: string;
   readonly replace: string;
-  /** First of the few seeds of which one kills it. */
+  /** A seed that kills it; 0 while none is recorded, and then `npm run sim -- --mutant NAME` looks for one. */
   readonly seed: number;
   /** Names of the checkers that may notice first. */
   readonly killedBy: readonly string[];
@@ -21,7 +21,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: "return path.includes(self);",
     replace: "return false;",
-    seed: 1,
+    seed: 0,
     killedBy: ["accepted-path"],
   },
   {
@@ -29,7 +29,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: "return learnedFrom === to;",
     replace: "return false;",
-    seed: 1,
+    seed: 0,
     killedBy: ["split-horizon"],
   },
   {
@@ -45,7 +45,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/decide.ts",
     find: '[a.path.length - b.path.length, "shortest path"]',
     replace: '[b.path.length - a.path.length, "shortest path"]',
-    seed: 1,
+    seed: 0,
     killedBy: ["shortest-path"],
   },
   {
@@ -53,7 +53,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: "return compareVersions(offered.version, held.version) > 0;",
     replace: "return compareVersions(offered.version, held.version) < 0;",
-    seed: 1,
+    seed: 0,
     killedBy: ["never-older"],
   },
   {
@@ -61,7 +61,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: "return compareVersions(offered.version, held.version) > 0;",
     replace: "return compareVersions(offered.version, held.version) > 0 || (held.withdrawn && !offered.withdrawn);",
-    seed: 1,
+    seed: 0,
     killedBy: ["never-older"],
   },
   {
@@ -77,7 +77,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/export.ts",
     find: "return before?.isLive === true && sendWithdraw(state, now, peer, key, before);",
     replace: "return false;",
-    seed: 1,
+    seed: 0,
     killedBy: ["no-ghosts"],
   },
   {
@@ -93,7 +93,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: 'return role === "level2" || (role === "level1" && via === "local");',
     replace: 'return role !== "reader";',
-    seed: 1,
+    seed: 0,
     killedBy: ["edges-pass-nothing-on"],
   },
   {
@@ -101,7 +101,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/import.ts",
     find: 'if (state.self.role !== "level1") return true;',
     replace: "return true;",
-    seed: 1,
+    seed: 0,
     killedBy: ["edges-hold-what-they-want"],
   },
   {
@@ -109,7 +109,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/policy.ts",
     find: "if (!isVisibleTo(record, peer.domain)) {",
     replace: "if (false) {",
-    seed: 1,
+    seed: 0,
     killedBy: ["export-policy"],
   },
   {
@@ -117,7 +117,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/export.ts",
     find: "return peer.domain === domainOf(agentId) ||",
     replace: "return true ||",
-    seed: 1,
+    seed: 0,
     killedBy: ["export-policy"],
   },
   {
@@ -125,7 +125,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: "path.length === 0 || path[0] !== sender.name",
     replace: "path.length === 0",
-    seed: 1,
+    seed: 0,
     killedBy: ["accepted-path"],
   },
   {
@@ -133,7 +133,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/import.ts",
     find: "  state.options.verifier.verifyOrigin(update.origin as record.SignedOrigin, now.unix);\n",
     replace: "",
-    seed: 1,
+    seed: 0,
     killedBy: ["only-signed"],
   },
   {
@@ -141,7 +141,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/records/src/verifier.ts",
     find: "  checkOriginAuthority(statement.agentId, statement.origin, signer);\n",
     replace: "",
-    seed: 1,
+    seed: 0,
     killedBy: ["only-signed"],
   },
   {
@@ -157,7 +157,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/hello.ts",
     find: " || received.isScopeDoubtful",
     replace: "",
-    seed: 1,
+    seed: 0,
     killedBy: ["knows-all"],
   },
   {
@@ -165,7 +165,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/machine.ts",
     find: "peer.session?.isIntroduced === true",
     replace: 'peer.session !== undefined && peer.state !== "HELLO_SENT" && peer.state !== "OFFLINE"',
-    seed: 1,
+    seed: 0,
     killedBy: ["knows-all"],
   },
   {
@@ -173,7 +173,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/messages.ts",
     find: "peer.sent.sendAgain(slot.key);",
     replace: "peer.sent.markPending(slot.key);",
-    seed: 1,
+    seed: 0,
     killedBy: ["knows-all"],
   },
   {
@@ -181,7 +181,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/messages.ts",
     find: "isFull ? fullRetryMs : undefined",
     replace: "undefined",
-    seed: 1,
+    seed: 0,
     killedBy: ["knows-all"],
   },
   {
@@ -189,7 +189,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/import.ts",
     find: "      else peer.received.delete(key);\n",
     replace: "",
-    seed: 1,
+    seed: 0,
     killedBy: ["honest-views"],
   },
   {
@@ -197,7 +197,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/session.ts",
     find: "    this.#state.peers.set(peer.name, peer);\n    peer.session = {",
     replace: "    peer.session = {",
-    seed: 1,
+    seed: 0,
     killedBy: ["sessions-stand"],
   },
   {
@@ -205,7 +205,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/session.ts",
     find: "if (peer.session === undefined) this.#purge(",
     replace: "this.#purge(",
-    seed: 1,
+    seed: 0,
     killedBy: ["sessions-stand"],
   },
   {
@@ -213,7 +213,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/session.ts",
     find: "    if (target !== undefined) this.targets.opened(target, peer.name);\n    if (peer.session !== undefined &&",
     replace: "    if (peer.session !== undefined &&",
-    seed: 1,
+    seed: 0,
     killedBy: ["comes-to-rest"],
   },
   {
@@ -221,7 +221,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/import.ts",
     find: "peer.received.size >= state.limits.recordsPerPeerMax",
     replace: "false",
-    seed: 1,
+    seed: 0,
     killedBy: ["peer-limits"],
   },
   {
@@ -229,7 +229,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/export.ts",
     find: "while (sent.unacknowledgedCount < state.limits.unacknowledgedMax) {",
     replace: "while (true) {",
-    seed: 1,
+    seed: 0,
     killedBy: ["peer-limits"],
   },
   {
@@ -277,7 +277,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/attachment/src/gateway.ts",
     find: "if (now.instant > later(lease.lastSeen, this.#times.leaseMs)) return",
     replace: "if (false) return",
-    seed: 1,
+    seed: 0,
     killedBy: ["presence-in-time"],
   },
   {
@@ -325,7 +325,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/forwarding/src/forward.ts",
     find: 'found.action === "relay" && scan.hopTtl <= 1',
     replace: "false",
-    seed: 1,
+    seed: 0,
     killedBy: ["ttl-bounds-relays"],
   },
   {
@@ -333,7 +333,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/forwarding/src/forward.ts",
     find: "checkSource(scan, table, arrival) ?? policy.check(scan)",
     replace: "policy.check(scan)",
-    seed: 1,
+    seed: 0,
     killedBy: ["own-source"],
   },
   {
@@ -341,7 +341,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/topics/src/duplicates.ts",
     find: "    if (known !== undefined) return { passage: known, isFirst: false };\n",
     replace: "",
-    seed: 1,
+    seed: 0,
     killedBy: ["one-copy-per-link", "one-copy-per-subscriber"],
   },
   {
@@ -349,7 +349,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/topics/src/interest.ts",
     find: "      if (best.via === peer.uri || best.path.includes(peer.uri) || best.origin === peer.uri) continue;\n",
     replace: "",
-    seed: 1,
+    seed: 0,
     killedBy: ["interest-horizon"],
   },
   {
@@ -357,7 +357,7 @@ export const mutants: readonly Mutant[] = [
     file: "core/topics/src/interest.ts",
     find: "if (from !== undefined && this.#options.level === 1) return next;",
     replace: "",
-    seed: 1,
+    seed: 0,
     killedBy: ["edges-carry-no-topics"],
   },
 ];
