@@ -18,6 +18,7 @@ const judgedElsewhere: Readonly<Record<string, string>> = {
   "adapters/tls/src/pinned-root.ts": "nothing is sent or believed; the certificate is compared with a fingerprint",
   "adapters/tls/src/tls.test.ts": "plays an attacker that does not check the server",
   "adapters/tls/src/no-switch.test.ts": "this search",
+  "testing/e2e/src/adversary/scanner.ts": "a scanner that looks at strangers and hands nothing over",
 };
 
 test("no source file has a switch that turns verification off [AGP-56]", () => {

@@ -1,5 +1,7 @@
 import { connect } from "node:http2";
 import type { IdentityKeeper } from "@causeway/adapter-keys";
+import { clientOptions } from "@causeway/adapter-tls";
+import { asUnixMs } from "@causeway/core-base";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { enrol } from "./adversary/credentials.ts";
 import { startWorld, type World } from "./world.ts";
@@ -23,8 +25,13 @@ function post(
   method: string,
   body: object,
 ): Promise<{ readonly status: number; readonly json: Record<string, unknown> }> {
-  const { key, chainPem } = keeper.identity.tls();
-  const session = connect(url, { key, cert: chainPem, ca: rootsPem(), checkServerIdentity: () => undefined });
+  const tls = clientOptions({
+    identity: keeper.identity.tls(),
+    trust: keeper.trust,
+    expect: { roles: ["authority", "gateway", "registry"] },
+    now: () => asUnixMs(Date.now()),
+  });
+  const session = connect(url, tls);
   return new Promise((resolve, reject) => {
     session.on("error", reject);
     const request = session.request({ ":method": "POST", ":path": `/${method}`, "content-type": "application/json" });
@@ -40,11 +47,6 @@ function post(
     request.end(JSON.stringify(body));
   });
 }
-
-const rootsPem = (): string[] =>
-  keeper.trust
-    .roots()
-    .map((der) => `-----BEGIN CERTIFICATE-----\n${Buffer.from(der).toString("base64")}\n-----END CERTIFICATE-----\n`);
 
 describe("JSON over HTTP, from the same definitions as gRPC", () => {
   const blue = () => world.network.configs[0];
