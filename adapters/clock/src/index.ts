@@ -13,7 +13,9 @@ export function createScheduler(): Scheduler {
       let timer: NodeJS.Timeout;
       const arm = () => {
         const left = when - performance.now();
-        timer = left > delayMsMax ? setTimeout(arm, delayMsMax) : setTimeout(run, Math.max(0, Math.ceil(left)));
+        // A timer may fire a fraction of a millisecond early.
+        const wake = () => (performance.now() < when ? arm() : run());
+        timer = setTimeout(wake, Math.min(delayMsMax, Math.max(0, Math.ceil(left))));
         timer.unref();
       };
       arm();

@@ -37,7 +37,7 @@ test("a process that is killed leaves nothing that has to be cleared", async () 
       "--input-type=module",
       "-e",
       `import { holdFolder } from ${JSON.stringify(new URL("./folder-lock.ts", import.meta.url).href)};
-       holdFolder(${JSON.stringify(directory)});
+       globalThis.held = holdFolder(${JSON.stringify(directory)});
        console.log("held");
        setInterval(() => {}, 60_000);`,
     ],
