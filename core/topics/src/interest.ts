@@ -5,11 +5,12 @@
  * loop, and nothing goes back to where it came from. Newest version first, then shortest path, then lowest URI.
  *
  * A message for an origin goes to the neighbour that is the best way to it, and only if the neighbour that the message
- * came from has no way of its own: it said so by announcing that origin to us. So the copies of one message follow a
- * tree, and each link carries one (AGP-19).
+ * came from has no way of its own: it said so by announcing that origin to us. Where a copy is for fewer origins than
+ * the next gateway would take it to (in a ring, two ways may be equally short), it lists them. So the copies of one
+ * message follow a tree, and each link carries one (AGP-19).
  */
 import { defaults, type ErrorFacts, type GatewayUri, isCausewayError, parseGatewayUri } from "@causeway/core-base";
-import type { agp } from "@causeway/core-wire";
+import { type agp, forGatewaysMax } from "@causeway/core-wire";
 import type { TopicPeer } from "./effects.ts";
 import { PatternIndex } from "./subscriptions.ts";
 import { matchesTopic, parseTopicPattern, type TopicName, type TopicPattern } from "./topic-name.ts";
@@ -21,11 +22,20 @@ interface Announced {
   readonly sequence: bigint;
   readonly path: readonly GatewayUri[];
   readonly topics: readonly TopicPattern[];
+  /** Name of the connected core that a Level-2 gateway belongs to; empty in what is not told to an edge. */
+  readonly core: string;
 }
 
 /** The best announcement of an origin, and the neighbour that made it. */
 interface Best extends Announced {
   readonly via: GatewayUri;
+}
+
+/** One copy of a message. */
+export interface Copy {
+  readonly peer: GatewayUri;
+  /** The origins that it is for; undefined for all that the peer reaches and we do not reach without it. */
+  readonly only: readonly GatewayUri[] | undefined;
 }
 
 /** What is to be sent to one neighbour. */
@@ -37,6 +47,7 @@ export interface Announcement {
     readonly sequence: bigint;
     readonly path: GatewayUri[];
     readonly topics: string[];
+    readonly core: string;
     readonly withdrawn: boolean;
   };
 }
@@ -122,22 +133,33 @@ export class Interest {
     return undefined;
   }
 
-  /** Neighbours that need a copy of a message on the topic that came from `from` (undefined: from an agent here). */
-  next(topic: string, from: GatewayUri | undefined): ReadonlySet<GatewayUri> {
-    const next = new Set<GatewayUri>();
+  /**
+   * The copies of a message on the topic that came from `from` (undefined: from an agent here) and was for `listed` only
+   * (undefined: for everybody whom we reach and the sender does not).
+   */
+  next(topic: string, from: GatewayUri | undefined, listed: ReadonlySet<GatewayUri> | undefined): readonly Copy[] {
     // An edge gateway carries nothing from one neighbour to another.
-    if (from !== undefined && this.#options.level === 1) return next;
+    if (from !== undefined && this.#options.level === 1) return [];
     const origins = new Set<GatewayUri>();
     this.#wanted.collect(topic, origins);
+    if (this.#options.level === 1) return this.#carriers(origins);
     const source = from === undefined ? undefined : this.#peers.get(from);
+    const routed = new Map<GatewayUri, { reached: number; readonly chosen: GatewayUri[] }>();
     for (const origin of origins) {
       const best = this.#best.get(origin);
       if (best === undefined || best.via === from) continue;
-      // A neighbour that announced this wish of the origin to us reaches it without us.
-      if (source?.level === 2 && isCovered(source.announced.get(origin), topic)) continue;
-      next.add(best.via);
+      const route = routed.get(best.via) ?? { reached: 0, chosen: [] };
+      routed.set(best.via, route);
+      route.reached++;
+      if (this.#isOurs(best, topic, source, listed)) route.chosen.push(origin);
     }
-    return next;
+    const copies: Copy[] = [];
+    for (const [peer, { reached, chosen }] of routed) {
+      if (chosen.length === 0) continue;
+      const isWhole = chosen.length === reached || chosen.length > forGatewaysMax;
+      copies.push({ peer, only: isWhole || this.#peers.get(peer)?.level === 1 ? undefined : chosen.sort() });
+    }
+    return copies;
   }
 
   /** True when a gateway other than this one wants the topic. */
@@ -158,7 +180,7 @@ export class Interest {
         const { epoch, sequence } = this.#best.get(origin) ?? { epoch: 0n, sequence: 0n };
         out.push({
           peer: peer.uri,
-          interest: { origin, epoch, sequence, path: this.#ownPath(), topics: [], withdrawn: true },
+          interest: { origin, epoch, sequence, path: this.#ownPath(), topics: [], core: "", withdrawn: true },
         });
       }
       for (const [origin, interest] of due) {
@@ -180,13 +202,37 @@ export class Interest {
     return [...this.#best.values()].map(({ origin, via, topics }) => ({ origin, via, topics }));
   }
 
+  /** Of the Level-2 gateways that reach each other, an edge gives its copy to one. */
+  #carriers(origins: ReadonlySet<GatewayUri>): readonly Copy[] {
+    const carriers = new Map<string, GatewayUri>();
+    for (const origin of [...origins].sort()) {
+      const best = this.#best.get(origin);
+      if (best !== undefined && !carriers.has(best.core || origin)) carriers.set(best.core || origin, best.via);
+    }
+    return [...carriers.values()].map((peer) => ({ peer, only: undefined }));
+  }
+
+  /** True when it is on us, and not on the neighbour that sent it or another one, to carry a message to the origin. */
+  #isOurs(
+    best: Best,
+    topic: string,
+    source: PeerState | undefined,
+    listed: ReadonlySet<GatewayUri> | undefined,
+  ): boolean {
+    // An edge gave its copy to us and to nobody whom we reach.
+    if (source === undefined || source.level === 1) return true;
+    // A neighbour that announced this wish of the origin to us reaches it without us.
+    return listed === undefined ? !isCovered(source.announced.get(best.origin), topic) : listed.has(best.origin);
+  }
+
   #dueFor(peer: PeerState): ReadonlyMap<GatewayUri, Omit<Announcement["interest"], "withdrawn">> {
     const { self, level, epoch } = this.#options;
     const due = new Map<GatewayUri, Omit<Announcement["interest"], "withdrawn">>();
     const isAggregate = level === 2 && peer.level === 1;
     const own = isAggregate ? this.#aggregateFor(peer) : this.#own;
     if (level === 1 && peer.level === 1) return due;
-    due.set(self, { origin: self, epoch, sequence: this.#sequence, path: this.#ownPath(), topics: [...own] });
+    const core = isAggregate ? this.#core() : "";
+    due.set(self, { origin: self, epoch, sequence: this.#sequence, path: this.#ownPath(), topics: [...own], core });
     if (level === 1 || isAggregate) return due;
     for (const best of this.#best.values()) {
       if (best.via === peer.uri || best.path.includes(peer.uri) || best.origin === peer.uri) continue;
@@ -196,9 +242,17 @@ export class Interest {
         sequence: best.sequence,
         path: [self, ...best.path],
         topics: [...best.topics],
+        core: "",
       });
     }
     return due;
+  }
+
+  /** The lowest name of all Level-2 gateways that we reach, ourselves included: the same at each of them. */
+  #core(): string {
+    let lowest: GatewayUri = this.#options.self;
+    for (const { origin, path } of this.#best.values()) if (path.includes(origin) && origin < lowest) lowest = origin;
+    return lowest;
   }
 
   /** Everything that is wanted anywhere but behind that edge gateway itself. */
@@ -274,6 +328,7 @@ function readInterest(message: agp.TopicInterest, patternsMax: number): Announce
       sequence: message.sequence,
       path: message.path.map(parseGatewayUri),
       topics: [...new Set(message.topics.map(parseTopicPattern))].sort(),
+      core: message.core === "" ? "" : parseGatewayUri(message.core),
     };
   } catch (thrown) {
     if (!isCausewayError(thrown)) throw thrown;
@@ -298,4 +353,4 @@ function isBetter(a: Best, b: Best): boolean {
 }
 
 const digestOf = (i: Omit<Announcement["interest"], "withdrawn">): string =>
-  `${i.epoch}.${i.sequence} ${i.path.join(" ")} ${i.topics.join(" ")}`;
+  `${i.epoch}.${i.sequence} ${i.path.join(" ")} ${i.topics.join(" ")} ${i.core}`;

@@ -21,10 +21,10 @@ import {
   type SpiffeId,
   Timers,
 } from "@causeway/core-base";
-import { agp, encodeFrame, type FrameScan, type LinkId, toErrorDetail } from "@causeway/core-wire";
+import { agp, encodeFrame, type FrameScan, gatewaysOf, type LinkId, toErrorDetail } from "@causeway/core-wire";
 import { Duplicates } from "./duplicates.ts";
 import type { Topic, TopicArrival, TopicPeer, TopicsEffect } from "./effects.ts";
-import { Interest } from "./interest.ts";
+import { type Copy, Interest } from "./interest.ts";
 import { PatternIndex } from "./subscriptions.ts";
 import { parseTopicPattern, type TopicName, type TopicPattern } from "./topic-name.ts";
 import { TopicTable } from "./topic-table.ts";
@@ -33,8 +33,11 @@ import { TopicTable } from "./topic-table.ts";
 export interface FanOut {
   /** Local attachments, the publisher's own link left out. */
   readonly links: readonly LinkId[];
-  /** Neighbours, each once. Call `decrementTtl` once before sending to them; empty when the TTL is used up. */
-  readonly peers: readonly GatewayUri[];
+  /**
+   * Neighbours, each once, and whom each copy is for (`addressCopy`). Call `decrementTtl` once before sending to them;
+   * empty when the TTL is used up.
+   */
+  readonly peers: readonly Copy[];
   /** Set when the message may not be published: answer the publisher. */
   readonly refusal?: ErrorFacts;
   /** Why there is nothing, or less, to do. */
@@ -190,9 +193,10 @@ export class Topics implements Machine<TopicsEffect> {
     if (from !== undefined) passage.sentTo.add(from);
     const links = passage.isDeliveredHere ? none : this.#linksFor(topic, arrival);
     passage.isDeliveredHere = true;
-    const wanted = [...this.#interest.next(topic, from)].filter((peer) => !passage.sentTo.has(peer));
+    const listed = from === undefined ? undefined : gatewaysOf(scan);
+    const wanted = this.#interest.next(topic, from, listed).filter(({ peer }) => !passage.sentTo.has(peer));
     if (wanted.length > 0 && scan.hopTtl <= 1) return { links, peers: none, reason: "ttl-exhausted" };
-    for (const peer of wanted) passage.sentTo.add(peer);
+    for (const { peer } of wanted) passage.sentTo.add(peer);
     const isNothing = links.length === 0 && wanted.length === 0;
     return { links, peers: wanted, reason: !isNothing ? "fan-out" : isFirst ? "no-subscriber" : "duplicate" };
   }

@@ -54,6 +54,8 @@ export const TargetKind = { agent: 1, prefix: 2, topic: 3 } as const;
 export const HeaderFlag = { trace: 1 } as const;
 
 const kindLast = FrameKind.streamReset;
+/** Number of `Frame.for_gateways`. */
+const gatewaysField = 100;
 const noBytes = new DataView(new ArrayBuffer(0));
 
 /**
@@ -72,6 +74,9 @@ export class FrameScan {
   /** The bytes of the body message, without its tag and length: what a decoder or a transcript takes. */
   bodyStart = 0;
   bodyEnd = 0;
+  /** Where `for_gateways` is, tags included; both 0 when there is none. */
+  gatewaysStart = 0;
+  gatewaysEnd = 0;
 
   // From here on only for `message` and `control` frames.
   headerStart = 0;
@@ -156,13 +161,23 @@ export function scanFrame(buf: Uint8Array, start: number, end: number, into: Fra
   into.start = start;
   into.end = end;
   into.kind = FrameKind.none;
+  into.gatewaysStart = into.gatewaysEnd = 0;
   if (start < 0 || end > buf.length || start > end) return refusals.truncated;
   if (end - start > wireLimits.frameBytesMax) return refusals.frameTooLarge;
   const c = cursor.over(buf, start, end);
   let sawUnknown = false;
   while (c.at < end) {
+    const tagAt = c.at;
     if (!c.readTag()) return malformed(c);
     if (c.field > kindLast) {
+      if (c.field === gatewaysField) {
+        if (c.wire !== 2) return refusals.wireType;
+        if (into.gatewaysEnd !== 0 && into.gatewaysEnd !== tagAt) return refusals.scattered;
+        if (!c.readRange()) return malformed(c);
+        if (into.gatewaysEnd === 0) into.gatewaysStart = tagAt;
+        into.gatewaysEnd = c.to;
+        continue;
+      }
       sawUnknown = true;
       if (!c.skip()) return malformed(c);
       continue;
@@ -394,6 +409,7 @@ const refusals = {
   truncated: frameFault("expected a whole Frame, got bytes that end inside a field"),
   overlong: frameFault("expected integers in their shortest encoding, got an overlong one"),
   wireType: frameFault("expected the wire types of causeway.agp.v1, got another one"),
+  scattered: frameFault("expected the gateways of a copy one after the other, got something in between"),
   duplicate: frameFault("expected each field once, got one twice"),
   twoBodies: frameFault("expected one body in a frame, got two"),
   empty: frameFault("expected a frame with a body, got none"),

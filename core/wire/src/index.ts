@@ -1,3 +1,4 @@
+export * from "./addressed-copy.ts";
 export * from "./error-detail.ts";
 export * from "./frame.ts";
 export * from "./frame-scan.ts";

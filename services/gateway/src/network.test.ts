@@ -276,4 +276,28 @@ describe("topics over gateways", () => {
       expect(each.messages.some((text) => text.startsWith(`m${index}.`))).toBe(false);
     }
   });
+
+  test("in a ring of five Level-2 gateways each link carries one copy [AGP-19]", async () => {
+    world = new World();
+    const ring = [0, 1, 2, 3, 4].map((index) => world.add(`r${index}`, "blue.example", 2));
+    for (const [index, each] of ring.entries())
+      each.peers = [{ url: ring[(index + 1) % ring.length]?.url ?? "", kind: "peer" }];
+    for (const each of ring) await world.start(each);
+    await world.scheduler.advance(5_000);
+    const [r0, r1, r2, r3, r4] = ring as [WorldGateway, WorldGateway, WorldGateway, WorldGateway, WorldGateway];
+    const alice = await known(r0, "blue.example/travel/alice");
+    await create(alice);
+    const bob = await known(r2, "blue.example/crowd/bob");
+    const carol = await known(r3, "blue.example/crowd/carol");
+    for (const each of [bob, carol]) expect((await each.subscribe(topic)).error).toBeUndefined();
+    await world.scheduler.advance(2_000);
+    await alice.message(topic, "sale");
+    expect([bob.messages, carol.messages]).toEqual([["sale"], ["sale"]]);
+    const both = (a: WorldGateway, b: WorldGateway): number => copies(a, b) + copies(b, a);
+    expect([both(r0, r1), both(r1, r2), both(r2, r3), both(r3, r4), both(r4, r0)]).toEqual([1, 1, 0, 1, 1]);
+    const scan = new FrameScan();
+    const lists = (end: LinkEnd | undefined): number =>
+      (end?.sent ?? []).filter((f) => scanFrame(f, 0, f.length, scan) === undefined && scan.gatewaysEnd > 0).length;
+    expect(lists(r1.peerLinks.get(r2.uri)) + lists(r4.peerLinks.get(r3.uri))).toBeGreaterThan(0);
+  });
 });

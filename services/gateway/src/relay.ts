@@ -15,7 +15,17 @@ import {
   type Verdict,
 } from "@causeway/core-forwarding";
 import type { TopicArrival, Topics } from "@causeway/core-topics";
-import { agp, decrementTtl, FrameKind, FrameScan, type LinkId, MlsScan, scanFrame, scanMls } from "@causeway/core-wire";
+import {
+  addressCopy,
+  agp,
+  decrementTtl,
+  FrameKind,
+  FrameScan,
+  type LinkId,
+  MlsScan,
+  scanFrame,
+  scanMls,
+} from "@causeway/core-wire";
 import { Answers } from "./answers.ts";
 import { BackPressure } from "./back-pressure.ts";
 import type { BoundedLog } from "./bounded-log.ts";
@@ -225,6 +235,11 @@ export class Relay {
     return out.link.send(scan.buf, scan.start, scan.end);
   }
 
+  #putFrame(out: LinkEntry, frame: Uint8Array): boolean {
+    out.messagesOut++;
+    return out.link.send(frame);
+  }
+
   #hold(
     scan: FrameScan,
     verdict: Extract<Verdict, { action: "hold" }>,
@@ -260,13 +275,18 @@ export class Relay {
     }
     if (copies.peers.length > 0) decrementTtl(scan);
     tally.add(`topic_${copies.reason.replaceAll("-", "_")}`);
-    const outs = [...copies.links.map((id) => links.get(id)), ...copies.peers.map((uri) => links.peer(uri))];
-    for (const out of outs) {
-      if (out === undefined) continue;
+    // A list of gateways that came with the frame was for us and goes no further.
+    const plain = scan.gatewaysEnd === 0 ? undefined : addressCopy(scan, undefined);
+    const give = (out: LinkEntry | undefined, frame: Uint8Array | undefined): void => {
+      if (out === undefined) return;
       // One slow subscriber costs nobody else anything: it misses what does not fit into its queue.
       if (out.link.bufferedBytes > limits.linkBufferedBytesMax) tally.add("topic_copies_dropped");
-      else this.#put(out, scan);
-    }
+      else if (frame === undefined) this.#put(out, scan);
+      else this.#putFrame(out, frame);
+    };
+    for (const id of copies.links) give(links.get(id), plain);
+    for (const { peer, only } of copies.peers)
+      give(links.peer(peer), only === undefined ? plain : addressCopy(scan, only));
   }
 
   #drop(scan: FrameScan, verdict: Extract<Verdict, { action: "drop" }>, entry: LinkEntry | undefined, now: Now): void {

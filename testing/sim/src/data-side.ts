@@ -7,6 +7,7 @@ import type { AgentId, ErrorFacts, GatewayUri, SpiffeId } from "@causeway/core-b
 import { type Arrival, ForwardingPolicy, forward } from "@causeway/core-forwarding";
 import { type TopicArrival, Topics } from "@causeway/core-topics";
 import {
+  addressCopy,
   agp,
   decodeFrame,
   decrementTtl,
@@ -171,19 +172,19 @@ export class DataSide {
     const copies = this.topics.fanOut(gateway.now(), scan, topicArrival);
     gateway.world.note(
       () =>
-        `${gateway.name} fans out ${scan.messageId().slice(-6)}: ${copies.reason}, ${copies.links.length} links, ${copies.peers.map((p) => gateway.short(p)).join(" ")}`,
+        `${gateway.name} fans out ${scan.messageId().slice(-6)}: ${copies.reason}, ${copies.links.length} links, ${copies.peers.map(({ peer }) => gateway.short(peer)).join(" ")}`,
     );
     if (copies.refusal !== undefined) return this.#answer(scan, back, copies.refusal);
     for (const link of copies.links) {
       gateway.world.tell("delivered", gateway, link, scan, "topic");
-      gateway.attach?.send(link, scan.bytes().slice());
+      gateway.attach?.send(link, addressCopy(scan, undefined));
     }
     if (copies.peers.length > 0) decrementTtl(scan);
-    for (const peer of copies.peers) {
+    for (const { peer, only } of copies.peers) {
       const out = this.#neighbours.get(peer);
       if (out === undefined) continue;
       gateway.world.tell("relayed", gateway, out.pipe.remote, scan, arrival.kind);
-      out.pipe.send(scan.bytes());
+      out.pipe.send(addressCopy(scan, only));
     }
     this.#input(() => undefined);
   }

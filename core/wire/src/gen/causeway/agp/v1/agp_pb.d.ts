@@ -197,6 +197,14 @@ export declare type Frame = Message<"causeway.agp.v1.Frame"> & {
     value: StreamReset;
     case: "streamReset";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * Gateways that this copy of a topic message is for, between gateways only (AGP-19). Empty: all those that the receiver
+   * reaches and the sender does not. At most 64, one after the other in the frame.
+   *
+   * @generated from field: repeated string for_gateways = 100;
+   */
+  forGateways: string[];
 };
 
 /**
@@ -1273,6 +1281,14 @@ export declare type TopicInterest = Message<"causeway.agp.v1.TopicInterest"> & {
    * @generated from field: bool withdrawn = 6;
    */
   withdrawn: boolean;
+
+  /**
+   * From a Level-2 gateway to an edge: the lowest name of the Level-2 gateways that it reaches, itself included. An edge
+   * with several Level-2 gateways gives a message to one of those with the same name (AGP-19).
+   *
+   * @generated from field: string core = 7;
+   */
+  core: string;
 };
 
 /**
