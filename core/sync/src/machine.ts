@@ -141,6 +141,11 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
     this.#run(now, () => this.#origination.announce(now, announcement));
   }
 
+  /** Takes the last `announce` back: the record that it replaced is announced again, or the new one withdrawn. */
+  undoAnnounce(now: Now): void {
+    this.#run(now, () => this.#origination.undoAnnounce(now));
+  }
+
   /** Throws CAUSEWAY_RECORD_NOT_FOUND when no record of the agent is originated here. */
   setStatus(now: Now, agentId: AgentId, status: Status, attachmentSequence?: bigint): void {
     this.#run(now, () => {

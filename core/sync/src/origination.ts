@@ -26,6 +26,8 @@ export interface Announcement {
 export class Origination {
   readonly #state: SyncState;
   #version: Version;
+  /** What the last announcement replaced. */
+  #replaced: { readonly agentId: AgentId; readonly held: Slot["held"] | undefined } | undefined;
   /** No further epoch before. */
   #nextEpochAt: Instant | undefined;
 
@@ -44,10 +46,25 @@ export class Origination {
       equalBytes(held.statement.bodyDigest, digest) &&
       held.statement.status === status &&
       held.statement.attachmentSequence === attachmentSequence;
+    this.#replaced = undefined;
     if (isSame) return;
     const body =
       held?.body !== undefined && equalBytes(held.statement.bodyDigest, digest) ? held.body : { record, signed };
+    this.#replaced = { agentId: record.agentId, held };
     this.#originate(now, record.agentId, { status, attachmentSequence, body, bodyDigest: digest });
+  }
+
+  /** Says again, under a new version, what the last announcement replaced: nobody is to keep what was refused. */
+  undoAnnounce(now: Now): void {
+    if (this.#replaced === undefined) return;
+    const { agentId, held } = this.#replaced;
+    this.#replaced = undefined;
+    if (held?.body === undefined) {
+      this.withdraw(now, agentId);
+      return;
+    }
+    const { status, attachmentSequence, bodyDigest } = held.statement;
+    this.#originate(now, agentId, { status, attachmentSequence, body: held.body, bodyDigest });
   }
 
   /** False when no such record is originated here. */

@@ -320,3 +320,32 @@ describe("false announcements [AMSP-108]", () => {
     expect(() => net.announce("core", "green.example/x/agent")).toThrow("announces its own domain only");
   });
 });
+
+describe("an announcement that is taken back", () => {
+  test("leaves the record that it replaced, newer than both, or none", () => {
+    const net = new SyncNetwork();
+    net.add("a");
+    net.add("b");
+    net.connect("a", "b");
+    net.announce("a", agent, { tags: ["first"] });
+    net.run(1_000);
+    net.announce("a", agent, { tags: ["second"] });
+    net.announce("a", "blue.example/x/new");
+    net.input("a", (m) => m.undoAnnounce(net.now));
+    net.run(1_000);
+    expect(net.machine("b").routes(parseAgentId("blue.example/x/new"))).toEqual([]);
+    net.announce("a", agent, { tags: ["third"] });
+    net.input("a", (m) => m.undoAnnounce(net.now));
+    net.run(1_000);
+    for (const name of ["a", "b"]) {
+      const [route, ...others] = net.machine(name).routes(parseAgentId(agent));
+      expect([route?.record.tags, others]).toEqual([["second"], []]);
+      // Announced twice, then the new one and its withdrawal, then the third and what it replaced.
+      expect(route?.version.sequence).toBe(6n);
+    }
+    // Once only: there is nothing more to take back.
+    net.input("a", (m) => m.undoAnnounce(net.now));
+    net.run(1_000);
+    expect(net.machine("b").routes(parseAgentId(agent))).toHaveLength(1);
+  });
+});

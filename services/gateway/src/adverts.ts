@@ -170,7 +170,7 @@ export class Adverts {
     this.#guard(agentId, () => this.#parts.sync.withdraw(agentId));
   }
 
-  /** Presence has nobody to answer to: a store that fails is logged, and the machine starts over from the disk. */
+  /** Presence has nobody to answer to: a store that fails is logged, and takes the change when it can. */
   #guard(agentId: AgentId, work: () => void): void {
     try {
       work();

@@ -186,4 +186,40 @@ describe("a full disk", () => {
     await world.scheduler.advance(1_000);
     for (const each of level2()) expect(routesAt(each, alice)).toHaveLength(1);
   });
+
+  test("nobody else's records and sessions suffer, and what is still to be stored is stored when there is room", async () => {
+    const bob = await world.agent(net.green1, "green.example/hotels/bob").attach();
+    expect((await bob.advertise()).error).toBeUndefined();
+    const carol = await world.agent(net.blue1, "blue.example/travel/carol").attach();
+    expect((await carol.advertise()).error).toBeUndefined();
+    const alice = await world.agent(net.blue1, "blue.example/travel/alice").attach();
+    await world.scheduler.advance(1_000);
+    const { store } = net.blue1;
+    const dials = net.blue1.dials;
+    const put = store.putRecord.bind(store);
+    store.putRecord = () => {
+      throw refuse("CAUSEWAY_STORE_FULL", "the disk is full");
+    };
+    expect((await alice.advertise()).error?.code).toBe("CAUSEWAY_STORE_FULL");
+    // Status changes of others are facts: they wait for the disk, and so does the world's knowledge of them.
+    await carol.detach();
+    await world.scheduler.advance(120_000);
+    await alice.message(bob.agentId, "still here");
+    expect(bob.messages).toEqual(["still here"]);
+    expect(alice.reports).toEqual([]);
+    expect(net.blue1.dials).toBe(dials);
+    expect(net.blue1.log.filter((line) => line.event === "sync.store_failed")).toHaveLength(1);
+    for (const each of level2()) expect(routesAt(each, carol)).toHaveLength(1);
+    store.putRecord = put;
+    await world.scheduler.advance(2_000);
+    for (const each of level2()) {
+      expect(routesAt(each, carol)).toEqual([]);
+      expect(routesAt(each, alice)).toEqual([]);
+    }
+    expect(net.blue1.log.some((line) => line.event === "sync.store_recovered")).toBe(true);
+    await world.kill(net.blue1);
+    await world.start(net.blue1);
+    await world.scheduler.advance(10_000);
+    for (const each of level2()) expect([...routesAt(each, carol), ...routesAt(each, alice)]).toEqual([]);
+  });
 });

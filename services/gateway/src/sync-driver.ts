@@ -25,6 +25,7 @@ import {
 } from "@causeway/core-sync";
 import { amsp } from "@causeway/core-wire";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { Backlog } from "./backlog.ts";
 import type { BoundedLog } from "./bounded-log.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { GatewayConfig, GatewayDeps, PeerConfig } from "./ports.ts";
@@ -58,7 +59,9 @@ interface Session {
 const waitingMax = 1_024;
 /** Time for a closed session's last messages before its stream is cut. */
 const lingerMs = 1_000;
-/** Wait before the machine is made anew after the store failed. */
+/** Wait before a store that failed is tried again. */
+const retryMs = 500;
+/** Wait before the machine is made anew after too much could not be stored. */
 const rebuildMs = 5_000;
 
 /** The record base of this gateway and its peering sessions. */
@@ -72,6 +75,8 @@ export class SyncDriver {
   #lastSession = 0;
   /** Effects of messages that came in this turn; they are stored and performed together. */
   #waiting: SyncEffect[] = [];
+  /** Set while the store fails. */
+  #backlog: Backlog | undefined;
 
   constructor(parts: SyncParts) {
     this.#parts = parts;
@@ -89,6 +94,7 @@ export class SyncDriver {
 
   /** Says goodbye to every peer and ends every session. */
   stop(): void {
+    this.#catchUp();
     this.#input((now) => this.#machine.leave(now));
     this.#wake.cancel();
     this.#stopping.abort();
@@ -118,11 +124,17 @@ export class SyncDriver {
     if (session.error !== undefined) throw new CausewayError(session.error);
   }
 
-  /** Originates a record of an attached agent. Stored when this returns. */
+  /** Originates a record of an attached agent. Stored when this returns; when it throws, nothing has changed. */
   announce(registered: RegisteredRecord, status: LiveStatus, attachmentSequence: bigint): void {
-    this.#command((now) => this.#machine.announce(now, { registered, status, attachmentSequence }));
+    this.#catchUp();
+    if (this.#backlog !== undefined) throw this.#backlog.error;
+    const failed = this.#input((now) => this.#machine.announce(now, { registered, status, attachmentSequence }));
+    if (failed === undefined) return;
+    this.#input((now) => this.#machine.undoAnnounce(now));
+    throw failed;
   }
 
+  /** Like `withdraw`, a fact: when this throws it is not stored yet, and is as soon as the store takes it. */
   setStatus(agentId: AgentId, status: LiveStatus, attachmentSequence: bigint | undefined): void {
     this.#command((now) => this.#machine.setStatus(now, agentId, status, attachmentSequence));
   }
@@ -200,17 +212,26 @@ export class SyncDriver {
       const effects = [...this.#waiting, ...this.#machine.drain()];
       this.#waiting = [];
       if (effects.length === 0) break;
-      const failed = this.#persist(effects, now);
-      if (failed !== undefined) return failed;
-      for (const effect of effects) this.#perform(effect);
+      if (this.#backlog === undefined) this.#persist(effects, now);
+      const backlog = this.#backlog;
+      for (const effect of effects) if (backlog?.take(effect) !== true) this.#perform(effect);
+      if (backlog?.isFull === true) this.#startOver(now, backlog.error);
     }
     this.#wake.arm(this.#machine.deadline());
-    return undefined;
+    return this.#backlog?.error;
   }
 
-  /** Stores every change of one drain at once. Nothing of a drain that cannot be stored is sent. */
-  #persist(effects: readonly SyncEffect[], now: Now): CausewayError | undefined {
+  /** Stores every change of one drain at once; a backlog begins when that fails. */
+  #persist(effects: readonly SyncEffect[], now: Now): void {
     const changes = effects.flatMap((effect) => (effect.type === "persist" ? [effect.change] : []));
+    const error = this.#storeAll(changes);
+    if (error === undefined) return;
+    this.#parts.deps.log.error("sync.store_failed", { code: error.code }, error);
+    this.#backlog = new Backlog(error);
+    this.#retryAfter(now, this.#backlog);
+  }
+
+  #storeAll(changes: readonly SyncChange[]): CausewayError | undefined {
     if (changes.length === 0) return undefined;
     try {
       this.#parts.deps.store.atomically(() => {
@@ -218,10 +239,26 @@ export class SyncDriver {
       });
       return undefined;
     } catch (thrown) {
-      const error = CausewayError.from(thrown);
-      this.#startOver(now, error);
-      return error;
+      return CausewayError.from(thrown);
     }
+  }
+
+  #retryAfter(now: Now, backlog: Backlog): void {
+    this.#parts.deps.scheduler.at(later(now.instant, retryMs), () => {
+      if (this.#backlog !== backlog) return;
+      this.#catchUp();
+      if (this.#backlog === backlog && !this.#stopping.signal.aborted)
+        this.#retryAfter(this.#parts.deps.scheduler.now(), backlog);
+    });
+  }
+
+  /** Tries to store the backlog; then what waited for it is sent. */
+  #catchUp(): void {
+    const backlog = this.#backlog;
+    if (backlog === undefined || this.#storeAll(backlog.changes) !== undefined) return;
+    this.#backlog = undefined;
+    this.#parts.deps.log.info("sync.store_recovered", { changes: backlog.changes.length });
+    for (const effect of backlog.sends) this.#perform(effect);
   }
 
   #store(change: SyncChange): void {
@@ -242,11 +279,12 @@ export class SyncDriver {
     }
   }
 
-  /** The machine knows more than the disk: it goes, and a new one starts from what is stored. */
+  /** The machine knows far more than the disk: it goes, and a new one starts from what is stored. */
   #startOver(now: Now, error: CausewayError): void {
     const { deps, onRemove } = this.#parts;
-    deps.log.error("sync.store_failed", { code: error.code }, error);
+    deps.log.error("sync.record_base_dropped", { code: error.code }, error);
     this.#waiting = [];
+    this.#backlog = undefined;
     for (const id of [...this.#sessions.keys()]) this.#end(id, { code: error.code, message: error.message });
     for (const route of this.#machine.allRoutes()) onRemove(route.agentId, route.origin);
     this.#machine = this.#createMachine();

@@ -107,7 +107,14 @@ describe.skipIf(disk === undefined)("a full disk under every service of a domain
     await scene.exchange();
   });
 
-  // NOTE: A gateway that cannot store one change drops its record base and its neighbours for seconds, so that messages
-  // of others wait or fail in between. Whoever changes that writes the test.
-  test.todo("messages between others pass while a gateway cannot store");
+  test("messages between others pass while a gateway cannot store", async () => {
+    const log = scene.log("blue.example/gw1");
+    const registered = await register(4n);
+    disk?.fill();
+    expect(await advertise(registered)).toBe("CAUSEWAY_STORE_FULL");
+    for (let round = 0; round < 20; round++) await scene.exchange();
+    disk?.free();
+    await log.expect("sync.store_recovered");
+    expect(await advertise(registered)).toBeUndefined();
+  });
 });
