@@ -15,6 +15,7 @@ export type AgentInput =
   | "start"
   | "hints-complete"
   | "candidate-chosen"
+  | "source-exhausted"
   | "no-candidate"
   | "lease-accepted"
   | "refresh-sent"
@@ -29,7 +30,12 @@ export type AgentInput =
 export const agentTransitions: Readonly<Record<AgentState, Partial<Readonly<Record<AgentInput, AgentState>>>>> = {
   idle: { start: "discovering", detach: "closed" },
   discovering: { "hints-complete": "choosing", detach: "closed" },
-  choosing: { "candidate-chosen": "proving", "no-candidate": "backoff", detach: "closed" },
+  choosing: {
+    "candidate-chosen": "proving",
+    "source-exhausted": "discovering",
+    "no-candidate": "backoff",
+    detach: "closed",
+  },
   proving: { "lease-accepted": "attached", "link-lost": "choosing", detach: "detaching" },
   attached: {
     "refresh-sent": "refreshing",

@@ -95,6 +95,8 @@ describe("lease", () => {
     lifetime: { lifetimeMs: 0n },
     "sane lifetime": { lifetimeMs: 2n ** 63n },
     "heartbeat interval": { heartbeatIntervalMs: 0n },
+    "heartbeat interval that an agent can keep up": { heartbeatIntervalMs: 1n },
+    "lifetime that an agent can keep up": { lifetimeMs: 2_000n, heartbeatIntervalMs: 1_000n },
     "heartbeat interval within the lifetime": { heartbeatIntervalMs: 300_001n },
     model: { model: 0 },
     "negotiated features": { features: [] },

@@ -3,13 +3,13 @@
  * it has, attaches, keeps the lease, and begins again when the link is lost. Hints only say where to try: every
  * candidate goes through the same authentication, and one that fails costs nothing but the time to try the next.
  */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import {
   type AgentId,
   defaults,
   type ErrorFacts,
+  earliest,
   type Instant,
-  isCausewayError,
   later,
   type Machine,
   type Now,
@@ -19,8 +19,8 @@ import {
   type UnixMs,
   withInstance,
 } from "@causeway/core-base";
-import { type CryptoPort, type Signer, type VerifiedPeer, verifyByPeer } from "@causeway/core-identity";
-import { aap, type agp, encodeFrame, FrameKind, fromErrorDetail, hex, wrapFrame } from "@causeway/core-wire";
+import type { CryptoPort, Signer, VerifiedPeer } from "@causeway/core-identity";
+import { aap, type agp, encodeFrame, FrameKind, fromErrorDetail, wrapFrame } from "@causeway/core-wire";
 import { type AgentInput, type AgentState, agentTransitions } from "./agent-transitions.ts";
 import type {
   AgentEffect,
@@ -28,21 +28,25 @@ import type {
   AgentStatusView,
   AttachmentModelName,
   BootstrapHint,
+  BootstrapSource,
   Condition,
-  GatewayCandidate,
+  GatewayChoice,
   Lease,
 } from "./effects.ts";
 import { defaultFeatures, securityFeatures } from "./features.ts";
-import { type ChallengeFacts, readChallenge, readLease } from "./lease.ts";
-import { chooseOffers, discoverNonceBytes, type OfferPolicy, type VerifiedOffer } from "./offers.ts";
-import { bindingBytes, leaseMessage, nonceBytes, proofMessage } from "./transcript.ts";
+import { GatewaySearch, sourcesMax } from "./gateway-search.ts";
+import { type ChallengeFacts, readChallenge, readLease, verifyLease } from "./lease.ts";
+import type { OfferPolicy, VerifiedOffer } from "./offers.ts";
+import { bindingBytes, nonceBytes, proofMessage } from "./transcript.ts";
 
 export interface AgentAttachmentOptions {
   readonly agentId: AgentId;
   /** Names this attachment among others of the agent. */
   readonly instance: string;
-  /** In the order of preference; all are tried in each round (AAP-46). */
-  readonly hints: readonly BootstrapHint[];
+  /** One source of hints that are known; all are tried in each round. Either these or `sources`. */
+  readonly hints?: readonly BootstrapHint[];
+  /** Ways to find gateways, in the order in which they are tried until one leads to an attachment (AAP-46). At most 16. */
+  readonly sources?: readonly BootstrapSource[];
   /** Default `defaultFeatures`. */
   readonly features?: readonly string[];
   /** Needed of the gateway, beside the security features. Default none. */
@@ -67,11 +71,11 @@ export interface AgentAttachmentOptions {
   readonly staleAfterMs?: number;
 }
 
-type TimerName = "offers" | "handshake" | "heartbeat" | "silence" | "backoff" | "ending";
+type TimerName = "handshake" | "heartbeat" | "silence" | "backoff" | "ending";
 
 /** A handshake under way. */
 interface Handshake {
-  readonly candidate: GatewayCandidate;
+  readonly choice: GatewayChoice;
   peer: VerifiedPeer | undefined;
   binding: Uint8Array;
   hello: Uint8Array;
@@ -85,16 +89,15 @@ export class AgentAttachment implements Machine<AgentEffect> {
   readonly #features: readonly string[];
   readonly #required: readonly string[];
   readonly #timers = new Timers<TimerName>();
-  readonly #nonces = new Set<string>();
+  readonly #search: GatewaySearch;
   #state: AgentState = "idle";
-  #found: GatewayCandidate[] = [];
-  /** The candidates of this round, best first, and those of them that were not tried yet. */
-  #ranked: readonly GatewayCandidate[] = [];
-  #queue: GatewayCandidate[] = [];
+  /** The candidates of this source, best first, and those of them that were not tried yet. */
+  #ranked: readonly GatewayChoice[] = [];
+  #queue: GatewayChoice[] = [];
+  #choice: GatewayChoice | undefined;
   #attempt = 0;
   #handshake: Handshake | undefined;
   #lease: Lease | undefined;
-  #endpoint = "";
   #attachedAt: Instant | undefined;
   #sequence = 0n;
   #heartbeat = 0n;
@@ -107,11 +110,26 @@ export class AgentAttachment implements Machine<AgentEffect> {
   /** Throws `CAUSEWAY_NAME_INVALID` for a bad instance and `CAUSEWAY_MISUSE` without hints. */
   constructor(options: AgentAttachmentOptions) {
     withInstance(options.agentId, options.instance);
-    if (options.hints.length === 0)
-      throw refuse("CAUSEWAY_MISUSE", "expected at least one hint where to find a gateway, got none");
+    const hinted = options.hints?.[0];
+    const sources = options.sources ?? (hinted ? [{ method: hinted.method, hints: options.hints ?? [] }] : []);
+    if (sources.length === 0 || sources.length > sourcesMax)
+      throw refuse(
+        "CAUSEWAY_MISUSE",
+        `expected 1 to ${sourcesMax} ways to find a gateway, or hints where one is, got ${sources.length}`,
+      );
     this.#options = options;
     this.#features = options.features ?? defaultFeatures;
     this.#required = [...securityFeatures, ...(options.requiredFeatures ?? [])];
+    this.#search = new GatewaySearch({
+      sources,
+      policy: {
+        ...options.policy,
+        requiredFeatures: [...this.#required, ...(options.policy?.requiredFeatures ?? [])],
+      },
+      random: options.random,
+      offerWindowMs: options.offerWindowMs,
+      emit: (effect) => this.#effects.push(effect),
+    });
   }
 
   /** Begins; once. */
@@ -122,19 +140,33 @@ export class AgentAttachment implements Machine<AgentEffect> {
     this.#discover(now);
   }
 
+  /** What a `look-up` effect yielded; none, or an error, when the source knows no gateway. */
+  handleHints(now: Now, request: number, hints: readonly BootstrapHint[], error?: ErrorFacts): void {
+    if (this.#state !== "discovering") return;
+    this.#search.handleHints(now, request, hints, error);
+    this.#choose(now);
+  }
+
   /** An answer to one of the `discover` effects. Late ones and those with a nonce that isn't ours are dropped (AAP-48). */
-  handleOffer(_now: Now, offer: VerifiedOffer): void {
-    if (this.#state !== "discovering" || this.#found.length >= candidatesMax) return;
-    if (!this.#nonces.has(hex(offer.nonce)))
-      return this.#event("offer-refused", `${offer.endpoint}: its nonce is not one of ours`);
-    this.#found.push(offer);
+  handleOffer(now: Now, offer: VerifiedOffer): void {
+    if (this.#state !== "discovering") return;
+    if (!this.#search.handleOffer(offer))
+      this.#event("offer-refused", `${offer.endpoint}: its nonce is not one of ours, or was answered before`);
+    this.#choose(now);
+  }
+
+  /** No more offers will come for this nonce; `error` says why none came. */
+  handleAnswered(now: Now, nonce: Uint8Array, error?: ErrorFacts): void {
+    if (this.#state !== "discovering") return;
+    this.#search.handleAnswered(nonce, error);
+    this.#choose(now);
   }
 
   /** TLS stands and the server's chain was verified. */
   handleLinkUp(now: Now, attempt: number, peer: VerifiedPeer, channelBinding: Uint8Array): void {
     const handshake = this.#current(attempt);
     if (handshake === undefined || handshake.peer !== undefined) return;
-    const { candidate } = handshake;
+    const { candidate } = handshake.choice;
     if (peer.role !== "gateway" || peer.purpose !== "tls" || peer.gateway === undefined) {
       return this.#fail(now, {
         code: "CAUSEWAY_IDENTITY_ROLE_WRONG",
@@ -212,7 +244,9 @@ export class AgentAttachment implements Machine<AgentEffect> {
     if (handshake === undefined) return;
     const { peer, answered } = handshake;
     if (peer === undefined || answered === undefined) return this.#fail(now, unexpected("AttachmentLease"));
-    const refusal = this.#verifyLease(handshake.binding, peer, { hello: handshake.hello, ...answered }, lease);
+    const { crypto } = this.#options;
+    const transcript = { hello: handshake.hello, ...answered };
+    const refusal = verifyLease(crypto, peer, { binding: handshake.binding, transcript }, lease);
     if (refusal !== undefined) return this.#fail(now, refusal);
     const facts = readLease(lease, peer, { features: answered.facts.features, attachmentSequence: handshake.sequence });
     if ("code" in facts) return this.#fail(now, facts);
@@ -221,7 +255,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
     this.#timers.clear("handshake");
     this.#handshake = undefined;
     this.#lease = facts;
-    this.#endpoint = handshake.candidate.endpoint;
+    this.#choice = handshake.choice;
     this.#attachedAt = now.instant;
     this.#heartbeat = 0n;
     this.#lastError = undefined;
@@ -284,6 +318,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
     const wasProving = this.#state === "proving";
     this.#enter("detach");
     this.#timers.clearAll();
+    this.#search.stop();
     if (wasAttached) {
       this.#send(this.#sessionEnd(reason));
       this.#timers.set("ending", later(now.instant, endingMs));
@@ -300,6 +335,8 @@ export class AgentAttachment implements Machine<AgentEffect> {
       lease: this.#lease,
       attempt: this.#attempt,
       lastError: this.#lastError,
+      choice: this.#choice,
+      passedOver: this.#search.passedOver,
       clockSkewMs: this.#clockSkewMs,
     };
   }
@@ -311,17 +348,19 @@ export class AgentAttachment implements Machine<AgentEffect> {
   }
 
   deadline(): Instant | undefined {
-    return this.#timers.deadline();
+    return earliest(this.#timers.deadline(), this.#search.deadline());
   }
 
   handleTimeout(now: Now): void {
+    if (this.#state === "discovering") {
+      this.#search.handleTimeout(now);
+      this.#choose(now);
+    }
     for (const name of this.#timers.takeDue(now.instant)) this.#onTimer(now, name);
   }
 
   #onTimer(now: Now, name: TimerName): void {
     switch (name) {
-      case "offers":
-        return this.#choose(now);
       case "handshake":
         if (this.#state === "proving")
           this.#fail(now, { code: "CAUSEWAY_TIMEOUT", message: "the gateway did not finish the handshake in time" });
@@ -348,42 +387,31 @@ export class AgentAttachment implements Machine<AgentEffect> {
   }
 
   #discover(now: Now): void {
-    this.#nonces.clear();
-    this.#found = [];
-    for (const hint of this.#options.hints) {
-      if (hint.discover) {
-        const nonce = this.#options.random.bytes(discoverNonceBytes);
-        this.#nonces.add(hex(nonce));
-        this.#effects.push({ kind: "discover", endpoint: hint.endpoint, nonce });
-      } else {
-        this.#found.push({ endpoint: hint.endpoint, method: hint.method, features: [], load: 0, delayMs: 0 });
-      }
-    }
-    if (this.#nonces.size > 0)
-      this.#timers.set("offers", later(now.instant, this.#options.offerWindowMs ?? defaults.offerWindowMs));
-    else this.#choose(now);
+    this.#search.start(now);
+    this.#choose(now);
   }
 
+  /** Goes on when the search has an answer. */
   #choose(now: Now): void {
-    const choice = chooseOffers(this.#found, {
-      ...this.#options.policy,
-      requiredFeatures: [...this.#required, ...(this.#options.policy?.requiredFeatures ?? [])],
-    });
-    for (const { candidate, error } of choice.refused)
-      this.#event("offer-refused", `${candidate.endpoint}: ${error.message}`);
-    this.#ranked = choice.ranked.map((each) => each.candidate);
-    this.#queue = [...this.#ranked];
+    const ranked = this.#search.take();
+    if (ranked === undefined) return;
+    this.#ranked = ranked;
+    this.#queue = [...ranked];
     this.#enter("hints-complete");
     this.#tryNext(now);
   }
 
   #tryNext(now: Now): void {
-    const candidate = this.#queue.shift();
-    if (candidate === undefined) return this.#backOff(now);
+    const choice = this.#queue.shift();
+    if (choice === undefined) {
+      if (!this.#search.next(now)) return this.#backOff(now);
+      this.#enter("source-exhausted");
+      return this.#choose(now);
+    }
     this.#enter("candidate-chosen");
     this.#attempt++;
     this.#handshake = {
-      candidate,
+      choice,
       peer: undefined,
       binding: new Uint8Array(0),
       hello: new Uint8Array(0),
@@ -391,7 +419,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
       answered: undefined,
     };
     this.#timers.set("handshake", later(now.instant, this.#options.handshakeMs ?? 10_000));
-    this.#effects.push({ kind: "connect", attempt: this.#attempt, candidate });
+    this.#effects.push({ kind: "connect", attempt: this.#attempt, candidate: choice.candidate });
   }
 
   /** AGP-6: the pause doubles up to the bound, with jitter of a half, so that a restarted gateway isn't stormed. */
@@ -410,12 +438,15 @@ export class AgentAttachment implements Machine<AgentEffect> {
 
   /** The candidate under way is no good: close it and try the next (AAP-53, AAP-57). */
   #fail(now: Now, error: ErrorFacts, isOpen = true): void {
-    const endpoint = this.#handshake?.candidate.endpoint ?? "";
+    const candidate = this.#handshake?.choice.candidate;
     this.#lastError = error;
     this.#handshake = undefined;
     this.#timers.clear("handshake");
     if (isOpen) this.#effects.push({ kind: "close", attempt: this.#attempt, error });
-    this.#event("candidate-refused", `${endpoint}: ${error.code}: ${error.message}`);
+    if (candidate !== undefined) {
+      this.#search.pass(candidate.method, candidate.endpoint, `${error.code}: ${error.message}`);
+      this.#event("candidate-refused", `${candidate.endpoint}: ${error.code}: ${error.message}`);
+    }
     this.#enter("link-lost");
     this.#tryNext(now);
   }
@@ -441,7 +472,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
       this.#queue = [...this.#ranked];
     }
     if (input === "gateway-leaves")
-      this.#queue = this.#queue.filter((candidate) => candidate.endpoint !== this.#endpoint);
+      this.#queue = this.#queue.filter(({ candidate }) => candidate.endpoint !== this.#choice?.candidate.endpoint);
     this.#tryNext(now);
   }
 
@@ -477,31 +508,6 @@ export class AgentAttachment implements Machine<AgentEffect> {
       "heartbeat",
       later(now.instant, Math.round(interval * (0.9 + 0.2 * this.#options.random.fraction()))),
     );
-  }
-
-  #verifyLease(
-    binding: Uint8Array,
-    peer: VerifiedPeer,
-    transcript: { readonly hello: Uint8Array; readonly challenge: Uint8Array; readonly proof: Uint8Array },
-    lease: Uint8Array,
-  ): ErrorFacts | undefined {
-    try {
-      const { signature } = decodeLease(lease);
-      verifyByPeer(
-        this.#options.crypto,
-        peer,
-        leaseMessage(this.#options.crypto, binding, transcript, lease),
-        signature,
-      );
-      return undefined;
-    } catch (thrown) {
-      if (!isCausewayError(thrown)) throw thrown;
-      if (thrown.code === "CAUSEWAY_FRAME_MALFORMED") return { code: thrown.code, message: thrown.message };
-      return {
-        code: "CAUSEWAY_ATTACHMENT_PROOF_INVALID",
-        message: `the lease is not signed by ${peer.spiffeId} over this handshake; someone may have changed it on the way`,
-      };
-    }
   }
 
   #noteClock(now: Now, gatewayUnixMs: UnixMs, isFirst: boolean): void {
@@ -541,14 +547,6 @@ export class AgentAttachment implements Machine<AgentEffect> {
   }
 }
 
-function decodeLease(bytes: Uint8Array): aap.AttachmentLease {
-  try {
-    return fromBinary(aap.AttachmentLeaseSchema, bytes);
-  } catch (cause) {
-    throw refuse("CAUSEWAY_FRAME_MALFORMED", "expected an AttachmentLease, got bytes that do not decode", { cause });
-  }
-}
-
 const unexpected = (frame: string): ErrorFacts => ({
   code: "CAUSEWAY_FRAME_UNEXPECTED",
   message: `${frame} does not fit the state of the handshake`,
@@ -567,6 +565,5 @@ const finalCodes: ReadonlySet<string> = new Set([
   "CAUSEWAY_ATTACHMENT_DETACHED",
   "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
 ]);
-const candidatesMax = 64;
 const clockSkewMsMax = 30_000;
 const endingMs = 5_000;

@@ -52,19 +52,29 @@ export type GatewayEventType =
   | "attachment.removed"
   | "attachment.expired";
 
+/** How an agent learned where a gateway may be. */
+export type BootstrapMethod = "static" | "anycast" | "dhcp" | "dns" | "directory";
+
 /** Where an agent may look for a gateway. Always a hint, never proof of anything (AAP-53). */
 export interface BootstrapHint {
-  readonly method: "static" | "anycast" | "dhcp" | "dns";
-  /** https://host:port */
+  readonly method: BootstrapMethod;
+  /** https://host:port, or udp://host:port for GW-DISCOVER in a datagram. */
   readonly endpoint: string;
   /** True: send GW-DISCOVER there and wait for an offer. False: connect at once. */
   readonly discover: boolean;
 }
 
+/** One way to find gateways. */
+export interface BootstrapSource {
+  readonly method: BootstrapMethod;
+  /** Without them the platform is asked in each round, by the effect `look-up`. */
+  readonly hints?: readonly BootstrapHint[];
+}
+
 /** A gateway that the agent may try. */
 export interface GatewayCandidate {
   readonly endpoint: string;
-  readonly method: BootstrapHint["method"];
+  readonly method: BootstrapMethod;
   /** Known from a signed offer: the peer must then be exactly this one. */
   readonly gatewayId?: SpiffeId;
   readonly gatewayUri?: GatewayUri;
@@ -88,7 +98,14 @@ export interface Lease {
 
 /** Effects of the agent's side. `attempt` numbers the link: answer with the same number. */
 export type AgentEffect =
-  /** Send GW-DISCOVER with this nonce; hand answers to `handleOffer`. */
+  /** Ask the platform what the source with this index yields; then `handleHints` with the same `request`. */
+  | {
+      readonly kind: "look-up";
+      readonly request: number;
+      readonly source: number;
+      readonly method: BootstrapMethod;
+    }
+  /** Send GW-DISCOVER with this nonce; hand offers to `handleOffer`, then call `handleAnswered`. */
   | { readonly kind: "discover"; readonly endpoint: string; readonly nonce: Uint8Array }
   /** Open a mutually authenticated link; then `handleLinkUp`, or `handleLinkDown` when it fails. */
   | { readonly kind: "connect"; readonly attempt: number; readonly candidate: GatewayCandidate }
@@ -107,12 +124,30 @@ export type AgentEventType =
   | "clock-skewed"
   | "gateway-draining";
 
+/** A gateway that was chosen, and why it was. */
+export interface GatewayChoice {
+  readonly candidate: GatewayCandidate;
+  readonly reason: string;
+}
+
+/** What a round of looking for a gateway came upon and did not use. */
+export interface PassedOver {
+  readonly method: BootstrapMethod;
+  /** Empty when the method itself yielded nothing. */
+  readonly endpoint: string;
+  readonly why: string;
+}
+
 /** What `AgentAttachment.status()` shows. */
 export interface AgentStatusView {
   readonly state: AgentState;
   readonly lease: Lease | undefined;
   readonly attempt: number;
   readonly lastError: ErrorFacts | undefined;
+  /** The gateway of the attachment; while there is none, of the last one. */
+  readonly choice: GatewayChoice | undefined;
+  /** Of the last round; at most 64. */
+  readonly passedOver: readonly PassedOver[];
   /** Gateway clock minus own clock, as of the last lease or heartbeat. */
   readonly clockSkewMs: number;
 }

@@ -2,6 +2,8 @@
 
 /** What this version speaks. */
 export const defaultFeatures: readonly string[] = ["agp/1", "mls/1", "topics/1"];
+/** The agent acknowledges stored messages with MailboxAck. Not a default: an agent that has it must do so. */
+export const mailboxFeature = "mailbox/1";
 /** Never negotiable away: without them there is no attachment. */
 export const securityFeatures: readonly string[] = ["mls/1"];
 /** Longest list that is read. */

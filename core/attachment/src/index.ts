@@ -1,7 +1,10 @@
 export * from "./agent.ts";
 export * from "./agent-transitions.ts";
+export { dhcpFileLengthMax, findDhcpOption, readDhcpOption } from "./dhcp-lease.ts";
 export * from "./effects.ts";
+export { formatEndpoint, parseEndpoint } from "./endpoint-text.ts";
 export * from "./features.ts";
 export * from "./gateway.ts";
 export * from "./gateway-transitions.ts";
 export * from "./offers.ts";
+export { orderSvcb, parseSvcb, type SvcbRecord } from "./svcb.ts";

@@ -1,11 +1,11 @@
 /** Reading challenge and lease at the agent: untrusted bytes become checked facts or a typed refusal (AAP-105). */
 import { fromBinary } from "@bufbuild/protobuf";
-import { asUnixMs, type ErrorFacts } from "@causeway/core-base";
-import type { VerifiedPeer } from "@causeway/core-identity";
+import { asUnixMs, type ErrorFacts, isCausewayError } from "@causeway/core-base";
+import { type CryptoPort, type VerifiedPeer, verifyByPeer } from "@causeway/core-identity";
 import { aap } from "@causeway/core-wire";
 import type { Lease } from "./effects.ts";
 import { isFeatureList, missingFeatures, negotiate } from "./features.ts";
-import { nonceBytes } from "./transcript.ts";
+import { leaseMessage, nonceBytes } from "./transcript.ts";
 
 /** What a checked challenge says: the features that the lease has to name. */
 export interface ChallengeFacts {
@@ -47,6 +47,37 @@ export function readChallenge(
   return { features };
 }
 
+/** What a lease has to be signed over, beside itself. */
+export interface LeaseContext {
+  readonly binding: Uint8Array;
+  readonly transcript: { readonly hello: Uint8Array; readonly challenge: Uint8Array; readonly proof: Uint8Array };
+}
+
+/** Why the signature of a lease is not the gateway's over this handshake on this channel; undefined when it is. */
+export function verifyLease(
+  crypto: CryptoPort,
+  peer: VerifiedPeer,
+  { binding, transcript }: LeaseContext,
+  bytes: Uint8Array,
+): ErrorFacts | undefined {
+  let signature: Uint8Array;
+  try {
+    ({ signature } = fromBinary(aap.AttachmentLeaseSchema, bytes));
+  } catch {
+    return malformed("expected an AttachmentLease, got bytes that do not decode");
+  }
+  try {
+    verifyByPeer(crypto, peer, leaseMessage(crypto, binding, transcript, bytes), signature);
+    return undefined;
+  } catch (thrown) {
+    if (!isCausewayError(thrown)) throw thrown;
+    return {
+      code: "CAUSEWAY_ATTACHMENT_PROOF_INVALID",
+      message: `the lease is not signed by ${peer.spiffeId} over this handshake; someone may have changed it on the way`,
+    };
+  }
+}
+
 /** Checks the fields of a lease whose signature was verified. One that lacks a field is refused. */
 export function readLease(
   bytes: Uint8Array,
@@ -59,9 +90,12 @@ export function readLease(
   const heartbeatMs = Number(lease.heartbeatIntervalMs);
   if (gatewayUri === undefined) return malformed("expected the peer to be a certified gateway");
   if (lease.leaseId.length === 0 || lease.leaseId.length > 64) return malformed("expected a lease id of 1 to 64 bytes");
-  if (!(lifetimeMs >= 1 && lifetimeMs <= dayMs)) return malformed("expected a lease lifetime of 1 ms to 24 h");
-  if (!(heartbeatMs >= 1 && heartbeatMs <= lifetimeMs))
-    return malformed("expected a heartbeat interval within the lifetime of the lease");
+  if (!(lifetimeMs >= leaseMsMin && lifetimeMs <= dayMs))
+    return malformed(`expected a lease lifetime of ${leaseMsMin} ms to 24 h, got ${lease.lifetimeMs} ms`);
+  if (!(heartbeatMs >= heartbeatMsMin && heartbeatMs <= lifetimeMs))
+    return malformed(
+      `expected a heartbeat interval from ${heartbeatMsMin} ms to the lifetime of the lease, got ${lease.heartbeatIntervalMs} ms`,
+    );
   if (lease.model !== aap.AttachmentModel.STATEFUL && lease.model !== aap.AttachmentModel.SOFT) {
     return malformed("expected the model stateful or soft in the lease");
   }
@@ -92,3 +126,6 @@ export function readLease(
 }
 
 const dayMs = 86_400_000;
+/** A gateway must not make an agent send faster, nor refresh a soft lease more often, than this allows. */
+const heartbeatMsMin = 1_000;
+const leaseMsMin = 3_000;

@@ -1,3 +1,4 @@
+export * from "./assigned.ts";
 export type * from "./authority-store.ts";
 export * from "./bounded-log.ts";
 export * from "./counters.ts";
