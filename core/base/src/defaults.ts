@@ -30,4 +30,8 @@ export const defaults = {
   pathHopsMax: 32,
   reconnectMsMin: 500,
   reconnectMsMax: 30_000,
+  /** How long a message is stored for an agent that is away, when its sender does not say. */
+  mailboxMs: 86_400_000,
+  /** The longest, whatever its sender says; and the longest that a record stays announced while its agent is away. */
+  mailboxMsMax: 604_800_000,
 } as const;

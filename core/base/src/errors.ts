@@ -362,6 +362,24 @@ export const errorTable = {
     true,
     "The gateway that leads to the target is not connected now.",
   ),
+  CAUSEWAY_MAILBOX_FULL: entry(
+    "refused",
+    "RESOURCE_EXHAUSTED",
+    true,
+    "The target is away and its mailbox, or the sender's share of it, is full. The detail names the limit.",
+  ),
+  CAUSEWAY_MAILBOX_ATTEMPTS: entry(
+    "refused",
+    "ABORTED",
+    false,
+    "The stored message was handed to the agent as often as allowed and never acknowledged.",
+  ),
+  CAUSEWAY_MAILBOX_CLOSED: entry(
+    "refused",
+    "NOT_FOUND",
+    false,
+    "The agent was deregistered or revoked while the message waited for it.",
+  ),
   CAUSEWAY_GATEWAY_DRAINING: entry(
     "refused",
     "UNAVAILABLE",

@@ -23,4 +23,5 @@ const requests: ReadonlySet<number> = new Set([
   agp.ControlSchema.field.commitSubmit.number,
   agp.ControlSchema.field.handshakeFetch.number,
   agp.ControlSchema.field.topicCommand.number,
+  agp.ControlSchema.field.mailboxTransfer.number,
 ]);

@@ -44,6 +44,7 @@ export const FrameKind = {
   streamData: 27,
   streamHalfClose: 28,
   streamReset: 29,
+  mailboxAck: 30,
 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
@@ -51,9 +52,12 @@ export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 export const TargetKind = { agent: 1, prefix: 2, topic: 3 } as const;
 
 /** What a header flag means. */
-export const HeaderFlag = { trace: 1 } as const;
+export const HeaderFlag = { trace: 1, accepted: 2, stored: 4, storedNotice: 8 } as const;
 
-const kindLast = FrameKind.streamReset;
+/** Delivery modes as on the wire (`agp.DeliveryMode`). */
+export const DeliveryMode = { bestEffort: 1, reliable: 2 } as const;
+
+const kindLast = FrameKind.mailboxAck;
 /** Number of `Frame.for_gateways`. */
 const gatewaysField = 100;
 const noBytes = new DataView(new ArrayBuffer(0));
@@ -146,6 +150,11 @@ export class FrameScan {
     return this.payloadEnd - this.payloadStart;
   }
 
+  /** True when a gateway may store it for a target that is away. */
+  get isReliable(): boolean {
+    return this.deliveryMode === DeliveryMode.reliable && this.kind === FrameKind.message;
+  }
+
   get isTraced(): boolean {
     return (this.flags & HeaderFlag.trace) !== 0;
   }
@@ -229,7 +238,7 @@ function scanEnvelope(into: FrameScan): ErrorFacts | undefined {
   return scanHeader(into);
 }
 
-/** Bodies of Control are fields 3 to 29 of that message; 3 to 11 are known, and exactly one is set. */
+/** Bodies of Control are fields 3 to 29 of that message; 3 to 13 are known, and exactly one is set. */
 function scanControl(into: FrameScan): ErrorFacts | undefined {
   const c = cursor.over(into.buf, into.bodyStart, into.bodyEnd);
   let seen = 0;
@@ -396,7 +405,7 @@ export function hex(buf: Uint8Array, start = 0, end = buf.length): string {
 const cursor = new ByteCursor();
 const seenNames = new SeenNames();
 
-const controlBodyLast = 11;
+const controlBodyLast = 13;
 const headerFieldLast = 12;
 /** Wire type of each field of RoutingHeader, by number. */
 const headerWireTypes = [-1, 0, 0, 2, 2, 2, 0, 1, 2, 0, 0, 2, 0];

@@ -157,6 +157,10 @@ const golden: Record<Exclude<keyof typeof FrameKind, "none">, readonly [FrameIni
     { case: "streamReset", value: { stream: 1n, error } },
     "ea0129080112250a1043415553455741595f54494d454f555412016d180120052a0a0a056c696d6974120178",
   ],
+  mailboxAck: [
+    { case: "mailboxAck", value: { entries: [{ source: "s", messageIds: [bytes(1, 2)] }] } },
+    "f201090a070a017312020102",
+  ],
 };
 
 describe("golden bytes of every frame type [AGP-57]", () => {

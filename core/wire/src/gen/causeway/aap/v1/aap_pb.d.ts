@@ -367,6 +367,13 @@ export declare type SessionEnd = Message<"causeway.aap.v1.SessionEnd"> & {
    * @generated from field: causeway.common.v1.ErrorDetail error = 3;
    */
   error?: ErrorDetail | undefined;
+
+  /**
+   * From an agent: it comes back, and its record stays announced for the `away_ms` of its Advertise.
+   *
+   * @generated from field: bool away = 4;
+   */
+  away: boolean;
 };
 
 /**
@@ -404,6 +411,14 @@ export declare type Advertise = Message<"causeway.aap.v1.Advertise"> & {
    * @generated from field: bool withdraw = 4;
    */
   withdraw: boolean;
+
+  /**
+   * How long the record stays announced as offline once the attachment is removed, so that messages are stored for the
+   * agent meanwhile. 0: the record is withdrawn with the attachment. Capped by the gateway.
+   *
+   * @generated from field: uint64 away_ms = 5;
+   */
+  awayMs: bigint;
 };
 
 /**

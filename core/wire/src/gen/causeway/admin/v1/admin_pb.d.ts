@@ -497,7 +497,8 @@ export declare type Hop = Message<"causeway.admin.v1.Hop"> & {
   gatewayUri: string;
 
   /**
-   * deliver, relay or drop.
+   * deliver, relay, hold, topic or drop; of a mailbox store, deliver, acknowledge, hand-over, dead-letter, replay or
+   * purge.
    *
    * @generated from field: string verdict = 3;
    */
@@ -611,6 +612,342 @@ export declare type DrainResponse = Message<"causeway.admin.v1.DrainResponse"> &
 export declare const DrainResponseSchema: GenMessage<DrainResponse>;
 
 /**
+ * @generated from message causeway.admin.v1.ListMailboxesRequest
+ */
+export declare type ListMailboxesRequest = Message<"causeway.admin.v1.ListMailboxesRequest"> & {
+};
+
+/**
+ * Describes the message causeway.admin.v1.ListMailboxesRequest.
+ * Use `create(ListMailboxesRequestSchema)` to create a new message.
+ */
+export declare const ListMailboxesRequestSchema: GenMessage<ListMailboxesRequest>;
+
+/**
+ * @generated from message causeway.admin.v1.ListMailboxesResponse
+ */
+export declare type ListMailboxesResponse = Message<"causeway.admin.v1.ListMailboxesResponse"> & {
+  /**
+   * @generated from field: repeated causeway.admin.v1.Mailbox mailboxes = 1;
+   */
+  mailboxes: Mailbox[];
+
+  /**
+   * Of all mailboxes, and their bounds.
+   *
+   * @generated from field: uint64 messages = 2;
+   */
+  messages: bigint;
+
+  /**
+   * @generated from field: uint64 messages_max = 3;
+   */
+  messagesMax: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 4;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: uint64 bytes_max = 5;
+   */
+  bytesMax: bigint;
+
+  /**
+   * @generated from field: uint64 dead_letters = 6;
+   */
+  deadLetters: bigint;
+};
+
+/**
+ * Describes the message causeway.admin.v1.ListMailboxesResponse.
+ * Use `create(ListMailboxesResponseSchema)` to create a new message.
+ */
+export declare const ListMailboxesResponseSchema: GenMessage<ListMailboxesResponse>;
+
+/**
+ * @generated from message causeway.admin.v1.Mailbox
+ */
+export declare type Mailbox = Message<"causeway.admin.v1.Mailbox"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: uint64 messages = 2;
+   */
+  messages: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 3;
+   */
+  bytes: bigint;
+
+  /**
+   * Handed to the agent and not acknowledged yet.
+   *
+   * @generated from field: uint64 under_way = 4;
+   */
+  underWay: bigint;
+
+  /**
+   * @generated from field: uint64 sources = 5;
+   */
+  sources: bigint;
+
+  /**
+   * @generated from field: fixed64 oldest_unix_ms = 6;
+   */
+  oldestUnixMs: bigint;
+
+  /**
+   * attached, away, or moved: its messages go to the gateway where it is attached.
+   *
+   * @generated from field: string state = 7;
+   */
+  state: string;
+
+  /**
+   * @generated from field: uint64 dead_letters = 8;
+   */
+  deadLetters: bigint;
+};
+
+/**
+ * Describes the message causeway.admin.v1.Mailbox.
+ * Use `create(MailboxSchema)` to create a new message.
+ */
+export declare const MailboxSchema: GenMessage<Mailbox>;
+
+/**
+ * @generated from message causeway.admin.v1.ListStoredRequest
+ */
+export declare type ListStoredRequest = Message<"causeway.admin.v1.ListStoredRequest"> & {
+  /**
+   * Only of this agent's mailbox; of all when empty.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * The dead letters instead of what waits.
+   *
+   * @generated from field: bool dead_letters = 2;
+   */
+  deadLetters: boolean;
+
+  /**
+   * Default and most: 1,000, the oldest first.
+   *
+   * @generated from field: uint32 limit = 3;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message causeway.admin.v1.ListStoredRequest.
+ * Use `create(ListStoredRequestSchema)` to create a new message.
+ */
+export declare const ListStoredRequestSchema: GenMessage<ListStoredRequest>;
+
+/**
+ * @generated from message causeway.admin.v1.ListStoredResponse
+ */
+export declare type ListStoredResponse = Message<"causeway.admin.v1.ListStoredResponse"> & {
+  /**
+   * @generated from field: repeated causeway.admin.v1.StoredMail messages = 1;
+   */
+  messages: StoredMail[];
+
+  /**
+   * How many there are, shown or not.
+   *
+   * @generated from field: uint64 total = 2;
+   */
+  total: bigint;
+};
+
+/**
+ * Describes the message causeway.admin.v1.ListStoredResponse.
+ * Use `create(ListStoredResponseSchema)` to create a new message.
+ */
+export declare const ListStoredResponseSchema: GenMessage<ListStoredResponse>;
+
+/**
+ * Metadata of one stored message. Its content is never shown.
+ *
+ * @generated from message causeway.admin.v1.StoredMail
+ */
+export declare type StoredMail = Message<"causeway.admin.v1.StoredMail"> & {
+  /**
+   * @generated from field: bytes message_id = 1;
+   */
+  messageId: Uint8Array;
+
+  /**
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: string source = 3;
+   */
+  source: string;
+
+  /**
+   * @generated from field: uint64 bytes = 4;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: fixed64 stored_unix_ms = 5;
+   */
+  storedUnixMs: bigint;
+
+  /**
+   * @generated from field: fixed64 expires_unix_ms = 6;
+   */
+  expiresUnixMs: bigint;
+
+  /**
+   * Times that it was handed to the agent.
+   *
+   * @generated from field: uint32 attempts = 7;
+   */
+  attempts: number;
+
+  /**
+   * waiting, under-way or dead.
+   *
+   * @generated from field: string state = 8;
+   */
+  state: string;
+
+  /**
+   * Of a dead letter: since when and why.
+   *
+   * @generated from field: fixed64 dead_unix_ms = 9;
+   */
+  deadUnixMs: bigint;
+
+  /**
+   * @generated from field: causeway.common.v1.ErrorDetail error = 10;
+   */
+  error?: ErrorDetail | undefined;
+};
+
+/**
+ * Describes the message causeway.admin.v1.StoredMail.
+ * Use `create(StoredMailSchema)` to create a new message.
+ */
+export declare const StoredMailSchema: GenMessage<StoredMail>;
+
+/**
+ * At least one of them has to be set, or `all`.
+ *
+ * @generated from message causeway.admin.v1.ReplayDeadLettersRequest
+ */
+export declare type ReplayDeadLettersRequest = Message<"causeway.admin.v1.ReplayDeadLettersRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: bytes message_id = 2;
+   */
+  messageId: Uint8Array;
+
+  /**
+   * @generated from field: bool all = 3;
+   */
+  all: boolean;
+};
+
+/**
+ * Describes the message causeway.admin.v1.ReplayDeadLettersRequest.
+ * Use `create(ReplayDeadLettersRequestSchema)` to create a new message.
+ */
+export declare const ReplayDeadLettersRequestSchema: GenMessage<ReplayDeadLettersRequest>;
+
+/**
+ * @generated from message causeway.admin.v1.ReplayDeadLettersResponse
+ */
+export declare type ReplayDeadLettersResponse = Message<"causeway.admin.v1.ReplayDeadLettersResponse"> & {
+  /**
+   * @generated from field: uint32 replayed = 1;
+   */
+  replayed: number;
+
+  /**
+   * Dead letters that were chosen and did not fit into their mailboxes.
+   *
+   * @generated from field: uint32 refused = 2;
+   */
+  refused: number;
+};
+
+/**
+ * Describes the message causeway.admin.v1.ReplayDeadLettersResponse.
+ * Use `create(ReplayDeadLettersResponseSchema)` to create a new message.
+ */
+export declare const ReplayDeadLettersResponseSchema: GenMessage<ReplayDeadLettersResponse>;
+
+/**
+ * At least one of agent, message and `all` has to be set.
+ *
+ * @generated from message causeway.admin.v1.PurgeStoredRequest
+ */
+export declare type PurgeStoredRequest = Message<"causeway.admin.v1.PurgeStoredRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: bytes message_id = 2;
+   */
+  messageId: Uint8Array;
+
+  /**
+   * @generated from field: bool all = 3;
+   */
+  all: boolean;
+
+  /**
+   * Only dead letters; what waits stays.
+   *
+   * @generated from field: bool dead_letters_only = 4;
+   */
+  deadLettersOnly: boolean;
+};
+
+/**
+ * Describes the message causeway.admin.v1.PurgeStoredRequest.
+ * Use `create(PurgeStoredRequestSchema)` to create a new message.
+ */
+export declare const PurgeStoredRequestSchema: GenMessage<PurgeStoredRequest>;
+
+/**
+ * @generated from message causeway.admin.v1.PurgeStoredResponse
+ */
+export declare type PurgeStoredResponse = Message<"causeway.admin.v1.PurgeStoredResponse"> & {
+  /**
+   * @generated from field: uint32 purged = 1;
+   */
+  purged: number;
+};
+
+/**
+ * Describes the message causeway.admin.v1.PurgeStoredResponse.
+ * Use `create(PurgeStoredResponseSchema)` to create a new message.
+ */
+export declare const PurgeStoredResponseSchema: GenMessage<PurgeStoredResponse>;
+
+/**
  * What operators read and do at a gateway. Needs an operator certificate of the domain.
  *
  * @generated from service causeway.admin.v1.GatewayAdminService
@@ -685,6 +1022,46 @@ export declare const GatewayAdminService: GenService<{
     methodKind: "unary";
     input: typeof DrainRequestSchema;
     output: typeof DrainResponseSchema;
+  },
+  /**
+   * Mailboxes with something in them.
+   *
+   * @generated from rpc causeway.admin.v1.GatewayAdminService.ListMailboxes
+   */
+  listMailboxes: {
+    methodKind: "unary";
+    input: typeof ListMailboxesRequestSchema;
+    output: typeof ListMailboxesResponseSchema;
+  },
+  /**
+   * What waits in one mailbox, or the dead letters.
+   *
+   * @generated from rpc causeway.admin.v1.GatewayAdminService.ListStored
+   */
+  listStored: {
+    methodKind: "unary";
+    input: typeof ListStoredRequestSchema;
+    output: typeof ListStoredResponseSchema;
+  },
+  /**
+   * Puts dead letters back into their mailboxes, with the default time to be delivered.
+   *
+   * @generated from rpc causeway.admin.v1.GatewayAdminService.ReplayDeadLetters
+   */
+  replayDeadLetters: {
+    methodKind: "unary";
+    input: typeof ReplayDeadLettersRequestSchema;
+    output: typeof ReplayDeadLettersResponseSchema;
+  },
+  /**
+   * Deletes for good.
+   *
+   * @generated from rpc causeway.admin.v1.GatewayAdminService.PurgeStored
+   */
+  purgeStored: {
+    methodKind: "unary";
+    input: typeof PurgeStoredRequestSchema;
+    output: typeof PurgeStoredResponseSchema;
   },
 }>;
 

@@ -196,6 +196,12 @@ export declare type Frame = Message<"causeway.agp.v1.Frame"> & {
      */
     value: StreamReset;
     case: "streamReset";
+  } | {
+    /**
+     * @generated from field: causeway.agp.v1.MailboxAck mailbox_ack = 30;
+     */
+    value: MailboxAck;
+    case: "mailboxAck";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -317,7 +323,12 @@ export declare type RoutingHeader = Message<"causeway.agp.v1.RoutingHeader"> & {
   traceContext: string;
 
   /**
-   * Bit 0: gateways on the way keep a hop record for `explain`. Other bits are reserved and forwarded.
+   * Bit 0 (1): gateways on the way keep a hop record for `explain`.
+   * Bit 1 (2): the source's gateway reports FATE_ACCEPTED once it has passed the message on or stored it.
+   * Bit 2 (4): the target's gateway stores the message before anything else, also when the target is attached, and
+   * reports FATE_STORED. Needs delivery mode reliable and an agent or prefix as target.
+   * Bit 3 (8): a gateway that stores the message because its target is away reports FATE_STORED.
+   * Other bits are reserved and forwarded.
    *
    * @generated from field: uint32 flags = 12;
    */
@@ -406,6 +417,18 @@ export declare type Control = Message<"causeway.agp.v1.Control"> & {
      */
     value: TopicResult;
     case: "topicResult";
+  } | {
+    /**
+     * @generated from field: causeway.agp.v1.MailboxTransfer mailbox_transfer = 12;
+     */
+    value: MailboxTransfer;
+    case: "mailboxTransfer";
+  } | {
+    /**
+     * @generated from field: causeway.agp.v1.MailboxTransferResult mailbox_transfer_result = 13;
+     */
+    value: MailboxTransferResult;
+    case: "mailboxTransferResult";
   } | { case: undefined; value?: undefined };
 };
 
@@ -416,7 +439,7 @@ export declare type Control = Message<"causeway.agp.v1.Control"> & {
 export declare const ControlSchema: GenMessage<Control>;
 
 /**
- * The fate of one message, sent back towards its source (negative answers with reason).
+ * The fate of a message, sent back towards its source. Negative ones are sent unasked.
  *
  * @generated from message causeway.agp.v1.DeliveryReport
  */
@@ -446,6 +469,18 @@ export declare type DeliveryReport = Message<"causeway.agp.v1.DeliveryReport"> &
    * @generated from field: string target = 4;
    */
   target: string;
+
+  /**
+   * @generated from field: causeway.agp.v1.Fate fate = 5;
+   */
+  fate: Fate;
+
+  /**
+   * More messages of the same source and target with the same fate. Empty in a negative report.
+   *
+   * @generated from field: repeated bytes further_message_ids = 6;
+   */
+  furtherMessageIds: Uint8Array[];
 };
 
 /**
@@ -453,6 +488,131 @@ export declare type DeliveryReport = Message<"causeway.agp.v1.DeliveryReport"> &
  * Use `create(DeliveryReportSchema)` to create a new message.
  */
 export declare const DeliveryReportSchema: GenMessage<DeliveryReport>;
+
+/**
+ * Receiver to its gateway: these reliable messages are settled and leave its mailbox. Sent for every message of
+ * delivery mode reliable when the feature mailbox/1 is negotiated; what was never stored is ignored. No answer.
+ *
+ * @generated from message causeway.agp.v1.MailboxAck
+ */
+export declare type MailboxAck = Message<"causeway.agp.v1.MailboxAck"> & {
+  /**
+   * At most 1,024 message ids in all.
+   *
+   * @generated from field: repeated causeway.agp.v1.MailboxAckEntry entries = 1;
+   */
+  entries: MailboxAckEntry[];
+};
+
+/**
+ * Describes the message causeway.agp.v1.MailboxAck.
+ * Use `create(MailboxAckSchema)` to create a new message.
+ */
+export declare const MailboxAckSchema: GenMessage<MailboxAck>;
+
+/**
+ * @generated from message causeway.agp.v1.MailboxAckEntry
+ */
+export declare type MailboxAckEntry = Message<"causeway.agp.v1.MailboxAckEntry"> & {
+  /**
+   * `source` of the messages' headers.
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * @generated from field: repeated bytes message_ids = 2;
+   */
+  messageIds: Uint8Array[];
+
+  /**
+   * Set when they can never be taken: they go to the dead-letter list with this code.
+   *
+   * @generated from field: causeway.common.v1.ErrorDetail error = 3;
+   */
+  error?: ErrorDetail | undefined;
+};
+
+/**
+ * Describes the message causeway.agp.v1.MailboxAckEntry.
+ * Use `create(MailboxAckEntrySchema)` to create a new message.
+ */
+export declare const MailboxAckEntrySchema: GenMessage<MailboxAckEntry>;
+
+/**
+ * Gateway to gateway of one domain: what is stored for the target, which is attached there now. The receiving gateway
+ * stores it and answers; the sending one then removes it (AAP-95).
+ *
+ * @generated from message causeway.agp.v1.MailboxTransfer
+ */
+export declare type MailboxTransfer = Message<"causeway.agp.v1.MailboxTransfer"> & {
+  /**
+   * @generated from field: repeated causeway.agp.v1.StoredMessage messages = 1;
+   */
+  messages: StoredMessage[];
+};
+
+/**
+ * Describes the message causeway.agp.v1.MailboxTransfer.
+ * Use `create(MailboxTransferSchema)` to create a new message.
+ */
+export declare const MailboxTransferSchema: GenMessage<MailboxTransfer>;
+
+/**
+ * @generated from message causeway.agp.v1.StoredMessage
+ */
+export declare type StoredMessage = Message<"causeway.agp.v1.StoredMessage"> & {
+  /**
+   * The serialised Frame as it came.
+   *
+   * @generated from field: bytes frame = 1;
+   */
+  frame: Uint8Array;
+
+  /**
+   * @generated from field: fixed64 stored_unix_ms = 2;
+   */
+  storedUnixMs: bigint;
+
+  /**
+   * @generated from field: fixed64 expires_unix_ms = 3;
+   */
+  expiresUnixMs: bigint;
+};
+
+/**
+ * Describes the message causeway.agp.v1.StoredMessage.
+ * Use `create(StoredMessageSchema)` to create a new message.
+ */
+export declare const StoredMessageSchema: GenMessage<StoredMessage>;
+
+/**
+ * Answer to MailboxTransfer.
+ *
+ * @generated from message causeway.agp.v1.MailboxTransferResult
+ */
+export declare type MailboxTransferResult = Message<"causeway.agp.v1.MailboxTransferResult"> & {
+  /**
+   * How many of the messages, from the first on, are stored now.
+   *
+   * @generated from field: uint32 stored = 1;
+   */
+  stored: number;
+
+  /**
+   * Why not all of them.
+   *
+   * @generated from field: causeway.common.v1.ErrorDetail error = 2;
+   */
+  error?: ErrorDetail | undefined;
+};
+
+/**
+ * Describes the message causeway.agp.v1.MailboxTransferResult.
+ * Use `create(MailboxTransferResultSchema)` to create a new message.
+ */
+export declare const MailboxTransferResultSchema: GenMessage<MailboxTransferResult>;
 
 /**
  * Asks the serving gateway of the target agent for one unused key package (RFC 9420 section 10).
@@ -1393,6 +1553,46 @@ export enum DeliveryMode {
  * Describes the enum causeway.agp.v1.DeliveryMode.
  */
 export declare const DeliveryModeSchema: GenEnum<DeliveryMode>;
+
+/**
+ * What has become of a message. The source asks for the positive ones with header flags.
+ *
+ * @generated from enum causeway.agp.v1.Fate
+ */
+export enum Fate {
+  /**
+   * Goes no further; `error` says why.
+   *
+   * @generated from enum value: FATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The source's gateway passed it on or stored it.
+   *
+   * @generated from enum value: FATE_ACCEPTED = 1;
+   */
+  ACCEPTED = 1,
+
+  /**
+   * On the disk of the target's gateway, until it is acknowledged or expires.
+   *
+   * @generated from enum value: FATE_STORED = 2;
+   */
+  STORED = 2,
+
+  /**
+   * Reserved for endpoints, which say it end to end.
+   *
+   * @generated from enum value: FATE_DELIVERED = 3;
+   */
+  DELIVERED = 3,
+}
+
+/**
+ * Describes the enum causeway.agp.v1.Fate.
+ */
+export declare const FateSchema: GenEnum<Fate>;
 
 /**
  * The message plane. One bidirectional stream for each attachment of an agent or link of a peer gateway

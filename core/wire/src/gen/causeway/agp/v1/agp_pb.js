@@ -10,7 +10,7 @@ import { file_causeway_common_v1_common } from "../../common/v1/common_pb.js";
  * Describes the file causeway/agp/v1/agp.proto.
  */
 export const file_causeway_agp_v1_agp = /*@__PURE__*/
-  fileDesc("ChljYXVzZXdheS9hZ3AvdjEvYWdwLnByb3RvEg9jYXVzZXdheS5hZ3AudjEiuAwKBUZyYW1lEiwKB21lc3NhZ2UYASABKAsyGS5jYXVzZXdheS5hZ3AudjEuRW52ZWxvcGVIABIrCgdjb250cm9sGAIgASgLMhguY2F1c2V3YXkuYWdwLnYxLkNvbnRyb2xIABI0CgxhdHRhY2hfaGVsbG8YAyABKAsyHC5jYXVzZXdheS5hYXAudjEuQXR0YWNoSGVsbG9IABI8ChBhdHRhY2hfY2hhbGxlbmdlGAQgASgLMiAuY2F1c2V3YXkuYWFwLnYxLkF0dGFjaENoYWxsZW5nZUgAEjQKDGF0dGFjaF9wcm9vZhgFIAEoCzIcLmNhdXNld2F5LmFhcC52MS5BdHRhY2hQcm9vZkgAEjgKDGF0dGFjaF9sZWFzZRgGIAEoCzIgLmNhdXNld2F5LmFhcC52MS5BdHRhY2htZW50TGVhc2VIABIvCgloZWFydGJlYXQYByABKAsyGi5jYXVzZXdheS5hYXAudjEuSGVhcnRiZWF0SAASNgoNaGVhcnRiZWF0X2FjaxgIIAEoCzIdLmNhdXNld2F5LmFhcC52MS5IZWFydGJlYXRBY2tIABIyCgtzZXNzaW9uX2VuZBgJIAEoCzIbLmNhdXNld2F5LmFhcC52MS5TZXNzaW9uRW5kSAASLwoJYWR2ZXJ0aXNlGAogASgLMhouY2F1c2V3YXkuYWFwLnYxLkFkdmVydGlzZUgAEjwKEGFkdmVydGlzZV9yZXN1bHQYCyABKAsyIC5jYXVzZXdheS5hYXAudjEuQWR2ZXJ0aXNlUmVzdWx0SAASLwoJc3Vic2NyaWJlGAwgASgLMhouY2F1c2V3YXkuYWdwLnYxLlN1YnNjcmliZUgAEjMKC3Vuc3Vic2NyaWJlGA0gASgLMhwuY2F1c2V3YXkuYWdwLnYxLlVuc3Vic2NyaWJlSAASQgoTc3Vic2NyaXB0aW9uX3Jlc3VsdBgOIAEoCzIjLmNhdXNld2F5LmFncC52MS5TdWJzY3JpcHRpb25SZXN1bHRIABIpCgZjcmVkaXQYDyABKAsyFy5jYXVzZXdheS5hZ3AudjEuQ3JlZGl0SAASJwoFZHJhaW4YECABKAsyFi5jYXVzZXdheS5hZ3AudjEuRHJhaW5IABInCgVlcnJvchgRIAEoCzIWLmNhdXNld2F5LmFncC52MS5FcnJvckgAEicKBWV2ZW50GBIgASgLMhYuY2F1c2V3YXkuYWdwLnYxLkV2ZW50SAASLgoJcGVlcl9vcGVuGBMgASgLMhkuY2F1c2V3YXkuYWdwLnYxLlBlZXJPcGVuSAASMgoLcGVlcl9hY2NlcHQYFCABKAsyGy5jYXVzZXdheS5hZ3AudjEuUGVlckFjY2VwdEgAEjgKDnRvcGljX2ludGVyZXN0GBUgASgLMh4uY2F1c2V3YXkuYWdwLnYxLlRvcGljSW50ZXJlc3RIABI2Cg10b3BpY19jb21tYW5kGBYgASgLMh0uY2F1c2V3YXkuYWdwLnYxLlRvcGljQ29tbWFuZEgAEjQKDHRvcGljX3Jlc3VsdBgXIAEoCzIcLmNhdXNld2F5LmFncC52MS5Ub3BpY1Jlc3VsdEgAEj8KEmtleV9wYWNrYWdlX3VwbG9hZBgYIAEoCzIhLmNhdXNld2F5LmFncC52MS5LZXlQYWNrYWdlVXBsb2FkSAASTAoZa2V5X3BhY2thZ2VfdXBsb2FkX3Jlc3VsdBgZIAEoCzInLmNhdXNld2F5LmFncC52MS5LZXlQYWNrYWdlVXBsb2FkUmVzdWx0SAASMgoLc3RyZWFtX29wZW4YGiABKAsyGy5jYXVzZXdheS5hZ3AudjEuU3RyZWFtT3BlbkgAEjIKC3N0cmVhbV9kYXRhGBsgASgLMhsuY2F1c2V3YXkuYWdwLnYxLlN0cmVhbURhdGFIABI9ChFzdHJlYW1faGFsZl9jbG9zZRgcIAEoCzIgLmNhdXNld2F5LmFncC52MS5TdHJlYW1IYWxmQ2xvc2VIABI0CgxzdHJlYW1fcmVzZXQYHSABKAsyHC5jYXVzZXdheS5hZ3AudjEuU3RyZWFtUmVzZXRIABIUCgxmb3JfZ2F0ZXdheXMYZCADKAlCBgoEYm9keSJLCghFbnZlbG9wZRIuCgZoZWFkZXIYASABKAsyHi5jYXVzZXdheS5hZ3AudjEuUm91dGluZ0hlYWRlchIPCgdwYXlsb2FkGAIgASgMIt8CCg1Sb3V0aW5nSGVhZGVyEg8KB3ZlcnNpb24YASABKA0SMAoLdGFyZ2V0X2tpbmQYAiABKA4yGy5jYXVzZXdheS5hZ3AudjEuVGFyZ2V0S2luZBIOCgZ0YXJnZXQYAyABKAkSDgoGc291cmNlGAQgASgJEhIKCm1lc3NhZ2VfaWQYBSABKAwSDwoHaG9wX3R0bBgGIAEoDRIXCg9leHBpcmVzX3VuaXhfbXMYByABKAYSGwoTc2VjdXJpdHlfY29udGV4dF9pZBgIIAEoDBI0Cg10cmFmZmljX2NsYXNzGAkgASgOMh0uY2F1c2V3YXkuYWdwLnYxLlRyYWZmaWNDbGFzcxI0Cg1kZWxpdmVyeV9tb2RlGAogASgOMh0uY2F1c2V3YXkuYWdwLnYxLkRlbGl2ZXJ5TW9kZRIVCg10cmFjZV9jb250ZXh0GAsgASgJEg0KBWZsYWdzGAwgASgNIukECgdDb250cm9sEi4KBmhlYWRlchgBIAEoCzIeLmNhdXNld2F5LmFncC52MS5Sb3V0aW5nSGVhZGVyEhIKCnJlcXVlc3RfaWQYAiABKAwSOgoPZGVsaXZlcnlfcmVwb3J0GAMgASgLMh8uY2F1c2V3YXkuYWdwLnYxLkRlbGl2ZXJ5UmVwb3J0SAASPQoRa2V5X3BhY2thZ2VfZmV0Y2gYBCABKAsyIC5jYXVzZXdheS5hZ3AudjEuS2V5UGFja2FnZUZldGNoSAASPwoSa2V5X3BhY2thZ2VfcmVzdWx0GAUgASgLMiEuY2F1c2V3YXkuYWdwLnYxLktleVBhY2thZ2VSZXN1bHRIABI2Cg1jb21taXRfc3VibWl0GAYgASgLMh0uY2F1c2V3YXkuYWdwLnYxLkNvbW1pdFN1Ym1pdEgAEjYKDWNvbW1pdF9yZXN1bHQYByABKAsyHS5jYXVzZXdheS5hZ3AudjEuQ29tbWl0UmVzdWx0SAASOgoPaGFuZHNoYWtlX2ZldGNoGAggASgLMh8uY2F1c2V3YXkuYWdwLnYxLkhhbmRzaGFrZUZldGNoSAASPAoQaGFuZHNoYWtlX3Jlc3VsdBgJIAEoCzIgLmNhdXNld2F5LmFncC52MS5IYW5kc2hha2VSZXN1bHRIABI2Cg10b3BpY19jb21tYW5kGAogASgLMh0uY2F1c2V3YXkuYWdwLnYxLlRvcGljQ29tbWFuZEgAEjQKDHRvcGljX3Jlc3VsdBgLIAEoCzIcLmNhdXNld2F5LmFncC52MS5Ub3BpY1Jlc3VsdEgAQgYKBGJvZHkidgoORGVsaXZlcnlSZXBvcnQSEgoKbWVzc2FnZV9pZBgBIAEoDBIuCgVlcnJvchgCIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbBIQCghyZXBvcnRlchgDIAEoCRIOCgZ0YXJnZXQYBCABKAkiIAoPS2V5UGFja2FnZUZldGNoEg0KBXN1aXRlGAEgASgNImwKEEtleVBhY2thZ2VSZXN1bHQSEwoLa2V5X3BhY2thZ2UYASABKAwSEwoLbGFzdF9yZXNvcnQYAiABKAgSLgoFZXJyb3IYAyABKAsyHy5jYXVzZXdheS5jb21tb24udjEuRXJyb3JEZXRhaWwiPwoMQ29tbWl0U3VibWl0EhAKCGdyb3VwX2lkGAEgASgMEg0KBWVwb2NoGAIgASgEEg4KBmNvbW1pdBgDIAEoDCJgCgxDb21taXRSZXN1bHQSEAoIYWNjZXB0ZWQYASABKAgSDgoGd2lubmVyGAIgASgMEi4KBWVycm9yGAMgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsIjYKDkhhbmRzaGFrZUZldGNoEhAKCGdyb3VwX2lkGAEgASgMEhIKCmZyb21fZXBvY2gYAiABKAQiUgoPSGFuZHNoYWtlUmVzdWx0Eg8KB2NvbW1pdHMYASADKAwSLgoFZXJyb3IYAiABKAsyHy5jYXVzZXdheS5jb21tb24udjEuRXJyb3JEZXRhaWwiXwoQS2V5UGFja2FnZVVwbG9hZBIPCgdyZXF1ZXN0GAEgASgEEhQKDGtleV9wYWNrYWdlcxgCIAMoDBITCgtsYXN0X3Jlc29ydBgDIAEoDBIPCgdyZXBsYWNlGAQgASgIImkKFktleVBhY2thZ2VVcGxvYWRSZXN1bHQSDwoHcmVxdWVzdBgBIAEoBBIOCgZzdG9yZWQYAiABKA0SLgoFZXJyb3IYAyABKAsyHy5jYXVzZXdheS5jb21tb24udjEuRXJyb3JEZXRhaWwiKwoJU3Vic2NyaWJlEg8KB3JlcXVlc3QYASABKAQSDQoFdG9waWMYAiABKAkiLQoLVW5zdWJzY3JpYmUSDwoHcmVxdWVzdBgBIAEoBBINCgV0b3BpYxgCIAEoCSJVChJTdWJzY3JpcHRpb25SZXN1bHQSDwoHcmVxdWVzdBgBIAEoBBIuCgVlcnJvchgCIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbCJOCgtUb3BpY1BvbGljeRISCgpwdWJsaXNoZXJzGAEgAygJEhMKC3N1YnNjcmliZXJzGAIgAygJEhYKDmlkbGVfZXhwaXJ5X21zGAMgASgEInAKCVRvcGljSW5mbxINCgV0b3BpYxgBIAEoCRINCgVvd25lchgCIAEoCRIsCgZwb2xpY3kYAyABKAsyHC5jYXVzZXdheS5hZ3AudjEuVG9waWNQb2xpY3kSFwoPY3JlYXRlZF91bml4X21zGAQgASgGIuoBCgxUb3BpY0NvbW1hbmQSDwoHcmVxdWVzdBgBIAEoBBIuCgZjcmVhdGUYAiABKAsyHC5jYXVzZXdheS5hZ3AudjEuVG9waWNDcmVhdGVIABIyCghkZXNjcmliZRgDIAEoCzIeLmNhdXNld2F5LmFncC52MS5Ub3BpY0Rlc2NyaWJlSAASKgoEbGlzdBgEIAEoCzIaLmNhdXNld2F5LmFncC52MS5Ub3BpY0xpc3RIABIuCgZkZWxldGUYBSABKAsyHC5jYXVzZXdheS5hZ3AudjEuVG9waWNEZWxldGVIAEIJCgdjb21tYW5kIkoKC1RvcGljQ3JlYXRlEg0KBXRvcGljGAEgASgJEiwKBnBvbGljeRgCIAEoCzIcLmNhdXNld2F5LmFncC52MS5Ub3BpY1BvbGljeSIeCg1Ub3BpY0Rlc2NyaWJlEg0KBXRvcGljGAEgASgJIhsKCVRvcGljTGlzdBIOCgZwcmVmaXgYASABKAkiHAoLVG9waWNEZWxldGUSDQoFdG9waWMYASABKAkiegoLVG9waWNSZXN1bHQSDwoHcmVxdWVzdBgBIAEoBBIqCgZ0b3BpY3MYAiADKAsyGi5jYXVzZXdheS5hZ3AudjEuVG9waWNJbmZvEi4KBWVycm9yGAMgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsIjkKBkNyZWRpdBIOCgZzdHJlYW0YASABKAQSDQoFYnl0ZXMYAiABKA0SEAoIbWVzc2FnZXMYAyABKA0iTAoKU3RyZWFtT3BlbhIOCgZzdHJlYW0YASABKAQSLgoGaGVhZGVyGAIgASgLMh4uY2F1c2V3YXkuYWdwLnYxLlJvdXRpbmdIZWFkZXIiLQoKU3RyZWFtRGF0YRIOCgZzdHJlYW0YASABKAQSDwoHcGF5bG9hZBgCIAEoDCIhCg9TdHJlYW1IYWxmQ2xvc2USDgoGc3RyZWFtGAEgASgEIk0KC1N0cmVhbVJlc2V0Eg4KBnN0cmVhbRgBIAEoBBIuCgVlcnJvchgCIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbCIxCgVEcmFpbhIYChBkZWFkbGluZV91bml4X21zGAEgASgGEg4KBnJlYXNvbhgCIAEoCSJXCgVFcnJvchIuCgVlcnJvchgBIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbBINCgVmYXRhbBgCIAEoCBIPCgdyZXF1ZXN0GAMgASgEIkkKBUV2ZW50EgwKBHR5cGUYASABKAkSEgoKYXRfdW5peF9tcxgCIAEoBhIPCgdzdWJqZWN0GAMgASgJEg0KBWNhdXNlGAQgASgJIkAKCFBlZXJPcGVuEhMKC2dhdGV3YXlfdXJpGAEgASgJEg0KBWxldmVsGAIgASgNEhAKCGZlYXR1cmVzGAMgAygJIkIKClBlZXJBY2NlcHQSEwoLZ2F0ZXdheV91cmkYASABKAkSDQoFbGV2ZWwYAiABKA0SEAoIZmVhdHVyZXMYAyADKAkifwoNVG9waWNJbnRlcmVzdBIOCgZvcmlnaW4YASABKAkSDQoFZXBvY2gYAiABKAQSEAoIc2VxdWVuY2UYAyABKAQSDAoEcGF0aBgEIAMoCRIOCgZ0b3BpY3MYBSADKAkSEQoJd2l0aGRyYXduGAYgASgIEgwKBGNvcmUYByABKAkqbwoKVGFyZ2V0S2luZBIbChdUQVJHRVRfS0lORF9VTlNQRUNJRklFRBAAEhUKEVRBUkdFVF9LSU5EX0FHRU5UEAESFgoSVEFSR0VUX0tJTkRfUFJFRklYEAISFQoRVEFSR0VUX0tJTkRfVE9QSUMQAyp/CgxUcmFmZmljQ2xhc3MSHQoZVFJBRkZJQ19DTEFTU19VTlNQRUNJRklFRBAAEh0KGVRSQUZGSUNfQ0xBU1NfSU5URVJBQ1RJVkUQARIWChJUUkFGRklDX0NMQVNTX0JVTEsQAhIZChVUUkFGRklDX0NMQVNTX0NPTlRST0wQAypoCgxEZWxpdmVyeU1vZGUSHQoZREVMSVZFUllfTU9ERV9VTlNQRUNJRklFRBAAEh0KGURFTElWRVJZX01PREVfQkVTVF9FRkZPUlQQARIaChZERUxJVkVSWV9NT0RFX1JFTElBQkxFEAIyUQoTQWdlbnRHYXRld2F5U2VydmljZRI6CgRMaW5rEhYuY2F1c2V3YXkuYWdwLnYxLkZyYW1lGhYuY2F1c2V3YXkuYWdwLnYxLkZyYW1lKAEwAWIGcHJvdG8z", [file_causeway_aap_v1_aap, file_causeway_common_v1_common]);
+  fileDesc("ChljYXVzZXdheS9hZ3AvdjEvYWdwLnByb3RvEg9jYXVzZXdheS5hZ3AudjEi7AwKBUZyYW1lEiwKB21lc3NhZ2UYASABKAsyGS5jYXVzZXdheS5hZ3AudjEuRW52ZWxvcGVIABIrCgdjb250cm9sGAIgASgLMhguY2F1c2V3YXkuYWdwLnYxLkNvbnRyb2xIABI0CgxhdHRhY2hfaGVsbG8YAyABKAsyHC5jYXVzZXdheS5hYXAudjEuQXR0YWNoSGVsbG9IABI8ChBhdHRhY2hfY2hhbGxlbmdlGAQgASgLMiAuY2F1c2V3YXkuYWFwLnYxLkF0dGFjaENoYWxsZW5nZUgAEjQKDGF0dGFjaF9wcm9vZhgFIAEoCzIcLmNhdXNld2F5LmFhcC52MS5BdHRhY2hQcm9vZkgAEjgKDGF0dGFjaF9sZWFzZRgGIAEoCzIgLmNhdXNld2F5LmFhcC52MS5BdHRhY2htZW50TGVhc2VIABIvCgloZWFydGJlYXQYByABKAsyGi5jYXVzZXdheS5hYXAudjEuSGVhcnRiZWF0SAASNgoNaGVhcnRiZWF0X2FjaxgIIAEoCzIdLmNhdXNld2F5LmFhcC52MS5IZWFydGJlYXRBY2tIABIyCgtzZXNzaW9uX2VuZBgJIAEoCzIbLmNhdXNld2F5LmFhcC52MS5TZXNzaW9uRW5kSAASLwoJYWR2ZXJ0aXNlGAogASgLMhouY2F1c2V3YXkuYWFwLnYxLkFkdmVydGlzZUgAEjwKEGFkdmVydGlzZV9yZXN1bHQYCyABKAsyIC5jYXVzZXdheS5hYXAudjEuQWR2ZXJ0aXNlUmVzdWx0SAASLwoJc3Vic2NyaWJlGAwgASgLMhouY2F1c2V3YXkuYWdwLnYxLlN1YnNjcmliZUgAEjMKC3Vuc3Vic2NyaWJlGA0gASgLMhwuY2F1c2V3YXkuYWdwLnYxLlVuc3Vic2NyaWJlSAASQgoTc3Vic2NyaXB0aW9uX3Jlc3VsdBgOIAEoCzIjLmNhdXNld2F5LmFncC52MS5TdWJzY3JpcHRpb25SZXN1bHRIABIpCgZjcmVkaXQYDyABKAsyFy5jYXVzZXdheS5hZ3AudjEuQ3JlZGl0SAASJwoFZHJhaW4YECABKAsyFi5jYXVzZXdheS5hZ3AudjEuRHJhaW5IABInCgVlcnJvchgRIAEoCzIWLmNhdXNld2F5LmFncC52MS5FcnJvckgAEicKBWV2ZW50GBIgASgLMhYuY2F1c2V3YXkuYWdwLnYxLkV2ZW50SAASLgoJcGVlcl9vcGVuGBMgASgLMhkuY2F1c2V3YXkuYWdwLnYxLlBlZXJPcGVuSAASMgoLcGVlcl9hY2NlcHQYFCABKAsyGy5jYXVzZXdheS5hZ3AudjEuUGVlckFjY2VwdEgAEjgKDnRvcGljX2ludGVyZXN0GBUgASgLMh4uY2F1c2V3YXkuYWdwLnYxLlRvcGljSW50ZXJlc3RIABI2Cg10b3BpY19jb21tYW5kGBYgASgLMh0uY2F1c2V3YXkuYWdwLnYxLlRvcGljQ29tbWFuZEgAEjQKDHRvcGljX3Jlc3VsdBgXIAEoCzIcLmNhdXNld2F5LmFncC52MS5Ub3BpY1Jlc3VsdEgAEj8KEmtleV9wYWNrYWdlX3VwbG9hZBgYIAEoCzIhLmNhdXNld2F5LmFncC52MS5LZXlQYWNrYWdlVXBsb2FkSAASTAoZa2V5X3BhY2thZ2VfdXBsb2FkX3Jlc3VsdBgZIAEoCzInLmNhdXNld2F5LmFncC52MS5LZXlQYWNrYWdlVXBsb2FkUmVzdWx0SAASMgoLc3RyZWFtX29wZW4YGiABKAsyGy5jYXVzZXdheS5hZ3AudjEuU3RyZWFtT3BlbkgAEjIKC3N0cmVhbV9kYXRhGBsgASgLMhsuY2F1c2V3YXkuYWdwLnYxLlN0cmVhbURhdGFIABI9ChFzdHJlYW1faGFsZl9jbG9zZRgcIAEoCzIgLmNhdXNld2F5LmFncC52MS5TdHJlYW1IYWxmQ2xvc2VIABI0CgxzdHJlYW1fcmVzZXQYHSABKAsyHC5jYXVzZXdheS5hZ3AudjEuU3RyZWFtUmVzZXRIABIyCgttYWlsYm94X2FjaxgeIAEoCzIbLmNhdXNld2F5LmFncC52MS5NYWlsYm94QWNrSAASFAoMZm9yX2dhdGV3YXlzGGQgAygJQgYKBGJvZHkiSwoIRW52ZWxvcGUSLgoGaGVhZGVyGAEgASgLMh4uY2F1c2V3YXkuYWdwLnYxLlJvdXRpbmdIZWFkZXISDwoHcGF5bG9hZBgCIAEoDCLfAgoNUm91dGluZ0hlYWRlchIPCgd2ZXJzaW9uGAEgASgNEjAKC3RhcmdldF9raW5kGAIgASgOMhsuY2F1c2V3YXkuYWdwLnYxLlRhcmdldEtpbmQSDgoGdGFyZ2V0GAMgASgJEg4KBnNvdXJjZRgEIAEoCRISCgptZXNzYWdlX2lkGAUgASgMEg8KB2hvcF90dGwYBiABKA0SFwoPZXhwaXJlc191bml4X21zGAcgASgGEhsKE3NlY3VyaXR5X2NvbnRleHRfaWQYCCABKAwSNAoNdHJhZmZpY19jbGFzcxgJIAEoDjIdLmNhdXNld2F5LmFncC52MS5UcmFmZmljQ2xhc3MSNAoNZGVsaXZlcnlfbW9kZRgKIAEoDjIdLmNhdXNld2F5LmFncC52MS5EZWxpdmVyeU1vZGUSFQoNdHJhY2VfY29udGV4dBgLIAEoCRINCgVmbGFncxgMIAEoDSLyBQoHQ29udHJvbBIuCgZoZWFkZXIYASABKAsyHi5jYXVzZXdheS5hZ3AudjEuUm91dGluZ0hlYWRlchISCgpyZXF1ZXN0X2lkGAIgASgMEjoKD2RlbGl2ZXJ5X3JlcG9ydBgDIAEoCzIfLmNhdXNld2F5LmFncC52MS5EZWxpdmVyeVJlcG9ydEgAEj0KEWtleV9wYWNrYWdlX2ZldGNoGAQgASgLMiAuY2F1c2V3YXkuYWdwLnYxLktleVBhY2thZ2VGZXRjaEgAEj8KEmtleV9wYWNrYWdlX3Jlc3VsdBgFIAEoCzIhLmNhdXNld2F5LmFncC52MS5LZXlQYWNrYWdlUmVzdWx0SAASNgoNY29tbWl0X3N1Ym1pdBgGIAEoCzIdLmNhdXNld2F5LmFncC52MS5Db21taXRTdWJtaXRIABI2Cg1jb21taXRfcmVzdWx0GAcgASgLMh0uY2F1c2V3YXkuYWdwLnYxLkNvbW1pdFJlc3VsdEgAEjoKD2hhbmRzaGFrZV9mZXRjaBgIIAEoCzIfLmNhdXNld2F5LmFncC52MS5IYW5kc2hha2VGZXRjaEgAEjwKEGhhbmRzaGFrZV9yZXN1bHQYCSABKAsyIC5jYXVzZXdheS5hZ3AudjEuSGFuZHNoYWtlUmVzdWx0SAASNgoNdG9waWNfY29tbWFuZBgKIAEoCzIdLmNhdXNld2F5LmFncC52MS5Ub3BpY0NvbW1hbmRIABI0Cgx0b3BpY19yZXN1bHQYCyABKAsyHC5jYXVzZXdheS5hZ3AudjEuVG9waWNSZXN1bHRIABI8ChBtYWlsYm94X3RyYW5zZmVyGAwgASgLMiAuY2F1c2V3YXkuYWdwLnYxLk1haWxib3hUcmFuc2ZlckgAEkkKF21haWxib3hfdHJhbnNmZXJfcmVzdWx0GA0gASgLMiYuY2F1c2V3YXkuYWdwLnYxLk1haWxib3hUcmFuc2ZlclJlc3VsdEgAQgYKBGJvZHkiuAEKDkRlbGl2ZXJ5UmVwb3J0EhIKCm1lc3NhZ2VfaWQYASABKAwSLgoFZXJyb3IYAiABKAsyHy5jYXVzZXdheS5jb21tb24udjEuRXJyb3JEZXRhaWwSEAoIcmVwb3J0ZXIYAyABKAkSDgoGdGFyZ2V0GAQgASgJEiMKBGZhdGUYBSABKA4yFS5jYXVzZXdheS5hZ3AudjEuRmF0ZRIbChNmdXJ0aGVyX21lc3NhZ2VfaWRzGAYgAygMIj8KCk1haWxib3hBY2sSMQoHZW50cmllcxgBIAMoCzIgLmNhdXNld2F5LmFncC52MS5NYWlsYm94QWNrRW50cnkiZgoPTWFpbGJveEFja0VudHJ5Eg4KBnNvdXJjZRgBIAEoCRITCgttZXNzYWdlX2lkcxgCIAMoDBIuCgVlcnJvchgDIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbCJDCg9NYWlsYm94VHJhbnNmZXISMAoIbWVzc2FnZXMYASADKAsyHi5jYXVzZXdheS5hZ3AudjEuU3RvcmVkTWVzc2FnZSJPCg1TdG9yZWRNZXNzYWdlEg0KBWZyYW1lGAEgASgMEhYKDnN0b3JlZF91bml4X21zGAIgASgGEhcKD2V4cGlyZXNfdW5peF9tcxgDIAEoBiJXChVNYWlsYm94VHJhbnNmZXJSZXN1bHQSDgoGc3RvcmVkGAEgASgNEi4KBWVycm9yGAIgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsIiAKD0tleVBhY2thZ2VGZXRjaBINCgVzdWl0ZRgBIAEoDSJsChBLZXlQYWNrYWdlUmVzdWx0EhMKC2tleV9wYWNrYWdlGAEgASgMEhMKC2xhc3RfcmVzb3J0GAIgASgIEi4KBWVycm9yGAMgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsIj8KDENvbW1pdFN1Ym1pdBIQCghncm91cF9pZBgBIAEoDBINCgVlcG9jaBgCIAEoBBIOCgZjb21taXQYAyABKAwiYAoMQ29tbWl0UmVzdWx0EhAKCGFjY2VwdGVkGAEgASgIEg4KBndpbm5lchgCIAEoDBIuCgVlcnJvchgDIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbCI2Cg5IYW5kc2hha2VGZXRjaBIQCghncm91cF9pZBgBIAEoDBISCgpmcm9tX2Vwb2NoGAIgASgEIlIKD0hhbmRzaGFrZVJlc3VsdBIPCgdjb21taXRzGAEgAygMEi4KBWVycm9yGAIgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsIl8KEEtleVBhY2thZ2VVcGxvYWQSDwoHcmVxdWVzdBgBIAEoBBIUCgxrZXlfcGFja2FnZXMYAiADKAwSEwoLbGFzdF9yZXNvcnQYAyABKAwSDwoHcmVwbGFjZRgEIAEoCCJpChZLZXlQYWNrYWdlVXBsb2FkUmVzdWx0Eg8KB3JlcXVlc3QYASABKAQSDgoGc3RvcmVkGAIgASgNEi4KBWVycm9yGAMgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsIisKCVN1YnNjcmliZRIPCgdyZXF1ZXN0GAEgASgEEg0KBXRvcGljGAIgASgJIi0KC1Vuc3Vic2NyaWJlEg8KB3JlcXVlc3QYASABKAQSDQoFdG9waWMYAiABKAkiVQoSU3Vic2NyaXB0aW9uUmVzdWx0Eg8KB3JlcXVlc3QYASABKAQSLgoFZXJyb3IYAiABKAsyHy5jYXVzZXdheS5jb21tb24udjEuRXJyb3JEZXRhaWwiTgoLVG9waWNQb2xpY3kSEgoKcHVibGlzaGVycxgBIAMoCRITCgtzdWJzY3JpYmVycxgCIAMoCRIWCg5pZGxlX2V4cGlyeV9tcxgDIAEoBCJwCglUb3BpY0luZm8SDQoFdG9waWMYASABKAkSDQoFb3duZXIYAiABKAkSLAoGcG9saWN5GAMgASgLMhwuY2F1c2V3YXkuYWdwLnYxLlRvcGljUG9saWN5EhcKD2NyZWF0ZWRfdW5peF9tcxgEIAEoBiLqAQoMVG9waWNDb21tYW5kEg8KB3JlcXVlc3QYASABKAQSLgoGY3JlYXRlGAIgASgLMhwuY2F1c2V3YXkuYWdwLnYxLlRvcGljQ3JlYXRlSAASMgoIZGVzY3JpYmUYAyABKAsyHi5jYXVzZXdheS5hZ3AudjEuVG9waWNEZXNjcmliZUgAEioKBGxpc3QYBCABKAsyGi5jYXVzZXdheS5hZ3AudjEuVG9waWNMaXN0SAASLgoGZGVsZXRlGAUgASgLMhwuY2F1c2V3YXkuYWdwLnYxLlRvcGljRGVsZXRlSABCCQoHY29tbWFuZCJKCgtUb3BpY0NyZWF0ZRINCgV0b3BpYxgBIAEoCRIsCgZwb2xpY3kYAiABKAsyHC5jYXVzZXdheS5hZ3AudjEuVG9waWNQb2xpY3kiHgoNVG9waWNEZXNjcmliZRINCgV0b3BpYxgBIAEoCSIbCglUb3BpY0xpc3QSDgoGcHJlZml4GAEgASgJIhwKC1RvcGljRGVsZXRlEg0KBXRvcGljGAEgASgJInoKC1RvcGljUmVzdWx0Eg8KB3JlcXVlc3QYASABKAQSKgoGdG9waWNzGAIgAygLMhouY2F1c2V3YXkuYWdwLnYxLlRvcGljSW5mbxIuCgVlcnJvchgDIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbCI5CgZDcmVkaXQSDgoGc3RyZWFtGAEgASgEEg0KBWJ5dGVzGAIgASgNEhAKCG1lc3NhZ2VzGAMgASgNIkwKClN0cmVhbU9wZW4SDgoGc3RyZWFtGAEgASgEEi4KBmhlYWRlchgCIAEoCzIeLmNhdXNld2F5LmFncC52MS5Sb3V0aW5nSGVhZGVyIi0KClN0cmVhbURhdGESDgoGc3RyZWFtGAEgASgEEg8KB3BheWxvYWQYAiABKAwiIQoPU3RyZWFtSGFsZkNsb3NlEg4KBnN0cmVhbRgBIAEoBCJNCgtTdHJlYW1SZXNldBIOCgZzdHJlYW0YASABKAQSLgoFZXJyb3IYAiABKAsyHy5jYXVzZXdheS5jb21tb24udjEuRXJyb3JEZXRhaWwiMQoFRHJhaW4SGAoQZGVhZGxpbmVfdW5peF9tcxgBIAEoBhIOCgZyZWFzb24YAiABKAkiVwoFRXJyb3ISLgoFZXJyb3IYASABKAsyHy5jYXVzZXdheS5jb21tb24udjEuRXJyb3JEZXRhaWwSDQoFZmF0YWwYAiABKAgSDwoHcmVxdWVzdBgDIAEoBCJJCgVFdmVudBIMCgR0eXBlGAEgASgJEhIKCmF0X3VuaXhfbXMYAiABKAYSDwoHc3ViamVjdBgDIAEoCRINCgVjYXVzZRgEIAEoCSJACghQZWVyT3BlbhITCgtnYXRld2F5X3VyaRgBIAEoCRINCgVsZXZlbBgCIAEoDRIQCghmZWF0dXJlcxgDIAMoCSJCCgpQZWVyQWNjZXB0EhMKC2dhdGV3YXlfdXJpGAEgASgJEg0KBWxldmVsGAIgASgNEhAKCGZlYXR1cmVzGAMgAygJIn8KDVRvcGljSW50ZXJlc3QSDgoGb3JpZ2luGAEgASgJEg0KBWVwb2NoGAIgASgEEhAKCHNlcXVlbmNlGAMgASgEEgwKBHBhdGgYBCADKAkSDgoGdG9waWNzGAUgAygJEhEKCXdpdGhkcmF3bhgGIAEoCBIMCgRjb3JlGAcgASgJKm8KClRhcmdldEtpbmQSGwoXVEFSR0VUX0tJTkRfVU5TUEVDSUZJRUQQABIVChFUQVJHRVRfS0lORF9BR0VOVBABEhYKElRBUkdFVF9LSU5EX1BSRUZJWBACEhUKEVRBUkdFVF9LSU5EX1RPUElDEAMqfwoMVHJhZmZpY0NsYXNzEh0KGVRSQUZGSUNfQ0xBU1NfVU5TUEVDSUZJRUQQABIdChlUUkFGRklDX0NMQVNTX0lOVEVSQUNUSVZFEAESFgoSVFJBRkZJQ19DTEFTU19CVUxLEAISGQoVVFJBRkZJQ19DTEFTU19DT05UUk9MEAMqaAoMRGVsaXZlcnlNb2RlEh0KGURFTElWRVJZX01PREVfVU5TUEVDSUZJRUQQABIdChlERUxJVkVSWV9NT0RFX0JFU1RfRUZGT1JUEAESGgoWREVMSVZFUllfTU9ERV9SRUxJQUJMRRACKlQKBEZhdGUSFAoQRkFURV9VTlNQRUNJRklFRBAAEhEKDUZBVEVfQUNDRVBURUQQARIPCgtGQVRFX1NUT1JFRBACEhIKDkZBVEVfREVMSVZFUkVEEAMyUQoTQWdlbnRHYXRld2F5U2VydmljZRI6CgRMaW5rEhYuY2F1c2V3YXkuYWdwLnYxLkZyYW1lGhYuY2F1c2V3YXkuYWdwLnYxLkZyYW1lKAEwAWIGcHJvdG8z", [file_causeway_aap_v1_aap, file_causeway_common_v1_common]);
 
 /**
  * Describes the message causeway.agp.v1.Frame.
@@ -48,214 +48,249 @@ export const DeliveryReportSchema = /*@__PURE__*/
   messageDesc(file_causeway_agp_v1_agp, 4);
 
 /**
+ * Describes the message causeway.agp.v1.MailboxAck.
+ * Use `create(MailboxAckSchema)` to create a new message.
+ */
+export const MailboxAckSchema = /*@__PURE__*/
+  messageDesc(file_causeway_agp_v1_agp, 5);
+
+/**
+ * Describes the message causeway.agp.v1.MailboxAckEntry.
+ * Use `create(MailboxAckEntrySchema)` to create a new message.
+ */
+export const MailboxAckEntrySchema = /*@__PURE__*/
+  messageDesc(file_causeway_agp_v1_agp, 6);
+
+/**
+ * Describes the message causeway.agp.v1.MailboxTransfer.
+ * Use `create(MailboxTransferSchema)` to create a new message.
+ */
+export const MailboxTransferSchema = /*@__PURE__*/
+  messageDesc(file_causeway_agp_v1_agp, 7);
+
+/**
+ * Describes the message causeway.agp.v1.StoredMessage.
+ * Use `create(StoredMessageSchema)` to create a new message.
+ */
+export const StoredMessageSchema = /*@__PURE__*/
+  messageDesc(file_causeway_agp_v1_agp, 8);
+
+/**
+ * Describes the message causeway.agp.v1.MailboxTransferResult.
+ * Use `create(MailboxTransferResultSchema)` to create a new message.
+ */
+export const MailboxTransferResultSchema = /*@__PURE__*/
+  messageDesc(file_causeway_agp_v1_agp, 9);
+
+/**
  * Describes the message causeway.agp.v1.KeyPackageFetch.
  * Use `create(KeyPackageFetchSchema)` to create a new message.
  */
 export const KeyPackageFetchSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 5);
+  messageDesc(file_causeway_agp_v1_agp, 10);
 
 /**
  * Describes the message causeway.agp.v1.KeyPackageResult.
  * Use `create(KeyPackageResultSchema)` to create a new message.
  */
 export const KeyPackageResultSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 6);
+  messageDesc(file_causeway_agp_v1_agp, 11);
 
 /**
  * Describes the message causeway.agp.v1.CommitSubmit.
  * Use `create(CommitSubmitSchema)` to create a new message.
  */
 export const CommitSubmitSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 7);
+  messageDesc(file_causeway_agp_v1_agp, 12);
 
 /**
  * Describes the message causeway.agp.v1.CommitResult.
  * Use `create(CommitResultSchema)` to create a new message.
  */
 export const CommitResultSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 8);
+  messageDesc(file_causeway_agp_v1_agp, 13);
 
 /**
  * Describes the message causeway.agp.v1.HandshakeFetch.
  * Use `create(HandshakeFetchSchema)` to create a new message.
  */
 export const HandshakeFetchSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 9);
+  messageDesc(file_causeway_agp_v1_agp, 14);
 
 /**
  * Describes the message causeway.agp.v1.HandshakeResult.
  * Use `create(HandshakeResultSchema)` to create a new message.
  */
 export const HandshakeResultSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 10);
+  messageDesc(file_causeway_agp_v1_agp, 15);
 
 /**
  * Describes the message causeway.agp.v1.KeyPackageUpload.
  * Use `create(KeyPackageUploadSchema)` to create a new message.
  */
 export const KeyPackageUploadSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 11);
+  messageDesc(file_causeway_agp_v1_agp, 16);
 
 /**
  * Describes the message causeway.agp.v1.KeyPackageUploadResult.
  * Use `create(KeyPackageUploadResultSchema)` to create a new message.
  */
 export const KeyPackageUploadResultSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 12);
+  messageDesc(file_causeway_agp_v1_agp, 17);
 
 /**
  * Describes the message causeway.agp.v1.Subscribe.
  * Use `create(SubscribeSchema)` to create a new message.
  */
 export const SubscribeSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 13);
+  messageDesc(file_causeway_agp_v1_agp, 18);
 
 /**
  * Describes the message causeway.agp.v1.Unsubscribe.
  * Use `create(UnsubscribeSchema)` to create a new message.
  */
 export const UnsubscribeSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 14);
+  messageDesc(file_causeway_agp_v1_agp, 19);
 
 /**
  * Describes the message causeway.agp.v1.SubscriptionResult.
  * Use `create(SubscriptionResultSchema)` to create a new message.
  */
 export const SubscriptionResultSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 15);
+  messageDesc(file_causeway_agp_v1_agp, 20);
 
 /**
  * Describes the message causeway.agp.v1.TopicPolicy.
  * Use `create(TopicPolicySchema)` to create a new message.
  */
 export const TopicPolicySchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 16);
+  messageDesc(file_causeway_agp_v1_agp, 21);
 
 /**
  * Describes the message causeway.agp.v1.TopicInfo.
  * Use `create(TopicInfoSchema)` to create a new message.
  */
 export const TopicInfoSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 17);
+  messageDesc(file_causeway_agp_v1_agp, 22);
 
 /**
  * Describes the message causeway.agp.v1.TopicCommand.
  * Use `create(TopicCommandSchema)` to create a new message.
  */
 export const TopicCommandSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 18);
+  messageDesc(file_causeway_agp_v1_agp, 23);
 
 /**
  * Describes the message causeway.agp.v1.TopicCreate.
  * Use `create(TopicCreateSchema)` to create a new message.
  */
 export const TopicCreateSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 19);
+  messageDesc(file_causeway_agp_v1_agp, 24);
 
 /**
  * Describes the message causeway.agp.v1.TopicDescribe.
  * Use `create(TopicDescribeSchema)` to create a new message.
  */
 export const TopicDescribeSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 20);
+  messageDesc(file_causeway_agp_v1_agp, 25);
 
 /**
  * Describes the message causeway.agp.v1.TopicList.
  * Use `create(TopicListSchema)` to create a new message.
  */
 export const TopicListSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 21);
+  messageDesc(file_causeway_agp_v1_agp, 26);
 
 /**
  * Describes the message causeway.agp.v1.TopicDelete.
  * Use `create(TopicDeleteSchema)` to create a new message.
  */
 export const TopicDeleteSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 22);
+  messageDesc(file_causeway_agp_v1_agp, 27);
 
 /**
  * Describes the message causeway.agp.v1.TopicResult.
  * Use `create(TopicResultSchema)` to create a new message.
  */
 export const TopicResultSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 23);
+  messageDesc(file_causeway_agp_v1_agp, 28);
 
 /**
  * Describes the message causeway.agp.v1.Credit.
  * Use `create(CreditSchema)` to create a new message.
  */
 export const CreditSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 24);
+  messageDesc(file_causeway_agp_v1_agp, 29);
 
 /**
  * Describes the message causeway.agp.v1.StreamOpen.
  * Use `create(StreamOpenSchema)` to create a new message.
  */
 export const StreamOpenSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 25);
+  messageDesc(file_causeway_agp_v1_agp, 30);
 
 /**
  * Describes the message causeway.agp.v1.StreamData.
  * Use `create(StreamDataSchema)` to create a new message.
  */
 export const StreamDataSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 26);
+  messageDesc(file_causeway_agp_v1_agp, 31);
 
 /**
  * Describes the message causeway.agp.v1.StreamHalfClose.
  * Use `create(StreamHalfCloseSchema)` to create a new message.
  */
 export const StreamHalfCloseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 27);
+  messageDesc(file_causeway_agp_v1_agp, 32);
 
 /**
  * Describes the message causeway.agp.v1.StreamReset.
  * Use `create(StreamResetSchema)` to create a new message.
  */
 export const StreamResetSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 28);
+  messageDesc(file_causeway_agp_v1_agp, 33);
 
 /**
  * Describes the message causeway.agp.v1.Drain.
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 29);
+  messageDesc(file_causeway_agp_v1_agp, 34);
 
 /**
  * Describes the message causeway.agp.v1.Error.
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 30);
+  messageDesc(file_causeway_agp_v1_agp, 35);
 
 /**
  * Describes the message causeway.agp.v1.Event.
  * Use `create(EventSchema)` to create a new message.
  */
 export const EventSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 31);
+  messageDesc(file_causeway_agp_v1_agp, 36);
 
 /**
  * Describes the message causeway.agp.v1.PeerOpen.
  * Use `create(PeerOpenSchema)` to create a new message.
  */
 export const PeerOpenSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 32);
+  messageDesc(file_causeway_agp_v1_agp, 37);
 
 /**
  * Describes the message causeway.agp.v1.PeerAccept.
  * Use `create(PeerAcceptSchema)` to create a new message.
  */
 export const PeerAcceptSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 33);
+  messageDesc(file_causeway_agp_v1_agp, 38);
 
 /**
  * Describes the message causeway.agp.v1.TopicInterest.
  * Use `create(TopicInterestSchema)` to create a new message.
  */
 export const TopicInterestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_agp_v1_agp, 34);
+  messageDesc(file_causeway_agp_v1_agp, 39);
 
 /**
  * Describes the enum causeway.agp.v1.TargetKind.
@@ -298,6 +333,20 @@ export const DeliveryModeSchema = /*@__PURE__*/
  */
 export const DeliveryMode = /*@__PURE__*/
   tsEnum(DeliveryModeSchema);
+
+/**
+ * Describes the enum causeway.agp.v1.Fate.
+ */
+export const FateSchema = /*@__PURE__*/
+  enumDesc(file_causeway_agp_v1_agp, 3);
+
+/**
+ * What has become of a message. The source asks for the positive ones with header flags.
+ *
+ * @generated from enum causeway.agp.v1.Fate
+ */
+export const Fate = /*@__PURE__*/
+  tsEnum(FateSchema);
 
 /**
  * The message plane. One bidirectional stream for each attachment of an agent or link of a peer gateway
