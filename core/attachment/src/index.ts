@@ -7,4 +7,5 @@ export * from "./features.ts";
 export * from "./gateway.ts";
 export * from "./gateway-transitions.ts";
 export * from "./offers.ts";
+export { orderSrv, type SrvRecord } from "./srv.ts";
 export { orderSvcb, parseSvcb, type SvcbRecord } from "./svcb.ts";

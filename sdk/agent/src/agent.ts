@@ -292,7 +292,8 @@ class NetworkAgent implements Agent {
   }
 
   status(): AgentReport {
-    const { lease, lastError } = this.#session;
+    const { lease, lastError, discovery } = this.#session;
+    const { choice, passedOver } = discovery;
     const { groups, refused } = this.#endToEnd.exportStatus();
     const sessions = new Map<AgentId, AgentReport["sessions"][number]>();
     // Of several groups with one agent the last is the one in use.
@@ -305,6 +306,14 @@ class NetworkAgent implements Agent {
       state: this.#state(),
       gateway: lease?.gatewayId,
       leaseMs: lease?.lifetimeMs,
+      discovery: {
+        chosen: choice && {
+          method: choice.candidate.method,
+          endpoint: choice.candidate.endpoint,
+          reason: choice.reason,
+        },
+        passedOver,
+      },
       lastError,
       certificateExpiresUnixMs: this.#connector.identity.notAfter(),
       registered: this.#records.isRegistered,

@@ -205,6 +205,22 @@ export type AgentEvent =
   | { readonly type: "warning"; readonly error: CausewayError }
   | { readonly type: "closed" };
 
+/** How the gateway was found, and what was not used on the way. */
+export interface DiscoveryReport {
+  /** The gateway of the attachment, or of the last one; undefined before the first. */
+  readonly chosen:
+    | {
+        /** `static`, `anycast`, `dns`, `dhcp` or `directory`. */
+        readonly method: string;
+        readonly endpoint: string;
+        /** In words. */
+        readonly reason: string;
+      }
+    | undefined;
+  /** Methods and gateways of the last round that led to no attachment. */
+  readonly passedOver: readonly { readonly method: string; readonly endpoint: string; readonly why: string }[];
+}
+
 /** What an agent knows of itself. */
 export interface AgentReport {
   readonly agentId: AgentId;
@@ -213,6 +229,7 @@ export interface AgentReport {
   readonly gateway: string | undefined;
   /** Lifetime that the gateway grants from each heartbeat on. */
   readonly leaseMs: number | undefined;
+  readonly discovery: DiscoveryReport;
   readonly lastError: CausewayError | undefined;
   readonly certificateExpiresUnixMs: number;
   readonly registered: boolean;

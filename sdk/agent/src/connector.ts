@@ -2,7 +2,7 @@
  * The port between the SDK's logic and a platform: identity, links to gateways, the registry, time, chance and a store.
  * `./node` implements it over the adapters, `./testing` in memory.
  */
-import type { BootstrapHint, GatewayCandidate } from "@causeway/core-attachment";
+import type { BootstrapHint, BootstrapSource, GatewayCandidate, OfferPolicy } from "@causeway/core-attachment";
 import type { AgentId, CausewayError, Log, Random, Scheduler, UnixMs } from "@causeway/core-base";
 import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
 import type { aap, ars } from "@causeway/core-wire";
@@ -60,8 +60,12 @@ export interface IdentityPort {
 /** Everything that an agent needs of its platform. */
 export interface Connector {
   readonly identity: IdentityPort;
-  /** Where gateways may be found. */
-  readonly hints: readonly BootstrapHint[];
+  /** Ways to find gateways, in the order in which they are tried. */
+  readonly sources: readonly BootstrapSource[];
+  /** What the source with this index says. Rejects with a typed error. */
+  lookUp(source: number, signal: AbortSignal): Promise<readonly BootstrapHint[]>;
+  /** How to choose among offers. */
+  readonly offerPolicy?: OfferPolicy;
   /** Opens a link to a gateway whose certificate the platform has verified. Rejects with a typed error. */
   dial(candidate: GatewayCandidate, signal: AbortSignal): Promise<GatewayLink>;
   /** Sends GW-DISCOVER to an endpoint. */

@@ -4,7 +4,14 @@
  * gateway before anything else is said (AGP-32).
  */
 import { create } from "@bufbuild/protobuf";
-import { AgentAttachment, type AgentEffect, type Condition, type Lease, openOffer } from "@causeway/core-attachment";
+import {
+  AgentAttachment,
+  type AgentEffect,
+  type AgentStatusView,
+  type Condition,
+  type Lease,
+  openOffer,
+} from "@causeway/core-attachment";
 import { CausewayError, domainOf, type ErrorFacts, refuse } from "@causeway/core-base";
 import {
   aap,
@@ -87,7 +94,8 @@ export class GatewaySession {
     this.#machine = new AgentAttachment({
       agentId: identity.agentId,
       instance: ports.instance,
-      hints: connector.hints,
+      sources: connector.sources,
+      policy: { preferDomain: domainOf(identity.agentId), ...connector.offerPolicy },
       model: "stateful",
       advertise: ports.advertise,
       signer: () => identity.signer("tls"),
@@ -105,6 +113,11 @@ export class GatewaySession {
   get lastError(): CausewayError | undefined {
     const { lastError } = this.#machine.status();
     return lastError ? new CausewayError(lastError) : this.#lastError;
+  }
+
+  /** Which gateway was chosen and why, and what was passed over. */
+  get discovery(): Pick<AgentStatusView, "choice" | "passedOver"> {
+    return this.#machine.status();
   }
 
   /** Why the attachment has ended for good; undefined while the agent is attached or tries to be. */
@@ -195,6 +208,9 @@ export class GatewaySession {
   #perform(effect: AgentEffect): void {
     const { connector } = this.#ports;
     switch (effect.kind) {
+      case "look-up":
+        void this.#lookUp(effect);
+        return;
       case "discover":
         void this.#discover(effect.endpoint, effect.nonce);
         return;
@@ -239,6 +255,16 @@ export class GatewaySession {
     }
   }
 
+  async #lookUp({ request, source }: Extract<AgentEffect, { kind: "look-up" }>): Promise<void> {
+    try {
+      const hints = await this.#ports.connector.lookUp(source, this.#closed.signal);
+      this.#step(() => this.#machine.handleHints(this.#now(), request, hints));
+    } catch (thrown) {
+      const error = this.#note(thrown, "agent.look_up_failed");
+      this.#step(() => this.#machine.handleHints(this.#now(), request, [], factsOf(error)));
+    }
+  }
+
   async #discover(endpoint: string, nonce: Uint8Array): Promise<void> {
     const { connector } = this.#ports;
     const { identity, scheduler } = connector;
@@ -255,9 +281,10 @@ export class GatewaySession {
         method: "static",
       });
       this.#step(() => this.#machine.handleOffer(this.#now(), offer));
+      this.#step(() => this.#machine.handleAnswered(this.#now(), nonce));
     } catch (thrown) {
-      // No offer is no answer: the machine chooses among those that came.
-      this.#note(thrown, "agent.discover_failed");
+      const error = this.#note(thrown, "agent.discover_failed");
+      this.#step(() => this.#machine.handleAnswered(this.#now(), nonce, factsOf(error)));
     }
   }
 

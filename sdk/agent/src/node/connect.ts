@@ -8,6 +8,7 @@ import { type AgentId, CausewayError, type Log, parseAgentId, refuse, shortName,
 import { openAgent } from "../agent.ts";
 import type { Agent } from "../api.ts";
 import { lockDirectory } from "./directory-lock.ts";
+import type { DiscoveryOptions } from "./gateway-discovery.ts";
 import { nodeConnector } from "./node-connector.ts";
 import { connectAuthority, fetchRoot } from "./transports.ts";
 
@@ -21,6 +22,11 @@ export interface ConnectOptions {
   readonly token?: string;
   /** URLs of gateways, `https://host:port`, in order of preference. Default: the ones of the last run. */
   readonly gateway?: string | readonly string[];
+  /**
+   * Ways to find a gateway, in the order in which they are tried until one leads to an attachment. They only say where to
+   * look: each gateway makes a signed offer and proves itself. Default: the gateways of `gateway`, in their order.
+   */
+  readonly discovery?: DiscoveryOptions;
   /** URL of the registry, for `register`, `discover` and `lookup`. Default: the one of the last run. */
   readonly registry?: string;
   /** File with the key that wraps `dataDir`, mode 0600. Default: beside it, `<dataDir>.key`. */
@@ -82,7 +88,10 @@ async function connectLocked(agentId: AgentId, options: ConnectOptions, release:
         `expected the identity of ${shortName(agentId)} in ${dataDir}, got that of ${shortName(keeper.spiffeId)}; give each agent a directory of its own`,
       );
     }
-    const connector = nodeConnector({ keeper, vault, dataDir, masterKeyFile, log, release, ...places });
+    const connector = nodeConnector({
+      ...{ keeper, vault, dataDir, masterKeyFile, log, release, ...places },
+      discovery: options.discovery,
+    });
     return await openAgent(connector, {
       ...(options.instance !== undefined && { instance: options.instance }),
       ...(options.advertise !== undefined && { advertise: options.advertise }),
@@ -103,13 +112,16 @@ interface Places {
 }
 
 /** Where the domain is: from the options, else from the last run. What the options say is kept for the next one. */
-async function placesOf({ dataDir, gateway, registry }: ConnectOptions): Promise<Places> {
+async function placesOf({ dataDir, gateway, registry, discovery }: ConnectOptions): Promise<Places> {
   const file = join(dataDir, "places.json");
   const last = await readPlaces(file);
   const given = gateway === undefined ? undefined : typeof gateway === "string" ? [gateway] : [...gateway];
   const places: Places = { gateways: given ?? last?.gateways ?? [], registry: registry ?? last?.registry };
-  if (places.gateways.length === 0) {
-    throw refuse("CAUSEWAY_CONFIG_INVALID", "expected the URL of a gateway, such as https://127.0.0.1:7401, got none");
+  if (places.gateways.length === 0 && discovery === undefined) {
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      "expected the URL of a gateway, such as https://127.0.0.1:7401, or ways to discover one, got neither",
+    );
   }
   for (const url of [...places.gateways, ...(places.registry === undefined ? [] : [places.registry])]) {
     if (!URL.canParse(url) || new URL(url).protocol !== "https:") {

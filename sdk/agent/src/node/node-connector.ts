@@ -9,6 +9,7 @@ import { aap, ars } from "@causeway/core-wire";
 import { createEndToEnd, FileCounter, FileStateStore } from "@causeway/e2ee";
 import { type Client, createClient } from "@connectrpc/connect";
 import type { Connector, IdentityPort, RegistryPort } from "../connector.ts";
+import { type DiscoveryOptions, discoveryOf } from "./gateway-discovery.ts";
 import { type Dial, dialLink, dialTransport } from "./transports.ts";
 
 export interface NodeConnectorOptions {
@@ -18,6 +19,7 @@ export interface NodeConnectorOptions {
   readonly masterKeyFile: string;
   readonly gateways: readonly string[];
   readonly registry: string | undefined;
+  readonly discovery: DiscoveryOptions | undefined;
   readonly log: Log;
   /** Lets others use the directory; called last. */
   readonly release: () => void;
@@ -47,7 +49,7 @@ export function nodeConnector(options: NodeConnectorOptions): Connector {
   const alive = setInterval(() => undefined, 2 ** 30);
   return {
     identity: identityOf(keeper),
-    hints: options.gateways.map((endpoint) => ({ method: "static", endpoint, discover: false })),
+    ...discoveryOf({ ...options, domain: keeper.domain, agentId: keeper.spiffeId, registry }),
     dial: (candidate, signal) =>
       dialLink(
         from(candidate.endpoint, {

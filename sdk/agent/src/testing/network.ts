@@ -137,7 +137,8 @@ export class TestNetwork {
         onTrust: listen(trustListeners),
         onRenewed: listen(renewals),
       },
-      hints: [{ method: "static", endpoint, discover: options.discover ?? false }],
+      sources: [{ method: "static", hints: [{ method: "static", endpoint, discover: options.discover ?? false }] }],
+      lookUp: async () => [],
       dial: async () => {
         const gateway = this.#gatewayFor(options, domainOf(spiffeId));
         const open = (): GatewayLink =>
