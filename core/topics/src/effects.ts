@@ -31,6 +31,8 @@ export type TopicsEffect =
   | {
       readonly kind: "event";
       readonly type: "topic.created" | "topic.changed" | "topic.deleted" | "topic.expired";
+      /** The topic as it is now, or was last. */
+      readonly topic: Topic;
       readonly subject: TopicName;
       readonly cause: string;
     };

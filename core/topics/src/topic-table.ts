@@ -83,6 +83,7 @@ export class TopicTable {
     this.#emit({
       kind: "event",
       type: held === undefined ? "topic.created" : "topic.changed",
+      topic: made,
       subject: topic,
       cause: `by ${caller}`,
     });
@@ -128,13 +129,7 @@ export class TopicTable {
   /** Why the subscriber may not have the topic. */
   checkSubscribe(subscriber: string, topic: TopicName): ErrorFacts | undefined {
     const held = this.#entries.get(topic)?.topic;
-    if (
-      held === undefined ||
-      held.policy.subscribers.length === 0 ||
-      held.owner === subscriber ||
-      isListed(held.policy.subscribers, subscriber)
-    )
-      return undefined;
+    if (held === undefined || maySubscribe(held, subscriber)) return undefined;
     return {
       code: "CAUSEWAY_TOPIC_NOT_ALLOWED",
       message: `the policy of ${topic} does not let ${subscriber} subscribe`,
@@ -172,7 +167,7 @@ export class TopicTable {
     if (left > 0) this.#perOwner.set(topic.owner, left);
     else this.#perOwner.delete(topic.owner);
     this.#emit({ kind: "erase", topic: topic.topic });
-    this.#emit({ kind: "event", type, subject: topic.topic, cause });
+    this.#emit({ kind: "event", type, topic, subject: topic.topic, cause });
   }
 
   #checkRoom(owner: AgentId): void {
@@ -183,6 +178,11 @@ export class TopicTable {
       details: { limit },
     });
   }
+}
+
+/** Whether the topic's policy lets the agent subscribe. */
+export function maySubscribe({ owner, policy }: Topic, subscriber: string): boolean {
+  return policy.subscribers.length === 0 || owner === subscriber || isListed(policy.subscribers, subscriber);
 }
 
 function readPolicy(policy: agp.TopicPolicy | undefined): TopicPolicy {

@@ -201,6 +201,11 @@ export class Topics implements Machine<TopicsEffect> {
     return { links, peers: wanted, reason: !isNothing ? "fan-out" : isFirst ? "no-subscriber" : "duplicate" };
   }
 
+  /** A topic that is kept here. */
+  find(topic: string): Topic | undefined {
+    return this.#table.get(topic as TopicName);
+  }
+
   /** Topics kept here, by name. */
   topics(): readonly Topic[] {
     return this.#table.list();

@@ -161,6 +161,7 @@ const golden: Record<Exclude<keyof typeof FrameKind, "none">, readonly [FrameIni
     { case: "mailboxAck", value: { entries: [{ source: "s", messageIds: [bytes(1, 2)] }] } },
     "f201090a070a017312020102",
   ],
+  eventWatch: [{ case: "eventWatch", value: { request: 1n, types: ["peer."] } }, "fa010908011205706565722e"],
 };
 
 describe("golden bytes of every frame type [AGP-57]", () => {

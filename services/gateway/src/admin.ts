@@ -1,13 +1,24 @@
 /** What operators of the own domain read and do (GatewayAdminService). */
 import { create } from "@bufbuild/protobuf";
 import type { Attachment } from "@causeway/core-attachment";
-import { asUnixMs, type GatewayUri, isPrefixOf, later, type Now, parseSpiffeId, refuse } from "@causeway/core-base";
+import {
+  asUnixMs,
+  CausewayError,
+  type GatewayUri,
+  isPrefixOf,
+  later,
+  type Now,
+  parseSpiffeId,
+  refuse,
+} from "@causeway/core-base";
 import { type ForwardingTable, type HopEntry, type HopTrace, reasonTexts } from "@causeway/core-forwarding";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { RouteCandidate } from "@causeway/core-sync";
-import { admin } from "@causeway/core-wire";
+import { admin, type agp } from "@causeway/core-wire";
 import type { AttachmentDriver } from "./attachment-driver.ts";
+import type { EventFeed } from "./event-feed.ts";
 import type { Links } from "./links.ts";
+import { MessageQueue } from "./message-queue.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
 import type { SyncDriver } from "./sync-driver.ts";
 import type { TopicsDriver } from "./topics-driver.ts";
@@ -23,6 +34,7 @@ export interface AdminParts {
   readonly attachments: AttachmentDriver;
   readonly topics: TopicsDriver;
   readonly sync: SyncDriver;
+  readonly events: EventFeed;
   readonly startedUnixMs: () => number;
   readonly counters: () => Readonly<Record<string, number>>;
   readonly isDraining: () => boolean;
@@ -160,6 +172,23 @@ export class Admin {
   drain(request: admin.DrainRequest): admin.DrainResponse {
     this.#parts.drain(request.deadlineMs === 0n ? drainMsDefault : Number(request.deadlineMs));
     return create(admin.DrainResponseSchema);
+  }
+
+  /** Events from now on, until the caller goes or the gateway stops. */
+  async *watchEvents(
+    request: admin.WatchEventsRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<admin.WatchEventsResponse> {
+    const { events, deps } = this.#parts;
+    const queue = new MessageQueue<agp.Event>();
+    const refused = events.open(queue, request.types, deps.scheduler.now());
+    if (refused !== undefined) throw new CausewayError(refused);
+    signal.addEventListener("abort", () => events.end(queue), { once: true });
+    try {
+      for await (const event of queue) yield create(admin.WatchEventsResponseSchema, { event });
+    } finally {
+      events.end(queue);
+    }
   }
 
   /** Agents that are attached here and have no record: reachable through this gateway only. */

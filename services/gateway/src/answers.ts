@@ -1,5 +1,5 @@
 /** Frames that a gateway writes itself: delivery reports and answers to control requests, and their way back. */
-import { CausewayError, type ErrorFacts, type Now, type SpiffeId } from "@causeway/core-base";
+import { agentOf, CausewayError, type ErrorFacts, type Now, type SpiffeId } from "@causeway/core-base";
 import { asksForAnswer, type ForwardingPolicy, type ForwardingTable, forward } from "@causeway/core-forwarding";
 import {
   agp,
@@ -13,6 +13,7 @@ import {
   TargetKind,
   toErrorDetail,
 } from "@causeway/core-wire";
+import type { EventFeed } from "./event-feed.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import type { GatewayDeps } from "./ports.ts";
 import type { Tally } from "./tally.ts";
@@ -24,6 +25,7 @@ export interface AnswerParts {
   readonly table: ForwardingTable;
   readonly policy: ForwardingPolicy;
   readonly tally: Tally;
+  readonly events: EventFeed;
 }
 
 /** Writes back to sources. */
@@ -57,6 +59,12 @@ export class Answers {
   #report(scan: FrameScan, to: SpiffeId, entry: LinkEntry | undefined, error: ErrorFacts, now: Now): void {
     this.#count(error);
     if (!asksForAnswer(scan)) return;
+    this.#parts.events.publish({
+      type: "delivery.failed",
+      subject: scan.messageId(),
+      cause: `${error.code}: ${error.message}`,
+      concerns: (agentId) => agentId === agentOf(to),
+    });
     const value = {
       messageId: scan.buf.slice(scan.messageIdStart, scan.messageIdEnd),
       error: toErrorDetail(error),

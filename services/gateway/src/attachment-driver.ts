@@ -1,12 +1,13 @@
 /** Drives the attachment machine: links and frames in; table, presence and frames out. */
 
 import { type Attachment, GatewayAttachments, type GatewayEffect } from "@causeway/core-attachment";
-import { type AgentId, CausewayError, type ErrorFacts, type Now, type UnixMs } from "@causeway/core-base";
+import { type AgentId, CausewayError, domainOf, type ErrorFacts, type Now, type UnixMs } from "@causeway/core-base";
 import type { ForwardingTable } from "@causeway/core-forwarding";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import { aap, FrameKind, type FrameScan, type LinkId } from "@causeway/core-wire";
 import type { BoundedLog } from "./bounded-log.ts";
 import { decodeBody } from "./decode-body.ts";
+import type { EventFeed, EventType } from "./event-feed.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
 import type { Tally } from "./tally.ts";
@@ -22,6 +23,7 @@ export interface AttachmentParts {
   readonly table: ForwardingTable;
   readonly tally: Tally;
   readonly security: BoundedLog;
+  readonly events: EventFeed;
   /** Attachments of an agent have changed; those that it has now. */
   readonly onPresence: (agentId: AgentId, attachments: readonly Attachment[], now: Now) => void;
   /** Messages for the agent can be delivered from now on. */
@@ -211,8 +213,21 @@ export class AttachmentDriver {
     const event = type.replace("attachment.", "attachment.agent_");
     if (type === "attachment.refused") this.#parts.security.warn(event, { subject, cause });
     else this.#parts.deps.log.info(event, { subject, cause });
+    const told = eventTypes[type];
+    if (told === undefined) return;
+    const { domain } = this.#parts.config;
+    this.#parts.events.publish({ type: told, subject, cause, concerns: (agentId) => domainOf(agentId) === domain });
   }
 }
+
+/** What agents of the domain are told of a change of an attachment. */
+const eventTypes: Readonly<Record<string, EventType>> = {
+  "attachment.attached": "agent.attached",
+  "attachment.recovered": "agent.attached",
+  "attachment.stale": "agent.stale",
+  "attachment.removed": "agent.left",
+  "attachment.expired": "agent.left",
+};
 
 /** The refusal of an agent or peer whose certificate was revoked. */
 export const revoked: ErrorFacts = {

@@ -6,6 +6,7 @@ import type { AttachmentDriver } from "./attachment-driver.ts";
 import type { BoundedLog } from "./bounded-log.ts";
 import { decodeBody } from "./decode-body.ts";
 import type { DeliveryService } from "./delivery-service.ts";
+import type { EventFeed } from "./event-feed.ts";
 import type { LinkEntry } from "./links.ts";
 import type { PeerLinks } from "./peer-links.ts";
 import type { FrameSlice, GatewayDeps } from "./ports.ts";
@@ -24,6 +25,7 @@ export interface DispatchParts {
   readonly relay: Relay;
   readonly adverts: Adverts;
   readonly delivery: DeliveryService;
+  readonly events: EventFeed;
 }
 
 /** Faults after which nothing that follows on the link can be trusted. */
@@ -105,6 +107,13 @@ export class FrameDispatcher {
         entry.link.send(
           encodeFrame({ case: "keyPackageUploadResult", value: delivery.upload(attachment.agentId, upload) }),
         );
+        return true;
+      }
+      case FrameKind.eventWatch: {
+        const { request, types } = decodeBody(agp.EventWatchSchema, scan);
+        const refused = this.#parts.events.watch(entry, attachment.agentId, types, now);
+        const error = refused && toErrorDetail(refused);
+        entry.link.send(encodeFrame({ case: "subscriptionResult", value: { request, ...(error && { error }) } }));
         return true;
       }
       // A newer side may say more than this version acts on.

@@ -16,6 +16,7 @@ import { BoundedLog } from "./bounded-log.ts";
 import { DeliveryService } from "./delivery-service.ts";
 import { askToMove } from "./departure.ts";
 import { Discovery } from "./discovery.ts";
+import { EventFeed } from "./event-feed.ts";
 import { FrameDispatcher } from "./frame-dispatcher.ts";
 import { gatewayLimits } from "./limits.ts";
 import { type LinkEntry, Links } from "./links.ts";
@@ -69,6 +70,7 @@ export class GatewayService implements Gateway {
   readonly #limits: GatewayLimits;
   readonly #tally = new Tally();
   readonly #security: BoundedLog;
+  readonly #events: EventFeed;
   readonly #links: Links;
   readonly #table: ForwardingTable;
   readonly #attachments: AttachmentDriver;
@@ -99,6 +101,7 @@ export class GatewayService implements Gateway {
     const tally = this.#tally;
     const links = new Links(limits);
     const security = new BoundedLog(deps.log, deps.scheduler);
+    const events = new EventFeed(deps, limits);
     const features = defaultFeatures;
     const table = new ForwardingTable({
       self: config.gatewayUri,
@@ -109,10 +112,11 @@ export class GatewayService implements Gateway {
     const trace = new HopTrace({ gateway: config.gatewayUri, entriesMax: limits.hopRecordsMax });
     const verifier = createRecordVerifier(trustedSignatures(deps.trust, deps.crypto));
     const routes = new RouteInstaller(table);
-    const parts = { config, deps, limits, features, links, table, trace, tally, security, verifier };
+    const parts = { config, deps, limits, features, links, table, trace, tally, security, verifier, events };
     this.#links = links;
     this.#table = table;
     this.#security = security;
+    this.#events = events;
     this.#delivery = new DeliveryService(deps, limits);
     this.#topics = new TopicsDriver(parts);
     this.#sync = new SyncDriver({
@@ -134,7 +138,9 @@ export class GatewayService implements Gateway {
       onReachable: (agentId, now) => this.#relay.release(agentId, now),
       onDetached: (attachment) => {
         const entry = links.get(attachment.link);
-        if (entry !== undefined) this.#topics.handleLinkDown(entry);
+        if (entry === undefined) return;
+        this.#topics.handleLinkDown(entry);
+        events.forget(entry);
       },
     });
     this.#peers = new PeerLinks({
@@ -233,6 +239,7 @@ export class GatewayService implements Gateway {
       explain: (request, context) => operator(context).explain(request),
       detach: (request, context) => operator(context).detach(request),
       drain: (request, context) => operator(context).drain(request),
+      watchEvents: (request, context) => operator(context).watchEvents(request, context.signal),
     });
   }
 
@@ -266,6 +273,7 @@ export class GatewayService implements Gateway {
     const isAgent = role.kind === "agent" || role.kind === "agent-handshake";
     if (isAgent) {
       this.#topics.handleLinkDown(entry);
+      this.#events.forget(entry);
       this.#attachments.handleLinkDown(entry);
     }
     this.#relay.forgetLink(entry.id);
@@ -312,6 +320,12 @@ export class GatewayService implements Gateway {
       this.#attachments.attachments().flatMap((each) => (isRevoked(each.peer) ? [each.agentId] : [])),
     );
     const detached = this.#attachments.detach(isRevoked, error);
+    const revokedIds = new Set([
+      ...agents,
+      ...this.#links.all().flatMap((each) => (isRevoked(each.peer) ? [each.peer.spiffeId] : [])),
+    ]);
+    for (const subject of revokedIds)
+      this.#events.publish({ type: "credential.revoked", subject, cause: error.message });
     for (const agentId of agents) if (this.#attachments.of(agentId).length === 0) store.dropKeyPackages(agentId);
     for (const entry of this.#links.all()) {
       if (!isRevoked(entry.peer)) continue;
@@ -352,6 +366,7 @@ export class GatewayService implements Gateway {
     this.#endTrust?.();
     if (wasRunning) await askToMove(this.#attachments, this.#links, this.#deps.scheduler, deadlineMs);
     this.#state = "stopped";
+    this.#events.stop();
     this.#peers.stop();
     this.#sync.stop();
     const error = refuse("CAUSEWAY_GATEWAY_DRAINING", "this gateway has gone out of service; connect elsewhere");

@@ -29,6 +29,7 @@ export const gatewayLimits: GatewayLimits = {
   groupIdleMs: 30 * 86_400_000,
   subscriptionsPerAgentMax: defaults.subscriptionsActiveMax,
   topicsPerAgentMax: 1_000,
+  eventsPerSecond: 100,
   hopRecordsMax: 10_000,
   returnPathMs: 300_000,
   returnPathsMax: 100_000,

@@ -7,6 +7,7 @@ import type { ForwardingTable } from "@causeway/core-forwarding";
 import { agp, encodeFrame, FrameKind, type FrameScan, fromErrorDetail } from "@causeway/core-wire";
 import type { BoundedLog } from "./bounded-log.ts";
 import { decodeBody } from "./decode-body.ts";
+import type { EventFeed } from "./event-feed.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits, Link, PeerConfig } from "./ports.ts";
 import type { Tally } from "./tally.ts";
@@ -22,6 +23,7 @@ export interface PeerLinkParts {
   readonly table: ForwardingTable;
   readonly topics: TopicsDriver;
   readonly tally: Tally;
+  readonly events: EventFeed;
   readonly security: BoundedLog;
   /** Takes a dialled link into service: frames and its end come back through the gateway. */
   readonly adopt: (link: Link, role: LinkEntry["role"]) => LinkEntry;
@@ -107,6 +109,7 @@ export class PeerLinks {
       topics.handlePeerDown(peer);
       if (role.config?.kind === "uplink") this.#chooseUplink();
       tally.add("peer_links_down");
+      this.#parts.events.publish({ type: "peer.down", subject: peer, cause: error?.message ?? "the link has ended" });
       if (!this.#stopping.signal.aborted) deps.log.warn("peer.link_down", { peer, reason: error?.message });
     }
     const waiting = isCurrent ? this.#satisfied.get(peer) : undefined;
@@ -230,6 +233,7 @@ export class PeerLinks {
     if (config?.kind === "uplink") this.#chooseUplink();
     topics.handlePeerUp({ uri, level });
     tally.add("peer_links_up");
+    this.#parts.events.publish({ type: "peer.up", subject: uri, cause: "the link stands" });
     deps.log.info("peer.link_up", {
       peer: uri,
       level,

@@ -166,6 +166,8 @@ export interface GatewayLimits {
   readonly groupIdleMs: number;
   readonly subscriptionsPerAgentMax: number;
   readonly topicsPerAgentMax: number;
+  /** Events that one watching agent is told; more are left out and counted. */
+  readonly eventsPerSecond: number;
   /** Hop records kept for Explain. */
   readonly hopRecordsMax: number;
   /** How long a sender that is not advertised can be answered after its last message. */

@@ -21,6 +21,7 @@ import {
   decrementTtl,
   FrameKind,
   FrameScan,
+  hex,
   type LinkId,
   MlsScan,
   scanFrame,
@@ -30,6 +31,7 @@ import { Answers } from "./answers.ts";
 import { BackPressure } from "./back-pressure.ts";
 import type { BoundedLog } from "./bounded-log.ts";
 import { decodeBody } from "./decode-body.ts";
+import type { EventFeed } from "./event-feed.ts";
 import { HoldQueue } from "./hold-queue.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
@@ -55,11 +57,15 @@ export interface RelayParts {
   readonly trace: HopTrace;
   readonly topics: Topics;
   readonly tally: Tally;
+  readonly events: EventFeed;
   readonly security: BoundedLog;
   readonly serveControl: ControlService;
   /** Domains that may contact an agent of this gateway; undefined for every trusted one (AMSP-19). */
   readonly allowedDomains: (agentId: AgentId) => ReadonlySet<string> | undefined;
 }
+
+/** Number of `Control.delivery_report`. */
+const deliveryReportField = agp.ControlSchema.field.deliveryReport.number;
 
 /** Moves messages. */
 export class Relay {
@@ -210,7 +216,18 @@ export class Relay {
       return;
     }
     this.#delivered.value++;
+    if (scan.kind === FrameKind.control && scan.controlBody === deliveryReportField) this.#tellFailure(scan, agentId);
     this.#send(out, scan, entry, now);
+  }
+
+  /** Another gateway reports to an agent of ours that its message failed: an event for the agent (AGP-11). */
+  #tellFailure(scan: FrameScan, agentId: AgentId): void {
+    const { body } = decodeBody(agp.ControlSchema, scan);
+    if (body.case !== "deliveryReport" || body.value.error === undefined) return;
+    const { messageId, error } = body.value;
+    const cause = `${error.code}: ${error.message}`;
+    const concerns = (each: AgentId): boolean => each === agentId;
+    this.#parts.events.publish({ type: "delivery.failed", subject: hex(messageId), cause, concerns });
   }
 
   /** What the target's record says of who may contact it (AMSP-19). */

@@ -1,4 +1,4 @@
-import { encodeFrame, wrapFrame } from "@causeway/core-wire";
+import { encodeFrame, FrameKind, wrapFrame } from "@causeway/core-wire";
 import { beforeEach, describe, expect, test } from "vitest";
 import { settle } from "./testing/manual-scheduler.ts";
 import type { TestAgent } from "./testing/test-agent.ts";
@@ -29,7 +29,11 @@ const frames: readonly (readonly [string, Uint8Array, string])[] = [
   ["StreamHalfClose", encodeFrame({ case: "streamHalfClose", value: { stream: 1n } }), "CAUSEWAY_UNSUPPORTED"],
   ["StreamReset", encodeFrame({ case: "streamReset", value: { stream: 1n } }), "CAUSEWAY_UNSUPPORTED"],
   ["a StreamOpen whose body is no message", wrapFrame(26, Uint8Array.of(0xff)), "CAUSEWAY_UNSUPPORTED"],
-  ["the next free kind", wrapFrame(30, new Uint8Array()), "CAUSEWAY_FRAME_UNKNOWN"],
+  [
+    "the next free kind",
+    wrapFrame(Math.max(...Object.values(FrameKind)) + 1, new Uint8Array()),
+    "CAUSEWAY_FRAME_UNKNOWN",
+  ],
   ["a kind of the far future", wrapFrame(9_999, Uint8Array.of(1, 2, 3)), "CAUSEWAY_FRAME_UNKNOWN"],
 ];
 

@@ -1,10 +1,11 @@
 /** Drives the topics machine: subscriptions and commands of agents, interest of neighbours, topics on the disk. */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type AgentId, CausewayError, type Now } from "@causeway/core-base";
-import { parseTopic, type Topic, type TopicPeer, Topics, type TopicsEffect } from "@causeway/core-topics";
+import { maySubscribe, parseTopic, type Topic, type TopicPeer, Topics, type TopicsEffect } from "@causeway/core-topics";
 import { agp, encodeFrame, FrameKind, type FrameScan, toErrorDetail } from "@causeway/core-wire";
 import type { BoundedLog } from "./bounded-log.ts";
 import { decodeBody } from "./decode-body.ts";
+import type { EventFeed } from "./event-feed.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
 import { WakeUp } from "./wake-up.ts";
@@ -16,6 +17,7 @@ export interface TopicsParts {
   readonly limits: GatewayLimits;
   readonly links: Links;
   readonly security: BoundedLog;
+  readonly events: EventFeed;
 }
 
 /** Topics of this gateway and the interest of its neighbours. */
@@ -68,7 +70,10 @@ export class TopicsDriver {
         const { request, topic } = decodeBody(agp.SubscribeSchema, scan);
         this.#acknowledge(entry, request, (now) => {
           const refused = this.machine.handleSubscribe(now, entry.id, agentId, topic);
-          if (refused === undefined) this.#patternsOf(entry).add(topic);
+          if (refused === undefined && !this.#patternsOf(entry).has(topic)) {
+            this.#patternsOf(entry).add(topic);
+            this.#tellMember("topic.joined", topic, agentId);
+          }
           return refused;
         });
         return true;
@@ -76,7 +81,7 @@ export class TopicsDriver {
       case FrameKind.unsubscribe: {
         const { request, topic } = decodeBody(agp.UnsubscribeSchema, scan);
         this.#acknowledge(entry, request, (now) => {
-          this.#patternsOf(entry).delete(topic);
+          if (this.#patternsOf(entry).delete(topic)) this.#tellMember("topic.left", topic, agentId);
           return this.machine.handleUnsubscribe(now, entry.id, topic);
         });
         return true;
@@ -125,7 +130,9 @@ export class TopicsDriver {
   }
 
   handleLinkDown(entry: LinkEntry): void {
+    const patterns = this.#patterns.get(entry) ?? [];
     this.#patterns.delete(entry);
+    for (const pattern of patterns) this.#tellMember("topic.left", pattern, entry.peer.spiffeId);
     this.#input((now) => this.machine.handleLinkDown(now, entry.id));
   }
 
@@ -149,6 +156,13 @@ export class TopicsDriver {
       for (const pattern of patterns) out.set(pattern, [...(out.get(pattern) ?? []), entry.peer.spiffeId]);
     }
     return out;
+  }
+
+  /** A subscriber of this gateway has come or gone: its topic's owner hears of it, and itself. */
+  #tellMember(type: "topic.joined" | "topic.left", pattern: string, member: string): void {
+    const owner = this.machine.find(pattern)?.owner;
+    const concerns = (agentId: AgentId): boolean => agentId === owner || agentId === member;
+    this.#parts.events.publish({ type, subject: pattern, cause: member, concerns });
   }
 
   #patternsOf(entry: LinkEntry): Set<string> {
@@ -198,6 +212,12 @@ export class TopicsDriver {
         return;
       case "event":
         deps.log.info(effect.type.replace(".", ".topic_"), { topic: effect.subject, cause: effect.cause });
+        this.#parts.events.publish({
+          type: effect.type,
+          subject: effect.subject,
+          cause: effect.cause,
+          concerns: (agentId) => maySubscribe(effect.topic, agentId),
+        });
         return;
     }
   }

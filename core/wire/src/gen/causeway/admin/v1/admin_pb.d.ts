@@ -4,12 +4,47 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Event } from "../../agp/v1/agp_pb.js";
 import type { ErrorDetail } from "../../common/v1/common_pb.js";
 
 /**
  * Describes the file causeway/admin/v1/admin.proto.
  */
 export declare const file_causeway_admin_v1_admin: GenFile;
+
+/**
+ * @generated from message causeway.admin.v1.WatchEventsRequest
+ */
+export declare type WatchEventsRequest = Message<"causeway.admin.v1.WatchEventsRequest"> & {
+  /**
+   * Types, or families that end in '.'; empty for all. At most 64.
+   *
+   * @generated from field: repeated string types = 1;
+   */
+  types: string[];
+};
+
+/**
+ * Describes the message causeway.admin.v1.WatchEventsRequest.
+ * Use `create(WatchEventsRequestSchema)` to create a new message.
+ */
+export declare const WatchEventsRequestSchema: GenMessage<WatchEventsRequest>;
+
+/**
+ * @generated from message causeway.admin.v1.WatchEventsResponse
+ */
+export declare type WatchEventsResponse = Message<"causeway.admin.v1.WatchEventsResponse"> & {
+  /**
+   * @generated from field: causeway.agp.v1.Event event = 1;
+   */
+  event?: Event | undefined;
+};
+
+/**
+ * Describes the message causeway.admin.v1.WatchEventsResponse.
+ * Use `create(WatchEventsResponseSchema)` to create a new message.
+ */
+export declare const WatchEventsResponseSchema: GenMessage<WatchEventsResponse>;
 
 /**
  * @generated from message causeway.admin.v1.StatusRequest
@@ -1062,6 +1097,16 @@ export declare const GatewayAdminService: GenService<{
     methodKind: "unary";
     input: typeof PurgeStoredRequestSchema;
     output: typeof PurgeStoredResponseSchema;
+  },
+  /**
+   * What happens from now on, all of it (AGP-11).
+   *
+   * @generated from rpc causeway.admin.v1.GatewayAdminService.WatchEvents
+   */
+  watchEvents: {
+    methodKind: "server_streaming";
+    input: typeof WatchEventsRequestSchema;
+    output: typeof WatchEventsResponseSchema;
   },
 }>;
 

@@ -3,230 +3,245 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_causeway_agp_v1_agp } from "../../agp/v1/agp_pb.js";
 import { file_causeway_common_v1_common } from "../../common/v1/common_pb.js";
 
 /**
  * Describes the file causeway/admin/v1/admin.proto.
  */
 export const file_causeway_admin_v1_admin = /*@__PURE__*/
-  fileDesc("Ch1jYXVzZXdheS9hZG1pbi92MS9hZG1pbi5wcm90bxIRY2F1c2V3YXkuYWRtaW4udjEiDwoNU3RhdHVzUmVxdWVzdCKcAgoOU3RhdHVzUmVzcG9uc2USEgoKZ2F0ZXdheV9pZBgBIAEoCRITCgtnYXRld2F5X3VyaRgCIAEoCRINCgVsZXZlbBgDIAEoDRIXCg9zdGFydGVkX3VuaXhfbXMYBCABKAYSEwoLYXR0YWNobWVudHMYBSABKA0SDQoFcGVlcnMYBiABKA0SDwoHcmVjb3JkcxgHIAEoBBJBCghjb3VudGVycxgIIAMoCzIvLmNhdXNld2F5LmFkbWluLnYxLlN0YXR1c1Jlc3BvbnNlLkNvdW50ZXJzRW50cnkSEAoIZHJhaW5pbmcYCSABKAgaLwoNQ291bnRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBIhgKFkxpc3RBdHRhY2htZW50c1JlcXVlc3QiTQoXTGlzdEF0dGFjaG1lbnRzUmVzcG9uc2USMgoLYXR0YWNobWVudHMYASADKAsyHS5jYXVzZXdheS5hZG1pbi52MS5BdHRhY2htZW50IusBCgpBdHRhY2htZW50EhAKCGFnZW50X2lkGAEgASgJEhAKCGluc3RhbmNlGAIgASgJEg0KBXN0YXRlGAMgASgJEg0KBW1vZGVsGAQgASgJEhAKCGZlYXR1cmVzGAUgAygJEhUKDXNpbmNlX3VuaXhfbXMYBiABKAYSFwoPZXhwaXJlc191bml4X21zGAcgASgGEhoKEmxhc3RfaGVhcmRfdW5peF9tcxgIIAEoBhITCgttZXNzYWdlc19pbhgJIAEoBBIUCgxtZXNzYWdlc19vdXQYCiABKAQSEgoKYWR2ZXJ0aXNlZBgLIAEoCCIyChFMaXN0Um91dGVzUmVxdWVzdBIOCgZwcmVmaXgYASABKAkSDQoFbGltaXQYAiABKA0iPgoSTGlzdFJvdXRlc1Jlc3BvbnNlEigKBnJvdXRlcxgBIAMoCzIYLmNhdXNld2F5LmFkbWluLnYxLlJvdXRlIqoBCgVSb3V0ZRIOCgZ0YXJnZXQYASABKAkSDAoEa2luZBgCIAEoCRIQCghuZXh0X2hvcBgDIAEoCRIMCgRwYXRoGAQgAygJEg4KBm9yaWdpbhgFIAEoCRIOCgZzdGF0dXMYBiABKAkSEgoKYXBwbGljYWJsZRgHIAEoCBIOCgZyZWFzb24YCCABKAkSDQoFZXBvY2gYCSABKAQSEAoIc2VxdWVuY2UYCiABKAQiEgoQTGlzdFBlZXJzUmVxdWVzdCI7ChFMaXN0UGVlcnNSZXNwb25zZRImCgVwZWVycxgBIAMoCzIXLmNhdXNld2F5LmFkbWluLnYxLlBlZXIi9AEKBFBlZXISEwoLZ2F0ZXdheV91cmkYASABKAkSEgoKZ2F0ZXdheV9pZBgCIAEoCRINCgVsZXZlbBgDIAEoDRISCgpzeW5jX3N0YXRlGAQgASgJEhIKCmxpbmtfc3RhdGUYBSABKAkSFQoNc2luY2VfdW5peF9tcxgGIAEoBhIYChByZWNvcmRzX3JlY2VpdmVkGAcgASgEEhQKDHJlY29yZHNfc2VudBgIIAEoBBIXCg9sb29wc19kaXNjYXJkZWQYCSABKAQSGgoSY2VydGlmaWNhdGVfc2hhMjU2GAogASgJEhAKCGZlYXR1cmVzGAsgAygJIhMKEUxpc3RUb3BpY3NSZXF1ZXN0Ij4KEkxpc3RUb3BpY3NSZXNwb25zZRIoCgZ0b3BpY3MYASADKAsyGC5jYXVzZXdheS5hZG1pbi52MS5Ub3BpYyJJCgVUb3BpYxINCgV0b3BpYxgBIAEoCRINCgVvd25lchgCIAEoCRITCgtzdWJzY3JpYmVycxgDIAMoCRINCgVwZWVycxgEIAMoCSI0Cg5FeHBsYWluUmVxdWVzdBISCgptZXNzYWdlX2lkGAEgASgMEg4KBnRhcmdldBgCIAEoCSJICg9FeHBsYWluUmVzcG9uc2USJAoEaG9wcxgBIAMoCzIWLmNhdXNld2F5LmFkbWluLnYxLkhvcBIPCgdzdW1tYXJ5GAIgASgJIroBCgNIb3ASEgoKYXRfdW5peF9tcxgBIAEoBhITCgtnYXRld2F5X3VyaRgCIAEoCRIPCgd2ZXJkaWN0GAMgASgJEg4KBnJlYXNvbhgEIAEoCRIMCgRmcm9tGAUgASgJEgoKAnRvGAYgASgJEg4KBnRhcmdldBgHIAEoCRIPCgdob3BfdHRsGAggASgNEi4KBWVycm9yGAkgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsIkMKDURldGFjaFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDgoGcmVhc29uGAMgASgJIiIKDkRldGFjaFJlc3BvbnNlEhAKCGRldGFjaGVkGAEgASgNIiMKDERyYWluUmVxdWVzdBITCgtkZWFkbGluZV9tcxgBIAEoBCIPCg1EcmFpblJlc3BvbnNlIhYKFExpc3RNYWlsYm94ZXNSZXF1ZXN0IqYBChVMaXN0TWFpbGJveGVzUmVzcG9uc2USLQoJbWFpbGJveGVzGAEgAygLMhouY2F1c2V3YXkuYWRtaW4udjEuTWFpbGJveBIQCghtZXNzYWdlcxgCIAEoBBIUCgxtZXNzYWdlc19tYXgYAyABKAQSDQoFYnl0ZXMYBCABKAQSEQoJYnl0ZXNfbWF4GAUgASgEEhQKDGRlYWRfbGV0dGVycxgGIAEoBCKdAQoHTWFpbGJveBIQCghhZ2VudF9pZBgBIAEoCRIQCghtZXNzYWdlcxgCIAEoBBINCgVieXRlcxgDIAEoBBIRCgl1bmRlcl93YXkYBCABKAQSDwoHc291cmNlcxgFIAEoBBIWCg5vbGRlc3RfdW5peF9tcxgGIAEoBhINCgVzdGF0ZRgHIAEoCRIUCgxkZWFkX2xldHRlcnMYCCABKAQiSgoRTGlzdFN0b3JlZFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSFAoMZGVhZF9sZXR0ZXJzGAIgASgIEg0KBWxpbWl0GAMgASgNIlQKEkxpc3RTdG9yZWRSZXNwb25zZRIvCghtZXNzYWdlcxgBIAMoCzIdLmNhdXNld2F5LmFkbWluLnYxLlN0b3JlZE1haWwSDQoFdG90YWwYAiABKAQi6QEKClN0b3JlZE1haWwSEgoKbWVzc2FnZV9pZBgBIAEoDBIQCghhZ2VudF9pZBgCIAEoCRIOCgZzb3VyY2UYAyABKAkSDQoFYnl0ZXMYBCABKAQSFgoOc3RvcmVkX3VuaXhfbXMYBSABKAYSFwoPZXhwaXJlc191bml4X21zGAYgASgGEhAKCGF0dGVtcHRzGAcgASgNEg0KBXN0YXRlGAggASgJEhQKDGRlYWRfdW5peF9tcxgJIAEoBhIuCgVlcnJvchgKIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbCJNChhSZXBsYXlEZWFkTGV0dGVyc1JlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSEgoKbWVzc2FnZV9pZBgCIAEoDBILCgNhbGwYAyABKAgiPgoZUmVwbGF5RGVhZExldHRlcnNSZXNwb25zZRIQCghyZXBsYXllZBgBIAEoDRIPCgdyZWZ1c2VkGAIgASgNImIKElB1cmdlU3RvcmVkUmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRISCgptZXNzYWdlX2lkGAIgASgMEgsKA2FsbBgDIAEoCBIZChFkZWFkX2xldHRlcnNfb25seRgEIAEoCCIlChNQdXJnZVN0b3JlZFJlc3BvbnNlEg4KBnB1cmdlZBgBIAEoDTLWCAoTR2F0ZXdheUFkbWluU2VydmljZRJNCgZTdGF0dXMSIC5jYXVzZXdheS5hZG1pbi52MS5TdGF0dXNSZXF1ZXN0GiEuY2F1c2V3YXkuYWRtaW4udjEuU3RhdHVzUmVzcG9uc2USaAoPTGlzdEF0dGFjaG1lbnRzEikuY2F1c2V3YXkuYWRtaW4udjEuTGlzdEF0dGFjaG1lbnRzUmVxdWVzdBoqLmNhdXNld2F5LmFkbWluLnYxLkxpc3RBdHRhY2htZW50c1Jlc3BvbnNlElkKCkxpc3RSb3V0ZXMSJC5jYXVzZXdheS5hZG1pbi52MS5MaXN0Um91dGVzUmVxdWVzdBolLmNhdXNld2F5LmFkbWluLnYxLkxpc3RSb3V0ZXNSZXNwb25zZRJWCglMaXN0UGVlcnMSIy5jYXVzZXdheS5hZG1pbi52MS5MaXN0UGVlcnNSZXF1ZXN0GiQuY2F1c2V3YXkuYWRtaW4udjEuTGlzdFBlZXJzUmVzcG9uc2USWQoKTGlzdFRvcGljcxIkLmNhdXNld2F5LmFkbWluLnYxLkxpc3RUb3BpY3NSZXF1ZXN0GiUuY2F1c2V3YXkuYWRtaW4udjEuTGlzdFRvcGljc1Jlc3BvbnNlElAKB0V4cGxhaW4SIS5jYXVzZXdheS5hZG1pbi52MS5FeHBsYWluUmVxdWVzdBoiLmNhdXNld2F5LmFkbWluLnYxLkV4cGxhaW5SZXNwb25zZRJNCgZEZXRhY2gSIC5jYXVzZXdheS5hZG1pbi52MS5EZXRhY2hSZXF1ZXN0GiEuY2F1c2V3YXkuYWRtaW4udjEuRGV0YWNoUmVzcG9uc2USSgoFRHJhaW4SHy5jYXVzZXdheS5hZG1pbi52MS5EcmFpblJlcXVlc3QaIC5jYXVzZXdheS5hZG1pbi52MS5EcmFpblJlc3BvbnNlEmIKDUxpc3RNYWlsYm94ZXMSJy5jYXVzZXdheS5hZG1pbi52MS5MaXN0TWFpbGJveGVzUmVxdWVzdBooLmNhdXNld2F5LmFkbWluLnYxLkxpc3RNYWlsYm94ZXNSZXNwb25zZRJZCgpMaXN0U3RvcmVkEiQuY2F1c2V3YXkuYWRtaW4udjEuTGlzdFN0b3JlZFJlcXVlc3QaJS5jYXVzZXdheS5hZG1pbi52MS5MaXN0U3RvcmVkUmVzcG9uc2USbgoRUmVwbGF5RGVhZExldHRlcnMSKy5jYXVzZXdheS5hZG1pbi52MS5SZXBsYXlEZWFkTGV0dGVyc1JlcXVlc3QaLC5jYXVzZXdheS5hZG1pbi52MS5SZXBsYXlEZWFkTGV0dGVyc1Jlc3BvbnNlElwKC1B1cmdlU3RvcmVkEiUuY2F1c2V3YXkuYWRtaW4udjEuUHVyZ2VTdG9yZWRSZXF1ZXN0GiYuY2F1c2V3YXkuYWRtaW4udjEuUHVyZ2VTdG9yZWRSZXNwb25zZWIGcHJvdG8z", [file_causeway_common_v1_common]);
+  fileDesc("Ch1jYXVzZXdheS9hZG1pbi92MS9hZG1pbi5wcm90bxIRY2F1c2V3YXkuYWRtaW4udjEiIwoSV2F0Y2hFdmVudHNSZXF1ZXN0Eg0KBXR5cGVzGAEgAygJIjwKE1dhdGNoRXZlbnRzUmVzcG9uc2USJQoFZXZlbnQYASABKAsyFi5jYXVzZXdheS5hZ3AudjEuRXZlbnQiDwoNU3RhdHVzUmVxdWVzdCKcAgoOU3RhdHVzUmVzcG9uc2USEgoKZ2F0ZXdheV9pZBgBIAEoCRITCgtnYXRld2F5X3VyaRgCIAEoCRINCgVsZXZlbBgDIAEoDRIXCg9zdGFydGVkX3VuaXhfbXMYBCABKAYSEwoLYXR0YWNobWVudHMYBSABKA0SDQoFcGVlcnMYBiABKA0SDwoHcmVjb3JkcxgHIAEoBBJBCghjb3VudGVycxgIIAMoCzIvLmNhdXNld2F5LmFkbWluLnYxLlN0YXR1c1Jlc3BvbnNlLkNvdW50ZXJzRW50cnkSEAoIZHJhaW5pbmcYCSABKAgaLwoNQ291bnRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBIhgKFkxpc3RBdHRhY2htZW50c1JlcXVlc3QiTQoXTGlzdEF0dGFjaG1lbnRzUmVzcG9uc2USMgoLYXR0YWNobWVudHMYASADKAsyHS5jYXVzZXdheS5hZG1pbi52MS5BdHRhY2htZW50IusBCgpBdHRhY2htZW50EhAKCGFnZW50X2lkGAEgASgJEhAKCGluc3RhbmNlGAIgASgJEg0KBXN0YXRlGAMgASgJEg0KBW1vZGVsGAQgASgJEhAKCGZlYXR1cmVzGAUgAygJEhUKDXNpbmNlX3VuaXhfbXMYBiABKAYSFwoPZXhwaXJlc191bml4X21zGAcgASgGEhoKEmxhc3RfaGVhcmRfdW5peF9tcxgIIAEoBhITCgttZXNzYWdlc19pbhgJIAEoBBIUCgxtZXNzYWdlc19vdXQYCiABKAQSEgoKYWR2ZXJ0aXNlZBgLIAEoCCIyChFMaXN0Um91dGVzUmVxdWVzdBIOCgZwcmVmaXgYASABKAkSDQoFbGltaXQYAiABKA0iPgoSTGlzdFJvdXRlc1Jlc3BvbnNlEigKBnJvdXRlcxgBIAMoCzIYLmNhdXNld2F5LmFkbWluLnYxLlJvdXRlIqoBCgVSb3V0ZRIOCgZ0YXJnZXQYASABKAkSDAoEa2luZBgCIAEoCRIQCghuZXh0X2hvcBgDIAEoCRIMCgRwYXRoGAQgAygJEg4KBm9yaWdpbhgFIAEoCRIOCgZzdGF0dXMYBiABKAkSEgoKYXBwbGljYWJsZRgHIAEoCBIOCgZyZWFzb24YCCABKAkSDQoFZXBvY2gYCSABKAQSEAoIc2VxdWVuY2UYCiABKAQiEgoQTGlzdFBlZXJzUmVxdWVzdCI7ChFMaXN0UGVlcnNSZXNwb25zZRImCgVwZWVycxgBIAMoCzIXLmNhdXNld2F5LmFkbWluLnYxLlBlZXIi9AEKBFBlZXISEwoLZ2F0ZXdheV91cmkYASABKAkSEgoKZ2F0ZXdheV9pZBgCIAEoCRINCgVsZXZlbBgDIAEoDRISCgpzeW5jX3N0YXRlGAQgASgJEhIKCmxpbmtfc3RhdGUYBSABKAkSFQoNc2luY2VfdW5peF9tcxgGIAEoBhIYChByZWNvcmRzX3JlY2VpdmVkGAcgASgEEhQKDHJlY29yZHNfc2VudBgIIAEoBBIXCg9sb29wc19kaXNjYXJkZWQYCSABKAQSGgoSY2VydGlmaWNhdGVfc2hhMjU2GAogASgJEhAKCGZlYXR1cmVzGAsgAygJIhMKEUxpc3RUb3BpY3NSZXF1ZXN0Ij4KEkxpc3RUb3BpY3NSZXNwb25zZRIoCgZ0b3BpY3MYASADKAsyGC5jYXVzZXdheS5hZG1pbi52MS5Ub3BpYyJJCgVUb3BpYxINCgV0b3BpYxgBIAEoCRINCgVvd25lchgCIAEoCRITCgtzdWJzY3JpYmVycxgDIAMoCRINCgVwZWVycxgEIAMoCSI0Cg5FeHBsYWluUmVxdWVzdBISCgptZXNzYWdlX2lkGAEgASgMEg4KBnRhcmdldBgCIAEoCSJICg9FeHBsYWluUmVzcG9uc2USJAoEaG9wcxgBIAMoCzIWLmNhdXNld2F5LmFkbWluLnYxLkhvcBIPCgdzdW1tYXJ5GAIgASgJIroBCgNIb3ASEgoKYXRfdW5peF9tcxgBIAEoBhITCgtnYXRld2F5X3VyaRgCIAEoCRIPCgd2ZXJkaWN0GAMgASgJEg4KBnJlYXNvbhgEIAEoCRIMCgRmcm9tGAUgASgJEgoKAnRvGAYgASgJEg4KBnRhcmdldBgHIAEoCRIPCgdob3BfdHRsGAggASgNEi4KBWVycm9yGAkgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsIkMKDURldGFjaFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDgoGcmVhc29uGAMgASgJIiIKDkRldGFjaFJlc3BvbnNlEhAKCGRldGFjaGVkGAEgASgNIiMKDERyYWluUmVxdWVzdBITCgtkZWFkbGluZV9tcxgBIAEoBCIPCg1EcmFpblJlc3BvbnNlIhYKFExpc3RNYWlsYm94ZXNSZXF1ZXN0IqYBChVMaXN0TWFpbGJveGVzUmVzcG9uc2USLQoJbWFpbGJveGVzGAEgAygLMhouY2F1c2V3YXkuYWRtaW4udjEuTWFpbGJveBIQCghtZXNzYWdlcxgCIAEoBBIUCgxtZXNzYWdlc19tYXgYAyABKAQSDQoFYnl0ZXMYBCABKAQSEQoJYnl0ZXNfbWF4GAUgASgEEhQKDGRlYWRfbGV0dGVycxgGIAEoBCKdAQoHTWFpbGJveBIQCghhZ2VudF9pZBgBIAEoCRIQCghtZXNzYWdlcxgCIAEoBBINCgVieXRlcxgDIAEoBBIRCgl1bmRlcl93YXkYBCABKAQSDwoHc291cmNlcxgFIAEoBBIWCg5vbGRlc3RfdW5peF9tcxgGIAEoBhINCgVzdGF0ZRgHIAEoCRIUCgxkZWFkX2xldHRlcnMYCCABKAQiSgoRTGlzdFN0b3JlZFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSFAoMZGVhZF9sZXR0ZXJzGAIgASgIEg0KBWxpbWl0GAMgASgNIlQKEkxpc3RTdG9yZWRSZXNwb25zZRIvCghtZXNzYWdlcxgBIAMoCzIdLmNhdXNld2F5LmFkbWluLnYxLlN0b3JlZE1haWwSDQoFdG90YWwYAiABKAQi6QEKClN0b3JlZE1haWwSEgoKbWVzc2FnZV9pZBgBIAEoDBIQCghhZ2VudF9pZBgCIAEoCRIOCgZzb3VyY2UYAyABKAkSDQoFYnl0ZXMYBCABKAQSFgoOc3RvcmVkX3VuaXhfbXMYBSABKAYSFwoPZXhwaXJlc191bml4X21zGAYgASgGEhAKCGF0dGVtcHRzGAcgASgNEg0KBXN0YXRlGAggASgJEhQKDGRlYWRfdW5peF9tcxgJIAEoBhIuCgVlcnJvchgKIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbCJNChhSZXBsYXlEZWFkTGV0dGVyc1JlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSEgoKbWVzc2FnZV9pZBgCIAEoDBILCgNhbGwYAyABKAgiPgoZUmVwbGF5RGVhZExldHRlcnNSZXNwb25zZRIQCghyZXBsYXllZBgBIAEoDRIPCgdyZWZ1c2VkGAIgASgNImIKElB1cmdlU3RvcmVkUmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRISCgptZXNzYWdlX2lkGAIgASgMEgsKA2FsbBgDIAEoCBIZChFkZWFkX2xldHRlcnNfb25seRgEIAEoCCIlChNQdXJnZVN0b3JlZFJlc3BvbnNlEg4KBnB1cmdlZBgBIAEoDTK2CQoTR2F0ZXdheUFkbWluU2VydmljZRJNCgZTdGF0dXMSIC5jYXVzZXdheS5hZG1pbi52MS5TdGF0dXNSZXF1ZXN0GiEuY2F1c2V3YXkuYWRtaW4udjEuU3RhdHVzUmVzcG9uc2USaAoPTGlzdEF0dGFjaG1lbnRzEikuY2F1c2V3YXkuYWRtaW4udjEuTGlzdEF0dGFjaG1lbnRzUmVxdWVzdBoqLmNhdXNld2F5LmFkbWluLnYxLkxpc3RBdHRhY2htZW50c1Jlc3BvbnNlElkKCkxpc3RSb3V0ZXMSJC5jYXVzZXdheS5hZG1pbi52MS5MaXN0Um91dGVzUmVxdWVzdBolLmNhdXNld2F5LmFkbWluLnYxLkxpc3RSb3V0ZXNSZXNwb25zZRJWCglMaXN0UGVlcnMSIy5jYXVzZXdheS5hZG1pbi52MS5MaXN0UGVlcnNSZXF1ZXN0GiQuY2F1c2V3YXkuYWRtaW4udjEuTGlzdFBlZXJzUmVzcG9uc2USWQoKTGlzdFRvcGljcxIkLmNhdXNld2F5LmFkbWluLnYxLkxpc3RUb3BpY3NSZXF1ZXN0GiUuY2F1c2V3YXkuYWRtaW4udjEuTGlzdFRvcGljc1Jlc3BvbnNlElAKB0V4cGxhaW4SIS5jYXVzZXdheS5hZG1pbi52MS5FeHBsYWluUmVxdWVzdBoiLmNhdXNld2F5LmFkbWluLnYxLkV4cGxhaW5SZXNwb25zZRJNCgZEZXRhY2gSIC5jYXVzZXdheS5hZG1pbi52MS5EZXRhY2hSZXF1ZXN0GiEuY2F1c2V3YXkuYWRtaW4udjEuRGV0YWNoUmVzcG9uc2USSgoFRHJhaW4SHy5jYXVzZXdheS5hZG1pbi52MS5EcmFpblJlcXVlc3QaIC5jYXVzZXdheS5hZG1pbi52MS5EcmFpblJlc3BvbnNlEmIKDUxpc3RNYWlsYm94ZXMSJy5jYXVzZXdheS5hZG1pbi52MS5MaXN0TWFpbGJveGVzUmVxdWVzdBooLmNhdXNld2F5LmFkbWluLnYxLkxpc3RNYWlsYm94ZXNSZXNwb25zZRJZCgpMaXN0U3RvcmVkEiQuY2F1c2V3YXkuYWRtaW4udjEuTGlzdFN0b3JlZFJlcXVlc3QaJS5jYXVzZXdheS5hZG1pbi52MS5MaXN0U3RvcmVkUmVzcG9uc2USbgoRUmVwbGF5RGVhZExldHRlcnMSKy5jYXVzZXdheS5hZG1pbi52MS5SZXBsYXlEZWFkTGV0dGVyc1JlcXVlc3QaLC5jYXVzZXdheS5hZG1pbi52MS5SZXBsYXlEZWFkTGV0dGVyc1Jlc3BvbnNlElwKC1B1cmdlU3RvcmVkEiUuY2F1c2V3YXkuYWRtaW4udjEuUHVyZ2VTdG9yZWRSZXF1ZXN0GiYuY2F1c2V3YXkuYWRtaW4udjEuUHVyZ2VTdG9yZWRSZXNwb25zZRJeCgtXYXRjaEV2ZW50cxIlLmNhdXNld2F5LmFkbWluLnYxLldhdGNoRXZlbnRzUmVxdWVzdBomLmNhdXNld2F5LmFkbWluLnYxLldhdGNoRXZlbnRzUmVzcG9uc2UwAWIGcHJvdG8z", [file_causeway_agp_v1_agp, file_causeway_common_v1_common]);
+
+/**
+ * Describes the message causeway.admin.v1.WatchEventsRequest.
+ * Use `create(WatchEventsRequestSchema)` to create a new message.
+ */
+export const WatchEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_causeway_admin_v1_admin, 0);
+
+/**
+ * Describes the message causeway.admin.v1.WatchEventsResponse.
+ * Use `create(WatchEventsResponseSchema)` to create a new message.
+ */
+export const WatchEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_causeway_admin_v1_admin, 1);
 
 /**
  * Describes the message causeway.admin.v1.StatusRequest.
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 0);
+  messageDesc(file_causeway_admin_v1_admin, 2);
 
 /**
  * Describes the message causeway.admin.v1.StatusResponse.
  * Use `create(StatusResponseSchema)` to create a new message.
  */
 export const StatusResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 1);
+  messageDesc(file_causeway_admin_v1_admin, 3);
 
 /**
  * Describes the message causeway.admin.v1.ListAttachmentsRequest.
  * Use `create(ListAttachmentsRequestSchema)` to create a new message.
  */
 export const ListAttachmentsRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 2);
+  messageDesc(file_causeway_admin_v1_admin, 4);
 
 /**
  * Describes the message causeway.admin.v1.ListAttachmentsResponse.
  * Use `create(ListAttachmentsResponseSchema)` to create a new message.
  */
 export const ListAttachmentsResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 3);
+  messageDesc(file_causeway_admin_v1_admin, 5);
 
 /**
  * Describes the message causeway.admin.v1.Attachment.
  * Use `create(AttachmentSchema)` to create a new message.
  */
 export const AttachmentSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 4);
+  messageDesc(file_causeway_admin_v1_admin, 6);
 
 /**
  * Describes the message causeway.admin.v1.ListRoutesRequest.
  * Use `create(ListRoutesRequestSchema)` to create a new message.
  */
 export const ListRoutesRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 5);
+  messageDesc(file_causeway_admin_v1_admin, 7);
 
 /**
  * Describes the message causeway.admin.v1.ListRoutesResponse.
  * Use `create(ListRoutesResponseSchema)` to create a new message.
  */
 export const ListRoutesResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 6);
+  messageDesc(file_causeway_admin_v1_admin, 8);
 
 /**
  * Describes the message causeway.admin.v1.Route.
  * Use `create(RouteSchema)` to create a new message.
  */
 export const RouteSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 7);
+  messageDesc(file_causeway_admin_v1_admin, 9);
 
 /**
  * Describes the message causeway.admin.v1.ListPeersRequest.
  * Use `create(ListPeersRequestSchema)` to create a new message.
  */
 export const ListPeersRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 8);
+  messageDesc(file_causeway_admin_v1_admin, 10);
 
 /**
  * Describes the message causeway.admin.v1.ListPeersResponse.
  * Use `create(ListPeersResponseSchema)` to create a new message.
  */
 export const ListPeersResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 9);
+  messageDesc(file_causeway_admin_v1_admin, 11);
 
 /**
  * Describes the message causeway.admin.v1.Peer.
  * Use `create(PeerSchema)` to create a new message.
  */
 export const PeerSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 10);
+  messageDesc(file_causeway_admin_v1_admin, 12);
 
 /**
  * Describes the message causeway.admin.v1.ListTopicsRequest.
  * Use `create(ListTopicsRequestSchema)` to create a new message.
  */
 export const ListTopicsRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 11);
+  messageDesc(file_causeway_admin_v1_admin, 13);
 
 /**
  * Describes the message causeway.admin.v1.ListTopicsResponse.
  * Use `create(ListTopicsResponseSchema)` to create a new message.
  */
 export const ListTopicsResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 12);
+  messageDesc(file_causeway_admin_v1_admin, 14);
 
 /**
  * Describes the message causeway.admin.v1.Topic.
  * Use `create(TopicSchema)` to create a new message.
  */
 export const TopicSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 13);
+  messageDesc(file_causeway_admin_v1_admin, 15);
 
 /**
  * Describes the message causeway.admin.v1.ExplainRequest.
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 14);
+  messageDesc(file_causeway_admin_v1_admin, 16);
 
 /**
  * Describes the message causeway.admin.v1.ExplainResponse.
  * Use `create(ExplainResponseSchema)` to create a new message.
  */
 export const ExplainResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 15);
+  messageDesc(file_causeway_admin_v1_admin, 17);
 
 /**
  * Describes the message causeway.admin.v1.Hop.
  * Use `create(HopSchema)` to create a new message.
  */
 export const HopSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 16);
+  messageDesc(file_causeway_admin_v1_admin, 18);
 
 /**
  * Describes the message causeway.admin.v1.DetachRequest.
  * Use `create(DetachRequestSchema)` to create a new message.
  */
 export const DetachRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 17);
+  messageDesc(file_causeway_admin_v1_admin, 19);
 
 /**
  * Describes the message causeway.admin.v1.DetachResponse.
  * Use `create(DetachResponseSchema)` to create a new message.
  */
 export const DetachResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 18);
+  messageDesc(file_causeway_admin_v1_admin, 20);
 
 /**
  * Describes the message causeway.admin.v1.DrainRequest.
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 19);
+  messageDesc(file_causeway_admin_v1_admin, 21);
 
 /**
  * Describes the message causeway.admin.v1.DrainResponse.
  * Use `create(DrainResponseSchema)` to create a new message.
  */
 export const DrainResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 20);
+  messageDesc(file_causeway_admin_v1_admin, 22);
 
 /**
  * Describes the message causeway.admin.v1.ListMailboxesRequest.
  * Use `create(ListMailboxesRequestSchema)` to create a new message.
  */
 export const ListMailboxesRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 21);
+  messageDesc(file_causeway_admin_v1_admin, 23);
 
 /**
  * Describes the message causeway.admin.v1.ListMailboxesResponse.
  * Use `create(ListMailboxesResponseSchema)` to create a new message.
  */
 export const ListMailboxesResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 22);
+  messageDesc(file_causeway_admin_v1_admin, 24);
 
 /**
  * Describes the message causeway.admin.v1.Mailbox.
  * Use `create(MailboxSchema)` to create a new message.
  */
 export const MailboxSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 23);
+  messageDesc(file_causeway_admin_v1_admin, 25);
 
 /**
  * Describes the message causeway.admin.v1.ListStoredRequest.
  * Use `create(ListStoredRequestSchema)` to create a new message.
  */
 export const ListStoredRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 24);
+  messageDesc(file_causeway_admin_v1_admin, 26);
 
 /**
  * Describes the message causeway.admin.v1.ListStoredResponse.
  * Use `create(ListStoredResponseSchema)` to create a new message.
  */
 export const ListStoredResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 25);
+  messageDesc(file_causeway_admin_v1_admin, 27);
 
 /**
  * Describes the message causeway.admin.v1.StoredMail.
  * Use `create(StoredMailSchema)` to create a new message.
  */
 export const StoredMailSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 26);
+  messageDesc(file_causeway_admin_v1_admin, 28);
 
 /**
  * Describes the message causeway.admin.v1.ReplayDeadLettersRequest.
  * Use `create(ReplayDeadLettersRequestSchema)` to create a new message.
  */
 export const ReplayDeadLettersRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 27);
+  messageDesc(file_causeway_admin_v1_admin, 29);
 
 /**
  * Describes the message causeway.admin.v1.ReplayDeadLettersResponse.
  * Use `create(ReplayDeadLettersResponseSchema)` to create a new message.
  */
 export const ReplayDeadLettersResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 28);
+  messageDesc(file_causeway_admin_v1_admin, 30);
 
 /**
  * Describes the message causeway.admin.v1.PurgeStoredRequest.
  * Use `create(PurgeStoredRequestSchema)` to create a new message.
  */
 export const PurgeStoredRequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 29);
+  messageDesc(file_causeway_admin_v1_admin, 31);
 
 /**
  * Describes the message causeway.admin.v1.PurgeStoredResponse.
  * Use `create(PurgeStoredResponseSchema)` to create a new message.
  */
 export const PurgeStoredResponseSchema = /*@__PURE__*/
-  messageDesc(file_causeway_admin_v1_admin, 30);
+  messageDesc(file_causeway_admin_v1_admin, 32);
 
 /**
  * What operators read and do at a gateway. Needs an operator certificate of the domain.

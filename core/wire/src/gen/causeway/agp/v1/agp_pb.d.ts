@@ -202,6 +202,12 @@ export declare type Frame = Message<"causeway.agp.v1.Frame"> & {
      */
     value: MailboxAck;
     case: "mailboxAck";
+  } | {
+    /**
+     * @generated from field: causeway.agp.v1.EventWatch event_watch = 31;
+     */
+    value: EventWatch;
+    case: "eventWatch";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1317,6 +1323,8 @@ export declare type Event = Message<"causeway.agp.v1.Event"> & {
   atUnixMs: bigint;
 
   /**
+   * The agent, topic, gateway or message (32 hexadecimal digits) that it happened to.
+   *
    * @generated from field: string subject = 3;
    */
   subject: string;
@@ -1325,6 +1333,13 @@ export declare type Event = Message<"causeway.agp.v1.Event"> & {
    * @generated from field: string cause = 4;
    */
   cause: string;
+
+  /**
+   * Events before this one that were left out because there were too many.
+   *
+   * @generated from field: uint64 missed = 5;
+   */
+  missed: bigint;
 };
 
 /**
@@ -1332,6 +1347,32 @@ export declare type Event = Message<"causeway.agp.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export declare const EventSchema: GenMessage<Event>;
+
+/**
+ * Asks for events from now on (AGP-11); replaces what was asked for before on this link. Answered by
+ * SubscriptionResult.
+ *
+ * @generated from message causeway.agp.v1.EventWatch
+ */
+export declare type EventWatch = Message<"causeway.agp.v1.EventWatch"> & {
+  /**
+   * @generated from field: uint64 request = 1;
+   */
+  request: bigint;
+
+  /**
+   * Types, or families that end in '.': `topic.created`, `peer.`. Empty ends the watch. At most 64.
+   *
+   * @generated from field: repeated string types = 2;
+   */
+  types: string[];
+};
+
+/**
+ * Describes the message causeway.agp.v1.EventWatch.
+ * Use `create(EventWatchSchema)` to create a new message.
+ */
+export declare const EventWatchSchema: GenMessage<EventWatch>;
 
 /**
  * First frame of a peer gateway's link (ANA-111).
