@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { addA2aCommands } from "./commands/a2a.ts";
 import { addAgentCommands } from "./commands/agents.ts";
 import { addCertCommands } from "./commands/cert.ts";
+import { addEventCommands } from "./commands/events.ts";
 import { addNetworkCommands } from "./commands/network.ts";
 import { addServiceCommands } from "./commands/services.ts";
 import { addTopicCommands } from "./commands/topics.ts";
@@ -28,6 +29,7 @@ addAgentCommands(program);
 addTopicCommands(program);
 addCertCommands(program);
 addNetworkCommands(program);
+addEventCommands(program);
 program
   .command("demo")
   .description("two domains on this machine, agents, an encrypted exchange, and the story of it")
