@@ -18,7 +18,8 @@ export interface Link {
   readonly channelBinding: Uint8Array;
   /**
    * Queues one serialised Frame, the bytes `start` to `end` of `frame` (all of it by default). They are not copied
-   * before the end of the turn, so they must not be changed. All frames of a turn leave in one write.
+   * before the end of the turn, so they must not be changed. The frames of a turn leave together, in writes of 64 KiB
+   * and more.
    * False when the queue is above its high-water mark; the frame is queued all the same. At `queueBytesMax` the link is
    * closed with CAUSEWAY_FORWARDING_OVERLOADED. After the link is closed frames are dropped and the answer is false.
    */

@@ -1,4 +1,4 @@
-import { FrameSplitter } from "@causeway/core-wire";
+import { encodeGrpcMessage, FrameSplitter } from "@causeway/core-wire";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Outbox } from "./outbox.ts";
@@ -64,6 +64,33 @@ test("frames leave once, whole and in order, whatever the connection takes and w
       expect(outbox.bytes).toBe(0);
     }),
   );
+});
+
+test("frames that leave as they came in are one copy, those of elsewhere are framed anew", () => {
+  const frame = fc.uint8Array({ maxLength: 300 });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(frame, fc.boolean()), { maxLength: 60 }), (sent) => {
+      const { outbox, take, frames } = world(512);
+      // What was received: every frame behind its prefix, in one buffer.
+      const received = Buffer.concat(sent.map(([bytes]) => encodeGrpcMessage(bytes)));
+      let at = 0;
+      for (const [bytes, isOwn] of sent) {
+        const end = at + 5 + bytes.length;
+        if (isOwn) outbox.add(bytes, 0, bytes.length);
+        else outbox.add(received, at + 5, end);
+        at = end;
+      }
+      outbox.flush();
+      while (take());
+      expect(frames()).toEqual(sent.map(([bytes]) => Buffer.from(bytes).toString("latin1")));
+    }),
+  );
+});
+
+test("much to one link is written before the turn is over", () => {
+  const { outbox, open } = world(262_144);
+  for (let i = 0; i < 70; i++) outbox.add(Buffer.alloc(995), 0, 995);
+  expect(open.map(({ bytes }) => bytes.length)).toEqual([66_000]);
 });
 
 test("everything of a turn is one write, and bytes count until the connection has taken them", () => {

@@ -4,11 +4,21 @@ export interface Flushable {
 }
 
 /**
- * Collects what has output and flushes all of it in one `setImmediate`, after everything that the turn received was
- * handled. This is what makes one write for each connection and turn.
+ * What leaves in the current turn of the event loop, of every link of the process together. The output of all links is
+ * flushed in one `setImmediate`, after everything that the turn received was handled: this is what makes one write for
+ * each connection and turn.
+ *
+ * Pieces of output are kept here as lists in shared columns, so that queueing a frame makes no object, an idle link has
+ * no queue, and a burst to one link grows no array of its own.
  */
 export class Turn {
   #waiting: Flushable[] = [];
+  /** Columns of the pieces: the buffer, the range in it, and the next piece of the same list. */
+  #buffers: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(piecesMin).fill(undefined);
+  #starts = new Int32Array(piecesMin);
+  #ends = new Int32Array(piecesMin);
+  #nexts = new Int32Array(piecesMin);
+  #used = 0;
 
   /** Flushes `target` at the end of the turn. The caller keeps it from being added twice. */
   add(target: Flushable): void {
@@ -16,9 +26,78 @@ export class Turn {
     if (this.#waiting.length === 1) setImmediate(() => this.#run());
   }
 
+  /** Notes a piece behind `previous` of a list (-1 for a new list) and answers its number. Valid until the end of the turn. */
+  note(previous: number, buffer: Uint8Array, start: number, end: number): number {
+    if (this.#used === this.#starts.length) this.#grow();
+    const piece = this.#used++;
+    this.#buffers[piece] = buffer;
+    this.#starts[piece] = start;
+    this.#ends[piece] = end;
+    this.#nexts[piece] = -1;
+    if (previous >= 0) this.#nexts[previous] = piece;
+    return piece;
+  }
+
+  bufferOf(piece: number): Uint8Array {
+    return this.#buffers[piece] ?? nothing;
+  }
+
+  startOf(piece: number): number {
+    return this.#starts[piece] ?? 0;
+  }
+
+  endOf(piece: number): number {
+    return this.#ends[piece] ?? 0;
+  }
+
+  /** The next piece of the list, -1 at its end. */
+  after(piece: number): number {
+    return this.#nexts[piece] ?? -1;
+  }
+
+  /** Lengthens a piece. */
+  extend(piece: number, end: number): void {
+    this.#ends[piece] = end;
+  }
+
+  /** Lets go of the piece's buffer. */
+  release(piece: number): void {
+    this.#buffers[piece] = undefined;
+  }
+
   #run(): void {
     const due = this.#waiting;
     this.#waiting = [];
     for (const target of due) target.flush();
+    // A flush may have queued for the next turn; those pieces keep their numbers.
+    if (this.#waiting.length > 0) return;
+    // Links that were discarded have not let go of theirs.
+    this.#buffers.fill(undefined, 0, this.#used);
+    this.#used = 0;
+    if (this.#starts.length > piecesKept) this.#resize(piecesMin);
+  }
+
+  #grow(): void {
+    this.#resize(this.#starts.length * 2);
+  }
+
+  #resize(length: number): void {
+    const { length: old } = this.#starts;
+    const copy = (column: Int32Array): Int32Array<ArrayBuffer> => {
+      const grown = new Int32Array(length);
+      grown.set(length > old ? column : column.subarray(0, length));
+      return grown;
+    };
+    this.#starts = copy(this.#starts);
+    this.#ends = copy(this.#ends);
+    this.#nexts = copy(this.#nexts);
+    const buffers = new Array<Uint8Array | undefined>(length).fill(undefined);
+    for (let i = 0; i < this.#used; i++) buffers[i] = this.#buffers[i];
+    this.#buffers = buffers;
   }
 }
+
+const nothing = new Uint8Array(0);
+const piecesMin = 1_024;
+/** Columns that a burst made longer than this are given back. */
+const piecesKept = 262_144;
