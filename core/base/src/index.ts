@@ -7,6 +7,7 @@ export * from "./errors.ts";
 export type * from "./gateway-store.ts";
 export * from "./ids.ts";
 export * from "./machine.ts";
+export * from "./mailbox-store.ts";
 export * from "./ports.ts";
 export type * from "./registry-store.ts";
 export * from "./time.ts";

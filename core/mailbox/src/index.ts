@@ -1,0 +1,3 @@
+export * from "./effects.ts";
+export * from "./limits.ts";
+export * from "./mailboxes.ts";

@@ -1,0 +1,200 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { agentOf, World } from "./fixtures/world.ts";
+
+const agents = ["bob", "eve"] as const;
+const senders = ["alice", "carol"] as const;
+const name = fc.constantFrom(...agents);
+
+/** What happens to one gateway's mailboxes, in any order. */
+const happening = fc.oneof(
+  { weight: 6, arbitrary: fc.tuple(fc.constant("send"), name, fc.constantFrom(...senders), fc.boolean(), fc.nat(400)) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("attach"), name, fc.boolean()) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("detach"), name) },
+  { weight: 4, arbitrary: fc.tuple(fc.constant("ack"), name, fc.nat(3)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant("refuse"), name) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant("advance"), fc.constantFrom(500, 6_000, 90_000)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant("crash")) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant("moved"), name, fc.boolean()) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("transferred"), fc.nat(3), fc.boolean()) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant("room"), name) },
+);
+type Happening = typeof happening extends fc.Arbitrary<infer T> ? T : never;
+
+const limits = {
+  mailboxMessagesMax: 9,
+  mailboxBytesMax: 2_500,
+  mailboxSenderMessagesMax: 6,
+  mailboxSenderBytesMax: 1_800,
+  mailboxTotalMessagesMax: 14,
+  mailboxTotalBytesMax: 4_000,
+  mailboxWindowMessages: 3,
+  mailboxWindowBytes: 900,
+  mailboxAttemptsMax: 4,
+  mailboxMs: 300_000,
+  deadLettersMax: 5,
+  mailboxTransferMessages: 2,
+};
+
+/** Plays happenings; the agents' side and what was promised are kept beside the machine. */
+class Play {
+  readonly world = new World(limits);
+  /** Promised as stored and not answered otherwise, by id. */
+  readonly promised = new Set<string>();
+  readonly left = new Map<string, string>();
+  #links = 0;
+  #ids = 0;
+  readonly #current = new Map<string, number>();
+  readonly #acknowledged = new Set<string>();
+
+  act([kind, ...rest]: Happening): void {
+    const [agent, more, flag, bytes] = rest as [string, never, boolean, number];
+    const { world } = this;
+    let lines: readonly string[] = [];
+    if (kind === "send") {
+      const id = String(++this.#ids).padStart(5, "0");
+      lines = world.send({ to: agent, from: more, id, bytes: bytes + 1, stored: flag, notice: true });
+    } else if (kind === "attach") {
+      const link = ++this.#links;
+      this.#current.set(agent, link);
+      lines = world.setLinks(agent, [{ link, instance: "", acknowledges: more }]);
+    } else if (kind === "detach") {
+      this.#current.delete(agent);
+      lines = world.setLinks(agent, []);
+    } else if (kind === "ack" || kind === "refuse") {
+      lines = this.#ack(agent, kind === "ack" ? (more as number) + 1 : 1, kind === "refuse");
+    } else if (kind === "advance") lines = world.advance(Number(agent));
+    else if (kind === "crash") {
+      this.#current.clear();
+      lines = world.crash();
+    } else if (kind === "moved") {
+      world.machine.handleMoved(world.now, agentOf(agent), more);
+      lines = world.perform();
+    } else if (kind === "transferred") {
+      const offer = world.transfers.pop();
+      const error = {
+        code: more ? "CAUSEWAY_MAILBOX_FULL" : "CAUSEWAY_FORWARDING_NOT_ALLOWED",
+        message: "no",
+      } as const;
+      if (offer !== undefined) world.machine.handleTransferred(world.now, offer.transfer, Number(agent), error);
+      lines = world.perform();
+    } else {
+      world.machine.handleRoom(world.now, agentOf(agent));
+      lines = world.perform();
+    }
+    this.#note(lines);
+  }
+
+  /** Everybody comes, takes and acknowledges until nothing moves. */
+  settle(): void {
+    for (const agent of agents) {
+      this.act(["moved", agent, false] as Happening);
+      this.act(["advance", 6_000] as Happening);
+      this.act(["attach", agent, true] as Happening);
+      for (let before = -1; before !== this.#acknowledged.size; ) {
+        before = this.#acknowledged.size;
+        this.act(["ack", agent, 100] as Happening);
+      }
+    }
+  }
+
+  #ack(agent: string, count: number, refuses: boolean): readonly string[] {
+    const link = this.#current.get(agent);
+    const open = (this.world.handed.get(link ?? -1) ?? []).filter(({ id }) => !this.#acknowledged.has(id));
+    const lines: string[] = [];
+    for (const { source, id } of open.slice(0, count)) {
+      this.#acknowledged.add(id);
+      const from = source.slice(source.lastIndexOf("/") + 1);
+      lines.push(...this.world.ack(agent, from, [id], refuses ? "CAUSEWAY_E2EE_DECRYPT_FAILED" : undefined));
+    }
+    return lines;
+  }
+
+  #note(lines: readonly string[]): void {
+    for (const line of lines) {
+      const [word = "", , id = ""] = line.replace(":", "").split(" ");
+      if (word === "stored") this.promised.add(id);
+      if (word === "remove") this.left.set(id, line.slice(line.indexOf(":") + 2));
+    }
+  }
+}
+
+describe("mailboxes, whatever happens", () => {
+  const plays = fc.array(happening, { maxLength: 120 });
+
+  test("what was reported as stored is on the disk, dead, or left for a reason that is allowed [AGP-58]", () => {
+    fc.assert(
+      fc.property(plays, (happenings) => {
+        const play = new Play();
+        for (const each of happenings) {
+          play.act(each);
+          const held = new Set(
+            [...play.world.waiting.values(), ...[...play.world.dead.values()].map((d) => d.mail)].map((m) => m.id),
+          );
+          for (const id of play.promised) {
+            if (held.has(id)) continue;
+            expect(play.left.get(id)).toMatch(/^(acknowledged|delivered|handed-over|dead-letter-ended)$/);
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("memory and disk agree, and every bound holds [ANA-49]", () => {
+    fc.assert(
+      fc.property(plays, (happenings) => {
+        const play = new Play();
+        const { world } = play;
+        for (const each of happenings) {
+          play.act(each);
+          const stored = world.machine.stored({}).map((view) => view.mail);
+          expect(new Set(stored.map((mail) => mail.sequence))).toEqual(new Set(world.waiting.keys()));
+          expect(world.machine.deadLetters({}).map((view) => view.mail.sequence)).toEqual([...world.dead.keys()]);
+          const totals = world.machine.totals();
+          expect(totals.messages).toBe(stored.length);
+          expect(totals.bytes).toBe(stored.reduce((sum, mail) => sum + mail.bytes, 0));
+          expect(totals.messages).toBeLessThanOrEqual(limits.mailboxTotalMessagesMax);
+          expect(totals.bytes).toBeLessThanOrEqual(limits.mailboxTotalBytesMax);
+          expect(totals.deadLetters).toBeLessThanOrEqual(limits.deadLettersMax);
+          for (const box of world.machine.mailboxes()) {
+            expect(box.messages).toBeLessThanOrEqual(limits.mailboxMessagesMax);
+            expect(box.bytes).toBeLessThanOrEqual(limits.mailboxBytesMax);
+            expect(box.underWay).toBeLessThanOrEqual(limits.mailboxWindowMessages);
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("over one link the messages of one sender come in the order in which they were sent [AGP-58]", () => {
+    fc.assert(
+      fc.property(plays, (happenings) => {
+        const play = new Play();
+        for (const each of happenings) play.act(each);
+        play.settle();
+        for (const handed of play.world.handed.values()) {
+          for (const sender of senders) {
+            const ids = handed.flatMap(({ source, id }) => (source === agentOf(sender) ? [id] : []));
+            expect(ids).toEqual([...new Set(ids)].sort());
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("when agents come and acknowledge, nothing stays behind [AGP-58]", () => {
+    fc.assert(
+      fc.property(plays, (happenings) => {
+        const play = new Play();
+        for (const each of happenings) play.act(each);
+        play.settle();
+        expect(play.world.machine.stored({})).toEqual([]);
+        expect(play.world.machine.totals()).toMatchObject({ mailboxes: 0, messages: 0, bytes: 0 });
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
