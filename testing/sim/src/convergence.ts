@@ -53,6 +53,7 @@ function faultsNow(world: World, work: Work): readonly Fault[] {
   const say = (checker: string, what: string): void => void faults.push({ checker, what });
   sessions(world, say);
   if (world.plan.kind === "agents") attachments(world, say);
+  interests(world, say);
   const live = liveRecords(world);
   for (const gateway of world.gateways.values()) {
     if (gateway.plan.role === "level2") fullView(world, gateway, live, say);
@@ -111,6 +112,30 @@ function attachments(world: World, say: Say): void {
       const life = lifeOf(world, agentId, instance);
       if (life?.gatewayUri !== gateway.uri)
         say("no-ghost-attachments", `${gateway.name} still has ${agentId}/@${instance}`);
+    }
+  }
+}
+
+/** Every Level-2 gateway knows what the subscribers of each other gateway want, and nothing that nobody wants any more. */
+function interests(world: World, say: Say): void {
+  const wanted = new Map<string, Set<string>>();
+  for (const agent of world.agents.values()) {
+    for (const { gatewayUri, topics } of agent.lives.values()) {
+      if (gatewayUri === undefined) continue;
+      const all = wanted.get(gatewayUri) ?? new Set<string>();
+      for (const topic of topics) all.add(topic);
+      wanted.set(gatewayUri, all);
+    }
+  }
+  for (const at of world.gateways.values()) {
+    if (at.plan.role !== "level2") continue;
+    const known = new Map(at.data?.topics.origins().map(({ origin, topics }) => [origin as string, topics]));
+    for (const origin of world.gateways.values()) {
+      if (origin === at || origin.plan.role === "reader") continue;
+      const is = [...(known.get(origin.uri) ?? [])].sort().join(" ");
+      const should = [...(wanted.get(origin.uri) ?? [])].sort().join(" ");
+      if (is !== should)
+        say("interest-up-to-date", `${at.name} thinks that ${origin.name} wants [${is}] instead of [${should}]`);
     }
   }
 }
@@ -181,9 +206,21 @@ function otherView(world: World, work: Work, at: Gateway, live: readonly Live[],
     if (!expected.delete(`${route.agentId} ${route.origin}`)) say("no-ghosts", text);
     upToDate(live, route, text, say);
   }
+  if (at.plan.role === "level1") toldWishes(world, work, at, homes, say);
   // Subscriptions beyond the bound are refused, and records beyond theirs.
   const isRefused = wishes.length > world.plan.limits.sync.subscriptionsActiveMax;
   if (!world.plan.isCramped && !isRefused) for (const key of expected) say("knows-all", `${at.name} lacks ${key}`);
+}
+
+/** A Level-2 gateway has exactly the subscriptions that its edge gateway made, as far as there is room for them. */
+function toldWishes(world: World, work: Work, at: Gateway, homes: readonly Gateway[], say: Say): void {
+  const own = [...(work.wants.get(at.name)?.values() ?? [])].sort().join(" ");
+  const count = work.wants.get(at.name)?.size ?? 0;
+  if (count > world.plan.limits.sync.subscriptionsActiveMax) return;
+  for (const home of homes) {
+    const held = [...(home.sync?.machine.subscriptionsOf(at.uri).keys() ?? [])].sort().join(" ");
+    if (held !== own) say("wishes-agree", `${home.name} has subscriptions [${held}] of ${at.name} instead of [${own}]`);
+  }
 }
 
 function upToDate(
@@ -234,7 +271,8 @@ function probeMessages(world: World, traffic: Traffic): void {
         "probe-delivered",
         `${text} was not delivered: ${traffic.answers.get(id) ?? "no answer"}, gateways ${visits.join(" ")}`,
       );
-    if (receivers.length === 0 && !traffic.answers.has(id))
+    // Where not everything may be known, the way back may be unknown, too.
+    if (receivers.length === 0 && !world.plan.isCramped && !traffic.answers.has(id))
       world.fail("probe-answered", `${text} was neither delivered nor answered, gateways ${visits.join(" ")}`);
   }
 }

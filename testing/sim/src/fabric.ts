@@ -59,7 +59,7 @@ export type Listener = (pipe: Pipe) => boolean;
 export class Fabric {
   readonly #queue: EventQueue;
   readonly #now: () => number;
-  readonly #random: SeededRandom;
+  readonly #random: Readonly<Record<PipeKind, SeededRandom>>;
   readonly #times: FabricTimes;
   readonly #listeners = new Map<string, Listener>();
   readonly #wires = new Map<number, Wire>();
@@ -67,7 +67,13 @@ export class Fabric {
   readonly #blocked = new Map<string, number>();
   #nextId = 1;
 
-  constructor(queue: EventQueue, now: () => number, random: SeededRandom, times: FabricTimes) {
+  /** `random`: one for each kind, so that what one protocol says does not change the delays of another. */
+  constructor(
+    queue: EventQueue,
+    now: () => number,
+    random: Readonly<Record<PipeKind, SeededRandom>>,
+    times: FabricTimes,
+  ) {
     this.#queue = queue;
     this.#now = now;
     this.#random = random;
@@ -85,7 +91,7 @@ export class Fabric {
       this.#after(this.#times.dialTimeoutMs, `dial ${from} ${to} times out`, () => failed("the dial timed out"));
       return;
     }
-    const delayMs = this.#random.between(this.#times.delayMsMin, this.#times.delayMsMax);
+    const delayMs = this.#random[kind].between(this.#times.delayMsMin, this.#times.delayMsMax);
     this.#after(delayMs, `dial ${from} ${to}`, () => {
       const listener = this.#listeners.get(to);
       const wire: Wire = {
@@ -205,7 +211,7 @@ export class Fabric {
   }
 
   #schedule(wire: Wire, side: Side, item: Item): void {
-    const delayMs = wire.delayMs + this.#random.between(0, this.#times.jitterMs);
+    const delayMs = wire.delayMs + this.#random[wire.kind].between(0, this.#times.jitterMs);
     const at = Math.max(wire.arrivesAt[side], this.#now() + delayMs);
     wire.arrivesAt[side] = at;
     this.#queue.push(at, `${wire.kind} ${wire.ends[side]} > ${wire.ends[side === 0 ? 1 : 0]}`, () => {

@@ -109,7 +109,7 @@ export class Faults {
     this.#world.note(() => `${wire.kind} ${wire.ends.join("-")} is clogged`);
     this.#clogged.push(entry);
     this.#world.fabric.clog(...entry, true);
-    this.#world.queue.push(this.#world.now + this.#random.wait(800), "a clog ends", () => {
+    this.#world.queue.push(this.#world.now + this.#random.wait(this.#random.pick([800, 4_000])), "a clog ends", () => {
       const at = this.#clogged.indexOf(entry);
       if (at < 0) return;
       this.#clogged.splice(at, 1);

@@ -5,14 +5,15 @@
 import { parseArgs } from "node:util";
 import { installMutant } from "./mutant-hooks.ts";
 import { findMutant, mutants } from "./mutants.ts";
-import type { WorldKind } from "./plan.ts";
 import type { Outcome } from "./run.ts";
+import { directedWorlds, type WorldName, worldNames } from "./world-names.ts";
 
-const usage = `npm run sim -- [--seeds N] [--from SEED] [--world sync|agents] [--trace] [--mutant NAME] [--json]
+const usage = `npm run sim -- [--seeds N] [--from SEED] [--world W] [--trace] [--mutant NAME] [--json]
 
   --seeds N      how many seeds; default 200
   --from SEED    the first one; default 1
-  --world W      sync: gateways and records only; agents: everything. Default: the seed draws it
+  --world W      sync: gateways and records only; agents: everything. Default: the seed draws one of these.
+                 ${directedWorlds.join(", ")}: small and made for one kind of trouble
   --trace        print every event of the first seed
   --mutant NAME  run with one defect put into the core; ${mutants.length} are known, --mutant list names them
   --json         one JSON object with the failures as the last line
@@ -21,7 +22,7 @@ const usage = `npm run sim -- [--seeds N] [--from SEED] [--world sync|agents] [-
 interface Options {
   readonly seeds: number;
   readonly from: number;
-  readonly kind: WorldKind | undefined;
+  readonly world: WorldName | undefined;
   readonly mutant: string | undefined;
   readonly isTraced: boolean;
   readonly isJson: boolean;
@@ -40,7 +41,7 @@ async function main(): Promise<number> {
   }
   const { runSeed, traceSeed } = await import("./run.ts");
   if (options.isTraced) {
-    const { outcome, trace } = traceSeed(options.from, options.kind);
+    const { outcome, trace } = traceSeed(options.from, options.world);
     process.stdout.write(`${trace.join("\n")}\n`);
     report(outcome, options, false);
     return outcome.failure === undefined ? 0 : 1;
@@ -49,7 +50,7 @@ async function main(): Promise<number> {
   const failures: Outcome[] = [];
   let steps = 0;
   for (let seed = options.from; seed < options.from + options.seeds; seed++) {
-    const outcome = runSeed(seed, options.kind);
+    const outcome = runSeed(seed, options.world, !options.isJson);
     steps += outcome.steps;
     if (outcome.failure !== undefined) {
       failures.push(outcome);
@@ -75,7 +76,7 @@ function report({ seed, plan, failure }: Outcome, options: Options, withTrace: b
     return;
   }
   if (withTrace && !options.isJson) process.stdout.write(`${failure.trace.join("\n")}\n`);
-  const world = options.kind === undefined ? "" : ` --world ${options.kind}`;
+  const world = options.world === undefined ? "" : ` --world ${options.world}`;
   const mutant = options.mutant === undefined ? "" : ` --mutant ${JSON.stringify(options.mutant)}`;
   process.stdout.write(
     [
@@ -121,15 +122,16 @@ function readOptions(): Options | number {
   }
   const seeds = Number(values["seeds"] ?? 200);
   const from = Number(values["from"] ?? 1);
-  const kind = values["world"];
+  const world = worldNames.find((name) => name === values["world"]);
   if (!Number.isSafeInteger(seeds) || seeds < 1) return complain("--seeds: expected a whole number from 1");
   if (!Number.isSafeInteger(from) || from < 0) return complain("--from: expected a whole number from 0");
-  if (kind !== undefined && kind !== "sync" && kind !== "agents") return complain("--world: expected sync or agents");
+  if (values["world"] !== undefined && world === undefined)
+    return complain(`--world: expected one of ${worldNames.join(", ")}`);
   const mutant = values["mutant"];
   return {
     seeds,
     from,
-    kind,
+    world,
     mutant: typeof mutant === "string" ? mutant : undefined,
     isTraced: values["trace"] === true,
     isJson: values["json"] === true,

@@ -10,9 +10,7 @@ import type { TopicsOptions } from "@causeway/core-topics";
 import type { ClockFault } from "./clock.ts";
 import type { FabricTimes } from "./fabric.ts";
 import { SeededRandom } from "./random.ts";
-
-/** `sync`: gateways announce records by themselves. `agents`: agents attach, move, send and publish. */
-export type WorldKind = "sync" | "agents";
+import type { WorldKind } from "./world-names.ts";
 
 export interface GatewayPlan {
   readonly name: string;
@@ -271,7 +269,7 @@ function drawFaults(random: SeededRandom): FaultPlan {
     halfOpen: random.pick([0, 0.3, 0.8]),
     partitionMs: sometimes(0.5, [2_000, 6_000]),
     asymmetric: random.pick([0, 0.5]),
-    clogMs: sometimes(0.4, [1_000, 4_000]),
+    clogMs: sometimes(0.5, [600, 2_000]),
     crashMs: sometimes(0.5, [3_000, 10_000]),
     silentCrash: random.pick([0, 0.5]),
     midEffects: random.pick([0, 0.5]),

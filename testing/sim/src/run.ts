@@ -3,13 +3,15 @@
 import { Traffic } from "./checkers/data.ts";
 import { safetyCheckers } from "./checkers/index.ts";
 import { demandConvergence } from "./convergence.ts";
+import { planFor } from "./directed.ts";
 import { SimFailure } from "./failure.ts";
 import { Faults } from "./faults.ts";
 import { startImpostor } from "./impostor.ts";
 import { Liar } from "./liar.ts";
-import { drawPlan, planText, type WorldKind } from "./plan.ts";
+import { planText } from "./plan.ts";
 import { Work } from "./work.ts";
 import { World } from "./world.ts";
+import type { WorldName } from "./world-names.ts";
 
 export interface Outcome {
   readonly seed: number;
@@ -27,24 +29,24 @@ export interface Outcome {
   };
 }
 
-/** Runs one seed. The same arguments give the same outcome, always. */
-export function runSeed(seed: number, kind?: WorldKind): Outcome {
-  const outcome = attempt(seed, kind, 0);
-  return outcome.failure === undefined ? outcome : attempt(seed, kind, traceLinesMax);
+/** Runs one seed. The same arguments give the same outcome, always. A failure comes with its trace unless `isTraced` is false. */
+export function runSeed(seed: number, name?: WorldName, isTraced = true): Outcome {
+  const outcome = attempt(seed, name, 0);
+  return outcome.failure === undefined || !isTraced ? outcome : attempt(seed, name, traceLinesMax);
 }
 
 /** Runs one seed and keeps the whole trace. */
 export function traceSeed(
   seed: number,
-  kind?: WorldKind,
+  name?: WorldName,
 ): { readonly outcome: Outcome; readonly trace: readonly string[] } {
   const lines: string[] = [];
-  const outcome = attempt(seed, kind, Number.MAX_SAFE_INTEGER, lines);
+  const outcome = attempt(seed, name, Number.MAX_SAFE_INTEGER, lines);
   return { outcome, trace: lines };
 }
 
-function attempt(seed: number, kind: WorldKind | undefined, traceMax: number, into?: string[]): Outcome {
-  const plan = drawPlan(seed, kind);
+function attempt(seed: number, name: WorldName | undefined, traceMax: number, into?: string[]): Outcome {
+  const plan = planFor(seed, name);
   const world = new World(plan, traceMax);
   const base = (): Omit<Outcome, "failure"> => ({
     seed,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { runSeed } from "./run.ts";
+import { directedWorlds } from "./world-names.ts";
 
 /** A sample for every test run; `npm run sim -- --seeds 2000` plays many. */
 const seeds = Array.from({ length: 40 }, (_, i) => 1 + i);
@@ -7,5 +8,9 @@ const seeds = Array.from({ length: 40 }, (_, i) => 1 + i);
 describe("seeded worlds of gateways and agents stay safe under faults and converge after healing [AMSP-22] [AMSP-33] [AAP-44]", () => {
   test.each(seeds)("seed %i", (seed) => {
     expect(runSeed(seed).failure).toBeUndefined();
+  });
+
+  test.each(directedWorlds)("five seeds of the world %s", (world) => {
+    for (let seed = 1; seed <= 5; seed++) expect(runSeed(seed, world).failure).toBeUndefined();
   });
 });

@@ -52,9 +52,9 @@ export class SyncSide {
     return true;
   }
 
-  /** Names of the peers with which a session's transport stands, as far as this side knows. */
-  sessionPeers(): ReadonlySet<string> {
-    return new Set([...this.#sessions.values()].map((pipe) => pipe.remote));
+  /** For each transport that stands, as far as this side knows, the name of the peer. */
+  sessions(): readonly string[] {
+    return [...this.#sessions.values()].map((pipe) => pipe.remote);
   }
 
   /** Number of the connection that carries the session with a peer. */

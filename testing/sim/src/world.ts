@@ -38,7 +38,16 @@ export class World implements Surroundings {
     this.plan = plan;
     this.#linesMax = traceMax;
     this.lines = traceMax > 0 ? [] : undefined;
-    this.fabric = new Fabric(this.queue, () => this.now, new SeededRandom(plan.seed, 2), plan.fabric);
+    this.fabric = new Fabric(
+      this.queue,
+      () => this.now,
+      {
+        sync: new SeededRandom(plan.seed, 20),
+        data: new SeededRandom(plan.seed, 21),
+        attach: new SeededRandom(plan.seed, 22),
+      },
+      plan.fabric,
+    );
     plan.gateways.forEach((each, i) => {
       const random = new SeededRandom(plan.seed, 100 + i);
       const gateway = new Gateway(each, plan.limits, this, this.facts, random, (dead) => this.onCrash(dead));

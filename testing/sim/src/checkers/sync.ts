@@ -228,10 +228,29 @@ export function usableWaysStand(world: World): Checker {
     name: "usable-ways-stand",
     stepped(touched) {
       for (const at of touched) {
-        const peers = at.sync?.sessionPeers();
+        const peers = new Set(at.sync?.sessions());
         for (const { via, applicable, agentId } of at.sync?.machine.allRoutes() ?? []) {
-          if (applicable && via !== "local" && peers?.has(at.short(via)) !== true)
+          if (applicable && via !== "local" && !peers.has(at.short(via)))
             world.fail("usable-ways-stand", `${at.name} counts on ${at.short(via)} for ${agentId}, which is gone`);
+        }
+      }
+    },
+  };
+}
+
+/** Of each transport that stands the machine knows whose it is, and of each peer there is one at most. */
+export function knownSessions(world: World): Checker {
+  return {
+    name: "known-sessions",
+    stepped(touched) {
+      for (const at of touched) {
+        const known = new Set(at.sync?.machine.peers().map((peer) => at.short(peer.name)));
+        const seen = new Set<string>();
+        for (const name of at.sync?.sessions() ?? []) {
+          if (!known.has(name))
+            world.fail("known-sessions", `${at.name} has forgotten ${name}, and its session stands`);
+          if (seen.has(name)) world.fail("known-sessions", `${at.name} keeps two sessions with ${name}`);
+          seen.add(name);
         }
       }
     },

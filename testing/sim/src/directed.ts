@@ -1,0 +1,164 @@
+/**
+ * Small worlds that are made for one kind of trouble each. A seed that draws its world meets some combinations once in
+ * a thousand runs; here they happen in nearly every one.
+ */
+import { type Domain, parseDomain } from "@causeway/core-base";
+import { defaultSyncLimits } from "@causeway/core-sync";
+import { type AgentPlan, drawPlan, type FaultPlan, type GatewayPlan, type Plan } from "./plan.ts";
+import type { DirectedWorld, WorldKind, WorldName } from "./world-names.ts";
+
+/** What the seed draws, in the world that is asked for. */
+export function planFor(seed: number, name: WorldName | undefined): Plan {
+  if (name === undefined || name === "sync" || name === "agents") return drawPlan(seed, name);
+  const { kind, change } = directed[name];
+  const drawn = drawPlan(seed, kind);
+  const limits = sync(drawn, { recordsPerPeerMax: defaultSyncLimits.recordsPerPeerMax });
+  return change({ ...drawn, limits, liar: undefined, isCramped: false, faultMs: 15_000 });
+}
+
+const [blue, green] = ["blue.example", "green.example"].map(parseDomain) as [Domain, Domain];
+
+const directed = {
+  /** Gateways of two domains restart, with records that the other domain may not see, and room for two subscriptions. */
+  restricted: {
+    kind: "sync",
+    change: (plan) => ({
+      ...plan,
+      gateways: [
+        gateway(plan, "core0", blue, "level2", []),
+        gateway(plan, "core1", green, "level2", ["core0"]),
+        gateway(plan, "edge0", blue, "level1", ["core0"]),
+      ],
+      agents: agents(plan, 4, ["core0"], (i) => (i % 2 === 0 ? [] : [blue])),
+      limits: sync(plan, { auditMs: 20_000, flushMs: 20, subscriptionsActiveMax: 2 }),
+      faults: { ...calm, crashMs: 1_500 },
+      workMs: 100,
+    }),
+  },
+  /** An edge gateway changes its mind all the time, over a slow and unreliable way. */
+  wishes: {
+    kind: "sync",
+    change: (plan) => ({
+      ...plan,
+      gateways: [gateway(plan, "core0", blue, "level2", []), gateway(plan, "edge0", blue, "level1", ["core0"])],
+      agents: agents(plan, 24, ["core0"]),
+      limits: sync(plan, {
+        auditMs: 1_000,
+        flushMs: 200,
+        keepAliveMs: 1_000,
+        offlineAfterMs: 3_000,
+        subscriptionsActiveMax: 10_000,
+      }),
+      fabric: { ...plan.fabric, delayMsMin: 100, delayMsMax: 300, jitterMs: 20 },
+      faults: { ...calm, resetMs: 2_000, halfOpen: 0.8 },
+      workMs: 50,
+    }),
+  },
+  /** Sessions end before they have begun, and only one side hears of it. */
+  reconnects: {
+    kind: "sync",
+    change: (plan) => ({
+      ...plan,
+      gateways: [
+        gateway(plan, "core0", blue, "level2", ["core1"]),
+        gateway(plan, "core1", blue, "level2", ["core0"]),
+        gateway(plan, "edge0", blue, "level1", ["core0"]),
+      ],
+      agents: agents(plan, 2, ["core0"]),
+      limits: sync(plan, { offlineKeepMs: 5_000, helloMs: 3_000, keepAliveMs: 1_000, offlineAfterMs: 3_000 }),
+      fabric: { ...plan.fabric, delayMsMin: 50, delayMsMax: 150 },
+      faults: { ...calm, resetMs: 100, halfOpen: 0.8, clogMs: 1_000 },
+      workMs: 400,
+    }),
+  },
+  /** Publications have several ways through a ring, some of them over an edge gateway with two homes. */
+  rings: {
+    kind: "agents",
+    change: (plan) => ({
+      ...plan,
+      gateways: [
+        gateway(plan, "core0", blue, "level2", ["core3"]),
+        gateway(plan, "core1", blue, "level2", ["core0"]),
+        gateway(plan, "core2", blue, "level2", ["core1"]),
+        gateway(plan, "core3", blue, "level2", ["core2"]),
+        gateway(plan, "edge0", blue, "level1", ["core0", "core1"]),
+      ],
+      agents: agents(plan, 4, ["core0", "core1", "core2", "core3", "edge0"]),
+      faults: { ...calm, resetMs: 2_000, clogMs: 2_000 },
+      hasImpostor: false,
+      workMs: 150,
+      messageMs: 60,
+    }),
+  },
+  /** What agents send is held back for longer than their leases last. */
+  stalls: {
+    kind: "agents",
+    change: (plan) => ({
+      ...plan,
+      gateways: [gateway(plan, "core0", blue, "level2", [])],
+      agents: agents(plan, 3, ["core0"]),
+      limits: {
+        ...plan.limits,
+        attachment: {
+          ...plan.limits.attachment,
+          heartbeatMs: 1_000,
+          staleAfterMs: 3_000,
+          removeAfterStaleMs: 10_000,
+          leaseMs: 3_500,
+        },
+        agent: { ...plan.limits.agent, staleAfterMs: 3_000 },
+      },
+      faults: { ...calm, clogMs: 200 },
+      hasImpostor: false,
+      workMs: 2_000,
+    }),
+  },
+} as const satisfies Record<DirectedWorld, { readonly kind: WorldKind; readonly change: (plan: Plan) => Plan }>;
+
+/** Nothing goes wrong but what is named. */
+const calm: FaultPlan = {
+  resetMs: undefined,
+  halfOpen: 0,
+  partitionMs: undefined,
+  asymmetric: 0,
+  clogMs: undefined,
+  crashMs: undefined,
+  silentCrash: 0,
+  midEffects: 0,
+  olderDisk: 0,
+  lostDisk: 0,
+};
+
+function gateway(
+  { kind }: Plan,
+  name: string,
+  domain: Domain,
+  role: GatewayPlan["role"],
+  dials: readonly string[],
+): GatewayPlan {
+  const clock = { drift: 0, skewMs: 0 };
+  return { name, domain, role, dials, dataDials: dials, clock, secretTag: undefined, hasAgents: kind === "agents" };
+}
+
+function agents(
+  { kind }: Plan,
+  count: number,
+  homes: readonly string[],
+  visibleDomains: (i: number) => readonly Domain[] = () => [],
+): readonly AgentPlan[] {
+  return Array.from({ length: count }, (_, i) => ({
+    name: `agent${i}`,
+    path: `${i % 4 === 3 ? "travel" : "shop"}/agent${i}`,
+    domain: blue,
+    // Each begins at another one.
+    homes: homes.map((_, at) => homes[(i + at) % homes.length] ?? ""),
+    model: kind === "agents" ? "stateful" : "soft",
+    tags: i % 2 === 0 ? ["open"] : [],
+    visibleDomains: visibleDomains(i),
+    clock: { drift: 0, skewMs: 0 },
+  }));
+}
+
+function sync(plan: Plan, limits: Partial<Plan["limits"]["sync"]>): Plan["limits"] {
+  return { ...plan.limits, sync: { ...plan.limits.sync, ...limits } };
+}
