@@ -1,4 +1,5 @@
 /** Defects that the simulator has to find. Each is a piece of the core's source and what is put in its place. */
+import type { WorldName } from "./world-names.ts";
 
 export interface Mutant {
   readonly name: string;
@@ -7,8 +8,9 @@ export interface Mutant {
   /** Occurs exactly once. */
   readonly find: string;
   readonly replace: string;
-  /** A seed that kills it; 0 while none is recorded, and then `npm run sim -- --mutant NAME` looks for one. */
+  /** A seed that kills it in that world. */
   readonly seed: number;
+  readonly world: WorldName;
   /** Names of the checkers that may notice first. */
   readonly killedBy: readonly string[];
 }
@@ -21,7 +23,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: "return path.includes(self);",
     replace: "return false;",
-    seed: 0,
+    seed: 2,
+    world: "sync",
     killedBy: ["accepted-path"],
   },
   {
@@ -29,7 +32,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: "return learnedFrom === to;",
     replace: "return false;",
-    seed: 0,
+    seed: 1,
+    world: "restricted",
     killedBy: ["split-horizon"],
   },
   {
@@ -38,6 +42,7 @@ export const mutants: readonly Mutant[] = [
     find: 'return state === "SYNCING" ||',
     replace: 'return state === "OFFLINE" || state === "SYNCING" ||',
     seed: 1,
+    world: "restricted",
     killedBy: ["usable-ways-stand"],
   },
   {
@@ -45,7 +50,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/decide.ts",
     find: '[a.path.length - b.path.length, "shortest path"]',
     replace: '[b.path.length - a.path.length, "shortest path"]',
-    seed: 0,
+    seed: 4,
+    world: "sync",
     killedBy: ["shortest-path"],
   },
   {
@@ -53,15 +59,17 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: "return compareVersions(offered.version, held.version) > 0;",
     replace: "return compareVersions(offered.version, held.version) < 0;",
-    seed: 0,
-    killedBy: ["never-older"],
+    seed: 1,
+    world: "restricted",
+    killedBy: ["knows-all"],
   },
   {
     name: "tombstone ignored",
     file: "core/sync/src/rules.ts",
     find: "return compareVersions(offered.version, held.version) > 0;",
     replace: "return compareVersions(offered.version, held.version) > 0 || (held.withdrawn && !offered.withdrawn);",
-    seed: 0,
+    seed: 2,
+    world: "rings",
     killedBy: ["never-older"],
   },
   {
@@ -70,6 +78,7 @@ export const mutants: readonly Mutant[] = [
     find: "withdrawn ? this.limits.tombstoneMs : this.limits.retainMs",
     replace: "withdrawn ? 0 : this.limits.retainMs",
     seed: 1,
+    world: "restricted",
     killedBy: ["tombstones-are-kept"],
   },
   {
@@ -77,8 +86,9 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/export.ts",
     find: "return before?.isLive === true && sendWithdraw(state, now, peer, key, before);",
     replace: "return false;",
-    seed: 0,
-    killedBy: ["no-ghosts"],
+    seed: 1,
+    world: "wishes",
+    killedBy: ["honest-views"],
   },
   {
     name: "PATH not extended",
@@ -86,6 +96,7 @@ export const mutants: readonly Mutant[] = [
     find: 'return self.role === "level2" ? [self.name as GatewayUri, ...path] : [];',
     replace: "return path;",
     seed: 1,
+    world: "restricted",
     killedBy: ["path-form"],
   },
   {
@@ -93,7 +104,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: 'return role === "level2" || (role === "level1" && via === "local");',
     replace: 'return role !== "reader";',
-    seed: 0,
+    seed: 1,
+    world: "rings",
     killedBy: ["edges-pass-nothing-on"],
   },
   {
@@ -101,7 +113,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/import.ts",
     find: 'if (state.self.role !== "level1") return true;',
     replace: "return true;",
-    seed: 0,
+    seed: 2,
+    world: "restricted",
     killedBy: ["edges-hold-what-they-want"],
   },
   {
@@ -109,7 +122,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/policy.ts",
     find: "if (!isVisibleTo(record, peer.domain)) {",
     replace: "if (false) {",
-    seed: 0,
+    seed: 1,
+    world: "restricted",
     killedBy: ["export-policy"],
   },
   {
@@ -117,7 +131,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/export.ts",
     find: "return peer.domain === domainOf(agentId) ||",
     replace: "return true ||",
-    seed: 0,
+    seed: 3,
+    world: "restricted",
     killedBy: ["export-policy"],
   },
   {
@@ -125,7 +140,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/rules.ts",
     find: "path.length === 0 || path[0] !== sender.name",
     replace: "path.length === 0",
-    seed: 0,
+    seed: 12,
+    world: "sync",
     killedBy: ["accepted-path"],
   },
   {
@@ -133,7 +149,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/import.ts",
     find: "  state.options.verifier.verifyOrigin(update.origin as record.SignedOrigin, now.unix);\n",
     replace: "",
-    seed: 0,
+    seed: 2,
+    world: "sync",
     killedBy: ["only-signed"],
   },
   {
@@ -141,7 +158,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/records/src/verifier.ts",
     find: "  checkOriginAuthority(statement.agentId, statement.origin, signer);\n",
     replace: "",
-    seed: 0,
+    seed: 2,
+    world: "sync",
     killedBy: ["only-signed"],
   },
   {
@@ -149,7 +167,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/hello.ts",
     find: "resumeNumber: received.processed",
     replace: "resumeNumber: received.processed + 1n",
-    seed: 1,
+    seed: 5,
+    world: "sync",
     killedBy: ["honest-views"],
   },
   {
@@ -157,23 +176,26 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/hello.ts",
     find: " || received.isScopeDoubtful",
     replace: "",
-    seed: 0,
-    killedBy: ["knows-all"],
+    seed: 1,
+    world: "wishes",
+    killedBy: ["wishes-agree"],
   },
   {
     name: "interest before the Hello lost",
     file: "core/sync/src/machine.ts",
     find: "peer.session?.isIntroduced === true",
     replace: 'peer.session !== undefined && peer.state !== "HELLO_SENT" && peer.state !== "OFFLINE"',
-    seed: 0,
-    killedBy: ["knows-all"],
+    seed: 2,
+    world: "wishes",
+    killedBy: ["wishes-agree"],
   },
   {
     name: "records that are wanted again not sent again",
     file: "core/sync/src/messages.ts",
     find: "peer.sent.sendAgain(slot.key);",
     replace: "peer.sent.markPending(slot.key);",
-    seed: 0,
+    seed: 10,
+    world: "wishes",
     killedBy: ["knows-all"],
   },
   {
@@ -181,15 +203,17 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/messages.ts",
     find: "isFull ? fullRetryMs : undefined",
     replace: "undefined",
-    seed: 0,
-    killedBy: ["knows-all"],
+    seed: 17,
+    world: "restricted",
+    killedBy: ["wishes-agree"],
   },
   {
     name: "withdrawal after unsubscribing stays in the view",
     file: "core/sync/src/import.ts",
     find: "      else peer.received.delete(key);\n",
     replace: "",
-    seed: 0,
+    seed: 3,
+    world: "wishes",
     killedBy: ["honest-views"],
   },
   {
@@ -197,23 +221,26 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/session.ts",
     find: "    this.#state.peers.set(peer.name, peer);\n    peer.session = {",
     replace: "    peer.session = {",
-    seed: 0,
-    killedBy: ["sessions-stand"],
+    seed: 1,
+    world: "reconnects",
+    killedBy: ["known-sessions"],
   },
   {
     name: "peer forgotten in the middle of its return",
     file: "core/sync/src/session.ts",
     find: "if (peer.session === undefined) this.#purge(",
     replace: "this.#purge(",
-    seed: 0,
-    killedBy: ["sessions-stand"],
+    seed: 1,
+    world: "reconnects",
+    killedBy: ["known-sessions"],
   },
   {
     name: "dials although a session stands",
     file: "core/sync/src/session.ts",
     find: "    if (target !== undefined) this.targets.opened(target, peer.name);\n    if (peer.session !== undefined &&",
     replace: "    if (peer.session !== undefined &&",
-    seed: 0,
+    seed: 5,
+    world: "reconnects",
     killedBy: ["comes-to-rest"],
   },
   {
@@ -221,7 +248,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/import.ts",
     find: "peer.received.size >= state.limits.recordsPerPeerMax",
     replace: "false",
-    seed: 0,
+    seed: 6,
+    world: "sync",
     killedBy: ["peer-limits"],
   },
   {
@@ -229,7 +257,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/sync/src/export.ts",
     find: "while (sent.unacknowledgedCount < state.limits.unacknowledgedMax) {",
     replace: "while (true) {",
-    seed: 0,
+    seed: 1,
+    world: "restricted",
     killedBy: ["peer-limits"],
   },
   {
@@ -238,6 +267,7 @@ export const mutants: readonly Mutant[] = [
     find: '    this.emit({ type: "persist", change: { kind: "record", record: storedRecord(slot, now) } });\n',
     replace: "",
     seed: 1,
+    world: "restricted",
     killedBy: ["stored-before-sent"],
   },
   {
@@ -246,6 +276,7 @@ export const mutants: readonly Mutant[] = [
     find: '      this.emit({ type: "remove", agentId, origin, reason });\n',
     replace: "",
     seed: 1,
+    world: "restricted",
     killedBy: ["table-is-function"],
   },
   {
@@ -254,6 +285,7 @@ export const mutants: readonly Mutant[] = [
     find: "? later(lease.lastSeen, leaseMs)",
     replace: `? later(lease.lastSeen, ${never})`,
     seed: 1,
+    world: "agents",
     killedBy: ["presence-in-time"],
   },
   {
@@ -262,6 +294,7 @@ export const mutants: readonly Mutant[] = [
     find: ": later(lease.lastSeen, staleAfterMs)",
     replace: `: later(lease.lastSeen, ${never})`,
     seed: 1,
+    world: "agents",
     killedBy: ["presence-in-time"],
   },
   {
@@ -270,6 +303,7 @@ export const mutants: readonly Mutant[] = [
     find: "session.until = later(now.instant, this.#times.removeAfterStaleMs);",
     replace: `session.until = later(now.instant, ${never});`,
     seed: 1,
+    world: "agents",
     killedBy: ["presence-in-time"],
   },
   {
@@ -277,7 +311,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/attachment/src/gateway.ts",
     find: "if (now.instant > later(lease.lastSeen, this.#times.leaseMs)) return",
     replace: "if (false) return",
-    seed: 0,
+    seed: 9,
+    world: "stalls",
     killedBy: ["presence-in-time"],
   },
   {
@@ -286,6 +321,7 @@ export const mutants: readonly Mutant[] = [
     find: "    this.#renew(now, lease);\n    const condition",
     replace: "    const condition",
     seed: 1,
+    world: "agents",
     killedBy: ["presence-in-time"],
   },
   {
@@ -294,6 +330,7 @@ export const mutants: readonly Mutant[] = [
     find: "facts.attachmentSequence <= floor",
     replace: "facts.attachmentSequence >= floor",
     seed: 1,
+    world: "agents",
     killedBy: ["agents-attached", "one-lease"],
   },
   {
@@ -302,6 +339,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (older !== undefined) {",
     replace: "if (false) {",
     seed: 1,
+    world: "agents",
     killedBy: ["one-lease"],
   },
   {
@@ -310,6 +348,7 @@ export const mutants: readonly Mutant[] = [
     find: "    verifyByPeer(crypto, peer, message, signature);\n",
     replace: "",
     seed: 1,
+    world: "agents",
     killedBy: ["verified-before-install"],
   },
   {
@@ -318,6 +357,7 @@ export const mutants: readonly Mutant[] = [
     find: "  scan.hopTtl -= 1;\n",
     replace: "",
     seed: 1,
+    world: "rings",
     killedBy: ["ttl-bounds-relays"],
   },
   {
@@ -325,7 +365,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/forwarding/src/forward.ts",
     find: 'found.action === "relay" && scan.hopTtl <= 1',
     replace: "false",
-    seed: 0,
+    seed: 1,
+    world: "rings",
     killedBy: ["ttl-bounds-relays"],
   },
   {
@@ -333,7 +374,8 @@ export const mutants: readonly Mutant[] = [
     file: "core/forwarding/src/forward.ts",
     find: "checkSource(scan, table, arrival) ?? policy.check(scan)",
     replace: "policy.check(scan)",
-    seed: 0,
+    seed: 1,
+    world: "rings",
     killedBy: ["own-source"],
   },
   {
@@ -341,24 +383,36 @@ export const mutants: readonly Mutant[] = [
     file: "core/topics/src/duplicates.ts",
     find: "    if (known !== undefined) return { passage: known, isFirst: false };\n",
     replace: "",
-    seed: 0,
-    killedBy: ["one-copy-per-link", "one-copy-per-subscriber"],
+    seed: 1,
+    world: "rings",
+    killedBy: ["one-copy-per-subscriber", "one-copy-per-link"],
   },
   {
     name: "topic interest split horizon removed",
     file: "core/topics/src/interest.ts",
     find: "      if (best.via === peer.uri || best.path.includes(peer.uri) || best.origin === peer.uri) continue;\n",
     replace: "",
-    seed: 0,
+    seed: 1,
+    world: "rings",
     killedBy: ["interest-horizon"],
   },
   {
     name: "edge carries topics",
     file: "core/topics/src/interest.ts",
-    find: "if (from !== undefined && this.#options.level === 1) return next;",
-    replace: "",
-    seed: 0,
+    find: "from !== undefined && this.#options.level === 1",
+    replace: "false",
+    seed: 1,
+    world: "rings",
     killedBy: ["edges-carry-no-topics"],
+  },
+  {
+    name: "subscription outlives its link",
+    file: "core/topics/src/topics.ts",
+    find: "    for (const pattern of held.patterns) this.#local.delete(pattern, link);\n",
+    replace: "",
+    seed: 1,
+    world: "rings",
+    killedBy: ["interest-up-to-date"],
   },
 ];
 
