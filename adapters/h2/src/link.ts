@@ -16,6 +16,8 @@ export interface Link {
   readonly peer: VerifiedPeer;
   /** TLS exporter value (RFC 9266) that binds the attach proof to this connection. */
   readonly channelBinding: Uint8Array;
+  /** On a server's side: SHA-256 of the certificate that it showed on this connection (RFC 5929). */
+  readonly serverEndPoint?: () => Uint8Array | undefined;
   /**
    * Queues one serialised Frame, the bytes `start` to `end` of `frame` (all of it by default). They are not copied
    * before the end of the turn, so they must not be changed. The frames of a turn leave together, in writes of 64 KiB

@@ -3,7 +3,7 @@ import type { TLSSocket } from "node:tls";
 import { type CausewayError, refuse } from "@causeway/core-base";
 import { acceptLink, linkPath, refuseStream } from "./accept-link.ts";
 import { type Caller, isApplicant } from "./caller.ts";
-import { channelBindingOf } from "./channel-binding.ts";
+import { channelBindingOf, serverEndPointOf } from "./channel-binding.ts";
 import type { H2Limits } from "./limits.ts";
 import type { Link } from "./link.ts";
 import type { ServiceHandler } from "./service-handler.ts";
@@ -121,6 +121,7 @@ export class PortSession {
       side,
       peer: caller,
       channelBinding: channelBindingOf(this.#socket),
+      serverEndPoint: () => serverEndPointOf(this.#socket),
       limits,
       where: caller.spiffeId,
       onDefect,

@@ -333,7 +333,7 @@ function sessionOptions(limits: H2Limits): ServerSessionOptions {
   };
 }
 
-const linkService = agp.AgentGatewayService.typeName;
+const linkService = agp.AgentGatewayService;
 /** Default deadline of `stop`. */
 const stopMs = 5_000;
 const refusalGraceMs = 1_000;

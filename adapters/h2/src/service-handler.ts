@@ -5,6 +5,7 @@ import {
   type OutgoingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
+import type { DescService } from "@bufbuild/protobuf";
 import { CausewayError, type Log, refuse } from "@causeway/core-base";
 import { Code, ConnectError, type ConnectRouter, createConnectRouter, createContextValues } from "@connectrpc/connect";
 import {
@@ -18,6 +19,7 @@ import { completeAnswer, completeTrailers, FailedCalls } from "./failed-calls.ts
 import { readableStatus } from "./grpc-message.ts";
 import { healthRoutes } from "./health.ts";
 import type { H2Limits } from "./limits.ts";
+import { reflectionRoutes } from "./reflection.ts";
 import { renderErrors, toConnectError } from "./wire-errors.ts";
 
 /** Serves one request on a stream. */
@@ -34,8 +36,8 @@ export type ServiceHandler = (
  */
 export function createServiceHandler(options: {
   readonly services: (router: ConnectRouter) => void;
-  /** Full names of services that the port serves without Connect. */
-  readonly otherServices: readonly string[];
+  /** Services that the port serves without Connect. */
+  readonly otherServices: readonly DescService[];
   readonly applicantPaths: ReadonlySet<string>;
   readonly shutdown: AbortSignal;
   readonly limits: H2Limits;
@@ -61,8 +63,10 @@ export function createServiceHandler(options: {
     },
   });
   options.services(router);
-  const names = new Set([...router.handlers.map((handler) => handler.service.typeName), ...options.otherServices]);
+  const served = [...new Set(router.handlers.map(({ service }) => service)), ...options.otherServices];
+  const names = new Set(served.map(({ typeName }) => typeName));
   healthRoutes(() => names, options.shutdown)(router);
+  reflectionRoutes(() => served)(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler] as const));
 
   return (stream, headers, rawHeaders, caller) => {

@@ -25,6 +25,7 @@ export interface StreamLinkParts {
   readonly side: LinkSide;
   readonly peer: VerifiedPeer;
   readonly channelBinding: Uint8Array;
+  readonly serverEndPoint?: () => Uint8Array | undefined;
   readonly limits: H2Limits;
   /** Where the other side is, for error messages. */
   readonly where: string;
@@ -38,6 +39,7 @@ export interface StreamLinkParts {
 export class StreamLink implements Link {
   readonly peer: VerifiedPeer;
   readonly channelBinding: Uint8Array;
+  readonly serverEndPoint?: () => Uint8Array | undefined;
   readonly #parts: StreamLinkParts;
   readonly #splitter: FrameSplitter;
   readonly #outbox: Outbox;
@@ -51,6 +53,7 @@ export class StreamLink implements Link {
     this.#parts = parts;
     this.peer = parts.peer;
     this.channelBinding = parts.channelBinding;
+    if (parts.serverEndPoint) this.serverEndPoint = parts.serverEndPoint;
     this.#splitter = new FrameSplitter({ messageBytesMax: parts.limits.frameBytesMax });
     const { stream } = parts;
     this.#outbox = new Outbox({

@@ -14,10 +14,22 @@ export interface Challenge {
   readonly challenge: Uint8Array;
 }
 
+/** The authenticated connection of a link. */
+export interface Channel {
+  readonly peer: VerifiedPeer;
+  /** tls-exporter (RFC 9266). */
+  readonly exporter: Uint8Array;
+  /** tls-server-end-point (RFC 5929); read only when a hello asks for it. */
+  readonly serverEndPoint: (() => Uint8Array | undefined) | undefined;
+}
+
 export class GatewaySession implements Due {
   readonly link: LinkId;
   readonly peer: VerifiedPeer;
-  readonly binding: Uint8Array;
+  /** Of the kind that the hello named; until then the exporter's. */
+  binding: Uint8Array;
+  /** Hash of the certificate that was shown on this connection (RFC 5929). */
+  readonly serverEndPoint: (() => Uint8Array | undefined) | undefined;
   /** When a handshake or an ending is given up, or a stale attachment is removed. */
   until: Instant;
   queuedAt: Instant | undefined;
@@ -27,10 +39,11 @@ export class GatewaySession implements Due {
   lease: LeaseState | undefined;
   #state: GatewayState = "offered";
 
-  constructor(link: LinkId, peer: VerifiedPeer, binding: Uint8Array, until: Instant) {
+  constructor(link: LinkId, channel: Channel, until: Instant) {
     this.link = link;
-    this.peer = peer;
-    this.binding = binding;
+    this.peer = channel.peer;
+    this.binding = channel.exporter;
+    this.serverEndPoint = channel.serverEndPoint;
     this.until = until;
   }
 

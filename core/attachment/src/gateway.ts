@@ -31,7 +31,7 @@ import type { Attachment, AttachmentModelName, Condition, GatewayEffect, Gateway
 import { defaultFeatures, securityFeatures } from "./features.ts";
 import { GatewaySession, instanceKey, isRefusal, type LeaseState } from "./gateway-session.ts";
 import type { GatewayInput } from "./gateway-transitions.ts";
-import { type HelloFacts, type HelloTerms, readHello } from "./hello.ts";
+import { type ChannelBindingName, type HelloFacts, type HelloTerms, readHello } from "./hello.ts";
 import { bindingBytes, leaseMessage, nonceBytes, proofMessage, signLease } from "./transcript.ts";
 
 export interface GatewayAttachmentsOptions {
@@ -43,6 +43,8 @@ export interface GatewayAttachmentsOptions {
   readonly requiredFeatures?: readonly string[];
   /** Models offered, the preferred one first; default both (AAP-94). */
   readonly models?: readonly AttachmentModelName[];
+  /** Channel bindings that are taken (ADR 30). Default both. */
+  readonly channelBindings?: readonly ChannelBindingName[];
   /** The gateway's TLS key. Called for each lease, so that a renewed key is used. */
   readonly signer: () => Signer;
   readonly crypto: CryptoPort;
@@ -86,6 +88,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
   constructor(options: GatewayAttachmentsOptions) {
     this.#options = options;
     this.#terms = {
+      channelBindings: options.channelBindings ?? ["tls-exporter", "tls-server-end-point"],
       features: options.features ?? defaultFeatures,
       requiredFeatures: [...securityFeatures, ...(options.requiredFeatures ?? [])],
       models: options.models ?? ["stateful", "soft"],
@@ -99,8 +102,17 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
     };
   }
 
-  /** A mutually authenticated link whose first frame is to be AttachHello. */
-  handleLinkUp(now: Now, link: LinkId, peer: VerifiedPeer, channelBinding: Uint8Array): void {
+  /**
+   * A mutually authenticated link whose first frame is to be AttachHello. `channelBinding` is the tls-exporter value;
+   * `serverEndPoint` gives the other kind, for agents that cannot make the first.
+   */
+  handleLinkUp(
+    now: Now,
+    link: LinkId,
+    peer: VerifiedPeer,
+    channelBinding: Uint8Array,
+    serverEndPoint?: () => Uint8Array | undefined,
+  ): void {
     if (this.#sessions.has(link))
       throw refuse("CAUSEWAY_MISUSE", `link ${link} is up already; numbers of links are not reused`);
     if (channelBinding.length !== bindingBytes) {
@@ -109,7 +121,8 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
         `expected a channel binding of ${bindingBytes} bytes, got ${channelBinding.length}`,
       );
     }
-    const session = new GatewaySession(link, peer, channelBinding, later(now.instant, this.#times.handshakeMs));
+    const channel = { peer, exporter: channelBinding, serverEndPoint };
+    const session = new GatewaySession(link, channel, later(now.instant, this.#times.handshakeMs));
     this.#sessions.set(link, session);
     this.#handshakes++;
     this.#due.arm(session, session.until);
@@ -132,7 +145,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
     const nonce = hex(facts.nonce);
     if (this.#nonces.has(nonce)) return this.#refuse(session, replayed);
     this.#nonces.set(nonce, true);
-    const refusal = this.#admit(facts);
+    const refusal = this.#admit(facts) ?? bind(session, facts);
     if (refusal !== undefined) return this.#refuse(session, refusal);
 
     const challenge = toBinary(
@@ -168,7 +181,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
     ) {
       return this.#refuse(session, {
         code: "CAUSEWAY_ATTACHMENT_PROOF_INVALID",
-        message: `the proof is not a signature of ${session.peer.spiffeId} over this handshake on this connection`,
+        message: `the proof is not a signature of ${session.peer.spiffeId} over this handshake on this connection (${challenge.facts.channelBinding}); a proxy between agent and gateway has to pass TLS through, since one that ends it makes two connections of one`,
       });
     }
     this.#enter(session, "proof-verified");
@@ -554,6 +567,17 @@ function isProof(
     if (isCausewayError(thrown)) return false;
     throw thrown;
   }
+}
+
+/** Takes the channel binding that the hello names. */
+function bind(session: GatewaySession, facts: HelloFacts): ErrorFacts | undefined {
+  if (facts.channelBinding === "tls-exporter") return undefined;
+  const binding = session.serverEndPoint?.();
+  if (binding?.length !== bindingBytes) {
+    return { code: "CAUSEWAY_UNSUPPORTED", message: "expected the channel binding tls-exporter on this link" };
+  }
+  session.binding = binding;
+  return undefined;
 }
 
 function conditionOf(condition: aap.AgentCondition): Condition {

@@ -23,10 +23,15 @@ export interface HelloFacts {
   readonly model: AttachmentModelName;
   readonly attachmentSequence: bigint;
   readonly advertise: boolean;
+  readonly channelBinding: ChannelBindingName;
 }
+
+/** What ties a handshake to its TLS connection (ADR 30). */
+export type ChannelBindingName = "tls-exporter" | "tls-server-end-point";
 
 /** What the gateway offers to a hello. */
 export interface HelloTerms {
+  readonly channelBindings: readonly ChannelBindingName[];
   readonly features: readonly string[];
   readonly requiredFeatures: readonly string[];
   readonly models: readonly AttachmentModelName[];
@@ -65,6 +70,13 @@ export function readHello(bytes: Uint8Array, peer: VerifiedPeer, terms: HelloTer
   if (!isFeatureList(hello.features)) {
     return { code: "CAUSEWAY_FRAME_MALFORMED", message: "expected at most 64 features of the form name/version" };
   }
+  const channelBinding = bindingNames[hello.channelBinding];
+  if (channelBinding === undefined || !terms.channelBindings.includes(channelBinding)) {
+    return {
+      code: "CAUSEWAY_UNSUPPORTED",
+      message: `expected the channel binding ${terms.channelBindings.join(" or ")}, got ${channelBinding ?? `number ${Number(hello.channelBinding)}`}`,
+    };
+  }
   const features = negotiate(terms.features, hello.features);
   const missing = missingFeatures(features, terms.requiredFeatures);
   if (missing.length > 0) {
@@ -81,8 +93,15 @@ export function readHello(bytes: Uint8Array, peer: VerifiedPeer, terms: HelloTer
     model: chooseModel(hello.model, terms.models),
     attachmentSequence: hello.attachmentSequence,
     advertise: hello.advertise,
+    channelBinding,
   };
 }
+
+const bindingNames: Readonly<Partial<Record<aap.ChannelBinding, ChannelBindingName>>> = {
+  [aap.ChannelBinding.UNSPECIFIED]: "tls-exporter",
+  [aap.ChannelBinding.TLS_EXPORTER]: "tls-exporter",
+  [aap.ChannelBinding.TLS_SERVER_END_POINT]: "tls-server-end-point",
+};
 
 function isInstance(agentId: string, instance: string): boolean {
   try {

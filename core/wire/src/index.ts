@@ -12,6 +12,8 @@ export * as common from "./gen/causeway/common/v1/common_pb.js";
 export * as record from "./gen/causeway/record/v1/record_pb.js";
 export * as session from "./gen/causeway/session/v1/session_pb.js";
 export * as health from "./gen/grpc/health/v1/health_pb.js";
+export * as reflection from "./gen/grpc/reflection/v1/reflection_pb.js";
+export * as reflectionAlpha from "./gen/grpc/reflection/v1alpha/reflection_pb.js";
 export * from "./grpc-framing.ts";
 export * from "./limits.ts";
 export * from "./link.ts";

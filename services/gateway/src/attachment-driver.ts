@@ -60,7 +60,9 @@ export class AttachmentDriver {
   }
 
   handleLinkUp(entry: LinkEntry): void {
-    this.#input((now) => this.#machine.handleLinkUp(now, entry.id, entry.peer, entry.link.channelBinding));
+    this.#input((now) =>
+      this.#machine.handleLinkUp(now, entry.id, entry.peer, entry.link.channelBinding, entry.link.serverEndPoint),
+    );
   }
 
   handleLinkDown(entry: LinkEntry): void {

@@ -28,6 +28,8 @@ export interface Link {
   readonly peer: VerifiedPeer;
   /** TLS exporter value that binds the attach proof to this connection. */
   readonly channelBinding: Uint8Array;
+  /** SHA-256 of the certificate that the gateway showed on this connection (RFC 5929). */
+  readonly serverEndPoint?: () => Uint8Array | undefined;
   /**
    * Queues one serialised Frame, the bytes `start` to `end` of `frame`, which must not change before the end of the
    * turn. False when the queue is above its high-water mark; the frame is queued all the same.

@@ -175,6 +175,11 @@ export declare type AttachHello = Message<"causeway.aap.v1.AttachHello"> & {
    * @generated from field: bool advertise = 7;
    */
   advertise: boolean;
+
+  /**
+   * @generated from field: causeway.aap.v1.ChannelBinding channel_binding = 8;
+   */
+  channelBinding: ChannelBinding;
 };
 
 /**
@@ -219,7 +224,10 @@ export declare type AttachChallenge = Message<"causeway.aap.v1.AttachChallenge">
 export declare const AttachChallengeSchema: GenMessage<AttachChallenge>;
 
 /**
- * Agent to gateway: signature by the TLS certificate's key over the attach transcript and the TLS channel binding.
+ * Agent to gateway: the ECDSA P-256/SHA-256 signature (ASN.1) by the key of the TLS certificate over
+ *   "causeway attach v1" 0x00 binding transcript
+ * where binding are the 32 bytes of the channel binding that the hello names, and transcript is SHA-256 over the
+ * serialised AttachHello and AttachChallenge as they crossed the wire, each with its length before it (4 bytes, big endian).
  *
  * @generated from message causeway.aap.v1.AttachProof
  */
@@ -280,7 +288,9 @@ export declare type AttachmentLease = Message<"causeway.aap.v1.AttachmentLease">
   attachmentSequence: bigint;
 
   /**
-   * By the gateway's TLS certificate key over the whole transcript, this message with an empty signature included (AGP-54).
+   * By the gateway's TLS certificate key (AGP-54), over
+   *   "causeway lease v1" 0x00 binding transcript lease
+   * with the transcript of hello, challenge and proof signature, and this message serialised without its signature.
    *
    * @generated from field: bytes signature = 8;
    */
@@ -488,6 +498,41 @@ export enum AttachmentModel {
  * Describes the enum causeway.aap.v1.AttachmentModel.
  */
 export declare const AttachmentModelSchema: GenEnum<AttachmentModel>;
+
+/**
+ * What ties the attach proof and the lease to one TLS connection. The agent chooses; its choice is part of what both
+ * sides sign.
+ *
+ * @generated from enum causeway.aap.v1.ChannelBinding
+ */
+export enum ChannelBinding {
+  /**
+   * As CHANNEL_BINDING_TLS_EXPORTER.
+   *
+   * @generated from enum value: CHANNEL_BINDING_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * RFC 9266: 32 bytes exported with the label EXPORTER-Channel-Binding and no context.
+   *
+   * @generated from enum value: CHANNEL_BINDING_TLS_EXPORTER = 1;
+   */
+  TLS_EXPORTER = 1,
+
+  /**
+   * RFC 5929: SHA-256 of the DER of the certificate that the gateway showed on this connection. For clients whose TLS
+   * library does not export keying material.
+   *
+   * @generated from enum value: CHANNEL_BINDING_TLS_SERVER_END_POINT = 2;
+   */
+  TLS_SERVER_END_POINT = 2,
+}
+
+/**
+ * Describes the enum causeway.aap.v1.ChannelBinding.
+ */
+export declare const ChannelBindingSchema: GenEnum<ChannelBinding>;
 
 /**
  * What the agent says of itself (ANA-100).
