@@ -43,9 +43,9 @@ export default {
     ),
     rule(
       "core-siblings",
-      "Attachment, forwarding and topics do not know each other or sync.",
-      { path: "^core/(attachment|forwarding|topics)/", pathNot: tests },
-      { path: "^core/(attachment|forwarding|topics|sync)/", pathNot: "^core/$1/" },
+      "Attachment, forwarding, topics and session do not know each other or sync.",
+      { path: "^core/(attachment|forwarding|topics|session)/", pathNot: tests },
+      { path: "^core/(attachment|forwarding|topics|session|sync)/", pathNot: "^core/$1/" },
     ),
     rule(
       "adapters-import-core",

@@ -2,10 +2,11 @@
 import { readFileSync } from "node:fs";
 import { h2Limits } from "../adapters/h2/src/limits.ts";
 import { defaults, parseDomain } from "../core/base/src/index.ts";
+import { sessionLimits } from "../core/session/src/limits.ts";
+import { streamLimits } from "../core/session/src/stream-frames.ts";
 import { defaultSyncLimits } from "../core/sync/src/limits.ts";
 import { wireLimits } from "../core/wire/src/limits.ts";
 import { exchangeLimits } from "../sdk/agent/src/exchange/limits.ts";
-import { sessionLimits } from "../sdk/agent/src/session/limits.ts";
 import { resolveSettings } from "../services/authority/src/config.ts";
 import { gatewayLimits } from "../services/gateway/src/limits.ts";
 
@@ -72,8 +73,15 @@ const sections: readonly Section[] = [
     title: "Agent: messages under way",
     text: "Of one agent that uses the SDK.",
     values: sessionLimits,
-    file: "sdk/agent/src/session/limits.ts",
+    file: "core/session/src/limits.ts",
     declaration: "export interface SessionLimits",
+  },
+  {
+    title: "Agent: streams and calls",
+    text: "Of one agent that uses the SDK.",
+    values: streamLimits,
+    file: "core/session/src/stream-frames.ts",
+    declaration: "export interface StreamLimits",
   },
 ];
 

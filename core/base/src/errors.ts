@@ -531,6 +531,12 @@ export const errorTable = {
     "The stored group state cannot be opened. Wipe it and join again.",
   ),
   CAUSEWAY_AGENT_HANDLER_FAILED: entry("refused", "UNKNOWN", false, "The remote agent's handler failed."),
+  CAUSEWAY_STREAM_UNKNOWN: entry(
+    "peer-fault",
+    "UNAVAILABLE",
+    true,
+    "The other end of a stream has ended or was restarted. Open a new stream.",
+  ),
   CAUSEWAY_AGENT_NO_HANDLER: entry("refused", "UNIMPLEMENTED", false, "The remote agent does not handle this."),
 } as const satisfies Record<string, ErrorEntry>;
 

@@ -1,8 +1,8 @@
 /** One agent on the network: puts the parts together and keeps them alive while the link comes and goes. */
 import type { Lease } from "@causeway/core-attachment";
 import { type AgentId, CausewayError, type Instant, later, parseAgentId, refuse, shortName } from "@causeway/core-base";
+import { type SessionLimits, sessionLimits } from "@causeway/core-session";
 import type { agp } from "@causeway/core-wire";
-
 import type {
   Agent,
   AgentEvent,
@@ -36,7 +36,6 @@ import { KeyPackageStock } from "./key-packages.ts";
 import { Mailroom } from "./mailroom.ts";
 import { type Delivery, Messenger } from "./messenger.ts";
 import { RecordKeeper } from "./registration.ts";
-import { type SessionLimits, sessionLimits } from "./session/limits.ts";
 import { dataOf } from "./session/messages.ts";
 import { Topics } from "./topics.ts";
 
@@ -148,7 +147,8 @@ class NetworkAgent implements Agent {
       sha256: (data) => identity.crypto.sha256(data),
       transmit: (frame) => this.#session.transmit(frame),
       onDeliver: (arrived) => this.#deliver(arrived),
-      onTopic: (topic, opened, message) => this.#topics.handle(topic, opened, message),
+      onTopic: (topic, opened, body) => this.#topics.handle(topic, opened, body),
+      onSettled: () => undefined,
       onHandshake: (opened) => {
         if (opened.kind === "handshake" && opened.change === "joined") this.#keyPackages.handleUsed();
         if (opened.kind === "handshake" && opened.change === "pending") void this.#maintain();

@@ -13,6 +13,7 @@ import {
   openOffer,
 } from "@causeway/core-attachment";
 import { CausewayError, domainOf, type ErrorFacts, refuse } from "@causeway/core-base";
+import type { SessionLimits } from "@causeway/core-session";
 import {
   aap,
   type agp,
@@ -27,7 +28,6 @@ import {
 import { WakeUp, within } from "./clock.ts";
 import type { Connector, FrameSlice, GatewayLink } from "./connector.ts";
 import { Intake } from "./intake.ts";
-import type { SessionLimits } from "./session/limits.ts";
 import { errorOf } from "./session/messages.ts";
 
 export interface GatewaySessionPorts {

@@ -1,8 +1,8 @@
 /** The agent SDK, neutral of the platform: `openAgent` over a `Connector`. Applications use `@causeway/agent/node`. */
 export { CausewayError, type ErrorCode, isCausewayError } from "@causeway/core-base";
+export { type SessionLimits, sessionLimits } from "@causeway/core-session";
 export { type OpenOptions, openAgent } from "./agent.ts";
 export type * from "./api.ts";
 export type { Connector, FrameSlice, GatewayLink, IdentityPort, RegistryPort } from "./connector.ts";
 export { Content, type Data, type Json } from "./content.ts";
 export { exchangeLimits } from "./exchange/limits.ts";
-export { type SessionLimits, sessionLimits } from "./session/limits.ts";

@@ -2,8 +2,9 @@
  * The pace of what comes in: a process that cannot keep up holds its gateway back. Not while an answer is awaited over
  * the same link, since processing may be what waits for it.
  */
+
+import type { SessionLimits } from "@causeway/core-session";
 import type { agp } from "@causeway/core-wire";
-import type { SessionLimits } from "./session/limits.ts";
 
 export interface IntakePorts {
   readonly limits: Pick<SessionLimits, "receivingMax" | "receivingBytesMax">;

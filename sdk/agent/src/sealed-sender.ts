@@ -2,7 +2,16 @@
  * The way out: plaintexts go through the end-to-end layer into envelopes and onto the link, in order for each target. The
  * header is filled here and from nothing that an application says (AAP-68, AAP-74).
  */
-import { type AgentId, type CausewayError, defaults, type Random, refuse, type Scheduler } from "@causeway/core-base";
+import {
+  type AgentId,
+  agentOf,
+  type CausewayError,
+  defaults,
+  parseSpiffeId,
+  type Random,
+  refuse,
+  type Scheduler,
+} from "@causeway/core-base";
 import {
   agp,
   encodeFrame,
@@ -35,16 +44,26 @@ export interface Target {
 /** What the header of a message says beside its names. */
 export interface HeaderFacts {
   readonly trace: boolean;
+  readonly wantsAccepted: boolean;
+  readonly wantsStored: boolean;
   /** 0 for none. */
   readonly expiresUnixMs: number;
   readonly isReliable: boolean;
 }
 
+/** One frame that left. */
+export interface Departed {
+  readonly to: string;
+  readonly context: Uint8Array;
+  /** Hex ids of the messages in it. */
+  readonly messages: readonly string[];
+}
+
 export class SealedSender {
   readonly #ports: SealedSenderPorts;
   readonly #serial = new Serial();
-  /** To whom and under which context each of the last frames left, for reports about them. Bounded, oldest first. */
-  readonly #contexts = new Map<string, { readonly peer: string; readonly context: Uint8Array }>();
+  /** The last frames that left, for reports about them. Bounded, oldest first. */
+  readonly #departed = new Map<string, Departed>();
 
   constructor(ports: SealedSenderPorts) {
     this.#ports = ports;
@@ -54,22 +73,31 @@ export class SealedSender {
     return newMessageId(this.#ports.random, this.#ports.scheduler.now().unix);
   }
 
-  /** Encrypts for one agent and sends it, in the order of the calls. */
-  send(peer: AgentId, id: Uint8Array, plaintext: Uint8Array, facts: HeaderFacts): Promise<void> {
+  /** Encrypts for one agent and sends it, in the order of the calls. Answers which of its instances it went to. */
+  async send(
+    to: string,
+    id: Uint8Array,
+    plaintext: Uint8Array,
+    facts: HeaderFacts,
+    messages: readonly string[],
+  ): Promise<string> {
     // The end-to-end layer serves calls in order, and shares work among those that wait together.
-    const sealed = this.#ports.endToEnd.seal(peer, plaintext);
-    return this.#inOrder({ kind: "agent", name: peer }, sealed, id, facts);
+    const sealed = this.#ports.endToEnd.seal(agentOf(parseSpiffeId(to)), plaintext);
+    await this.#inOrder({ kind: "agent", name: to }, sealed, id, facts, messages);
+    return to;
   }
 
   /** Encrypts for a topic's group and sends it once. */
   publish(topic: string, groupId: string, id: Uint8Array, plaintext: Uint8Array, trace: boolean): Promise<void> {
     const sealed = this.#ports.endToEnd.sealGroup(groupId, plaintext);
-    return this.#inOrder({ kind: "topic", name: topic }, sealed, id, { ...plain, trace });
+    return this.#inOrder({ kind: "topic", name: topic }, sealed, id, { ...plain, trace }, []);
   }
 
   /** Sends frames of the end-to-end layer that no message waits for: key updates, welcomes, commits. */
   async sendFrames(target: Target, frames: readonly SealedFrame[]): Promise<void> {
-    await this.#sendAll(target, frames, this.newId(), plain);
+    // To an agent that is away they have to be stored too, or nothing that follows can be opened.
+    const isReliable = target.kind === "agent";
+    await this.#sendAll(target, frames, this.newId(), { ...plain, isReliable }, []);
   }
 
   /** Tells the sender of a message why it could not be opened. */
@@ -89,12 +117,14 @@ export class SealedSender {
     );
   }
 
-  /** The context under which a frame left for `peer`, once. */
-  takeContext(id: string, peer: string): Uint8Array | undefined {
-    const sent = this.#contexts.get(id);
-    if (sent?.peer !== peer) return undefined;
-    this.#contexts.delete(id);
-    return sent.context;
+  /** What left under a header's message id. */
+  departed(id: string): Departed | undefined {
+    return this.#departed.get(id);
+  }
+
+  /** Nothing more will be said of it. */
+  forget(id: string): void {
+    this.#departed.delete(id);
   }
 
   /** Resolves when everything that was begun has left or failed. */
@@ -102,13 +132,25 @@ export class SealedSender {
     return this.#serial.idle();
   }
 
-  #inOrder(target: Target, sealed: Promise<readonly SealedFrame[]>, id: Uint8Array, facts: HeaderFacts): Promise<void> {
+  #inOrder(
+    target: Target,
+    sealed: Promise<readonly SealedFrame[]>,
+    id: Uint8Array,
+    facts: HeaderFacts,
+    messages: readonly string[],
+  ): Promise<void> {
     // It may fail before its turn, which is when somebody looks.
     sealed.catch(() => undefined);
-    return this.#serial.run(target.name, async () => this.#sendAll(target, await sealed, id, facts));
+    return this.#serial.run(target.name, async () => this.#sendAll(target, await sealed, id, facts, messages));
   }
 
-  async #sendAll(target: Target, frames: readonly SealedFrame[], id: Uint8Array, facts: HeaderFacts): Promise<void> {
+  async #sendAll(
+    target: Target,
+    frames: readonly SealedFrame[],
+    id: Uint8Array,
+    facts: HeaderFacts,
+    messages: readonly string[],
+  ): Promise<void> {
     for (const frame of frames) {
       const isMessage = frame.kind === "application";
       const messageId = isMessage ? id : this.newId();
@@ -117,13 +159,16 @@ export class SealedSender {
         throw refuse("CAUSEWAY_FORWARDING_TOO_LARGE", problem);
       }
       // What a topic's members lack is their owner's matter: nobody's word makes this agent give up a topic's group.
-      if (target.kind === "agent") this.#remember(toHex(messageId), target.name, frame.securityContextId);
+      if (target.kind === "agent") {
+        const context = frame.securityContextId;
+        this.#remember(toHex(messageId), { to: target.name, context, messages: isMessage ? messages : [] });
+      }
       const header: HeaderInit = {
         ...this.#header(target, messageId),
         securityContextId: frame.securityContextId,
         expiresUnixMs: BigInt(Math.ceil(facts.expiresUnixMs)),
         deliveryMode: facts.isReliable ? agp.DeliveryMode.RELIABLE : agp.DeliveryMode.BEST_EFFORT,
-        flags: facts.trace && isMessage ? HeaderFlag.trace : 0,
+        flags: isMessage ? flagsOf(facts) : 0,
       };
       await this.#ports.transmit(encodeMessageFrame(header, frame.payload));
     }
@@ -139,14 +184,29 @@ export class SealedSender {
     };
   }
 
-  #remember(id: string, peer: string, context: Uint8Array): void {
-    this.#contexts.delete(id);
-    this.#contexts.set(id, { peer, context });
-    if (this.#contexts.size <= contextsMax) return;
-    const oldest = this.#contexts.keys().next();
-    if (!oldest.done) this.#contexts.delete(oldest.value);
+  #remember(id: string, departed: Departed): void {
+    this.#departed.delete(id);
+    this.#departed.set(id, departed);
+    if (this.#departed.size <= departedMax) return;
+    const oldest = this.#departed.keys().next();
+    if (!oldest.done) this.#departed.delete(oldest.value);
   }
 }
 
-const plain: HeaderFacts = { trace: false, expiresUnixMs: 0, isReliable: false };
-const contextsMax = 4_096;
+function flagsOf({ trace, wantsAccepted, wantsStored, isReliable }: HeaderFacts): number {
+  // Who hears that a message is stored need not repeat it.
+  return (
+    (trace ? HeaderFlag.trace : 0) |
+    (wantsAccepted ? HeaderFlag.accepted : 0) |
+    (isReliable ? (wantsStored ? HeaderFlag.stored : HeaderFlag.storedNotice) : 0)
+  );
+}
+
+const plain: HeaderFacts = {
+  trace: false,
+  wantsAccepted: false,
+  wantsStored: false,
+  expiresUnixMs: 0,
+  isReliable: false,
+};
+const departedMax = 8_192;

@@ -17,7 +17,7 @@ import type { Exchanges } from "./exchanges.ts";
 import type { GatewaySession } from "./gateway-session.ts";
 import type { Delivery, Messenger } from "./messenger.ts";
 import { Serial } from "./serial.ts";
-import { contentOf, dataOf, errorOf } from "./session/messages.ts";
+import { contentOf, dataOf, errorOf, type SessionBody } from "./session/messages.ts";
 import { Rate } from "./session/rate.ts";
 import { defaultOwner, mayPublish, maySubscribe, policyOf, topicName } from "./topic-rights.ts";
 
@@ -125,13 +125,12 @@ export class Topics {
   }
 
   /** A message or handshake that came on a topic. */
-  handle(topic: string, opened: Opened, message: session.SessionMessage | undefined): void {
+  handle(topic: string, opened: Opened, body: SessionBody | undefined): void {
     if (opened.kind === "handshake") {
       this.#handleHandshake(topic, opened);
       return;
     }
     const joined = this.#joined.get(topic);
-    const body = message?.body;
     if (!joined || body?.case !== "topicData" || body.value.topic !== topic) return;
     const from = opened.sender;
     if (!mayPublish(joined.policy, joined.owner, from)) {

@@ -1,27 +1,28 @@
 /**
- * Acknowledgements on their way back. They wait a moment, so that they leave together or travel along with a message,
- * and final ones are stored first: what its sender believes taken is not taken again after a restart.
+ * Acknowledgements on their way back. They wait a moment, so that one tells of many messages or travels along with
+ * others, and what they say is stored first: what its sender believes taken is not taken again after a restart.
  */
-import { create } from "@bufbuild/protobuf";
 import { CausewayError, type Log, later, type Scheduler } from "@causeway/core-base";
-import { session } from "@causeway/core-wire";
-import { fromHex } from "../bytes.ts";
-import type { Refusal } from "./inbox.ts";
-import { detailOfRefusal } from "./messages.ts";
+import type { ChannelState } from "@causeway/core-session";
 
 export interface AcknowledgementPorts {
   readonly scheduler: Scheduler;
   readonly log: Log;
-  /** Stores what is remembered of a sender. */
+  /** What is known of a channel now. */
+  readonly report: (sender: string, channel: string) => ChannelState | undefined;
+  /** Stores what is remembered of a sender, as it is at the call. */
   readonly store: (sender: string) => Promise<void>;
-  /** Sends acknowledgements in a message of their own. */
-  readonly send: (sender: string, entries: readonly session.AckEntry[]) => Promise<void>;
+  /** Has a packet for `sender` sent soon, which will `take` what is ready. */
+  readonly depart: (sender: string) => void;
 }
 
 interface Queue {
-  /** Final ones that are not stored yet. */
-  fresh: Map<string, session.AckEntry>;
-  ready: Map<string, session.AckEntry>;
+  /** Channels of which there is news. */
+  readonly news: Set<string>;
+  /** True when some of the news is not stored. */
+  isUnsaved: boolean;
+  /** Reports that are stored. */
+  readonly ready: Map<string, ChannelState>;
   storing: Promise<void> | undefined;
   cancel: (() => void) | undefined;
 }
@@ -35,50 +36,38 @@ export class Acknowledgements {
     this.#ports = ports;
   }
 
-  /** Adds one; a newer one for the same message replaces it. */
-  add(sender: string, id: string, level: session.AckLevel, refusal?: Refusal): void {
+  /** There is news of a channel; when `isDurable`, it has to be stored before it is told. */
+  add(sender: string, channel: string, isDurable: boolean): void {
     if (this.#isClosed) return;
-    const queue = this.#queues.get(sender) ?? {
-      fresh: new Map(),
-      ready: new Map(),
-      storing: undefined,
-      cancel: undefined,
-    };
-    this.#queues.set(sender, queue);
-    const error = refusal && { error: detailOfRefusal(refusal) };
-    const entry = create(session.AckEntrySchema, { messageId: fromHex(id), level, ...error });
-    if (level === session.AckLevel.RECEIVED) {
-      queue.ready.set(id, entry);
-      this.#arm(sender, queue);
-    } else {
-      queue.fresh.set(id, entry);
-      queue.storing ??= this.#store(sender, queue);
+    let queue = this.#queues.get(sender);
+    if (!queue) {
+      queue = { news: new Set(), isUnsaved: false, ready: new Map(), storing: undefined, cancel: undefined };
+      this.#queues.set(sender, queue);
     }
+    queue.news.add(channel);
+    if (isDurable) queue.isUnsaved = true;
+    if (queue.isUnsaved) queue.storing ??= this.#store(sender, queue);
+    else if (!queue.storing) this.#arm(sender, queue);
   }
 
-  /** Takes what is ready for `sender` and fits in one message, perhaps beside other content. */
-  take(sender: string): readonly session.AckEntry[] {
+  /** Takes what is ready for `sender`. */
+  take(sender: string): readonly ChannelState[] {
     const queue = this.#queues.get(sender);
-    if (!queue || queue.ready.size === 0) return [];
-    const entries: session.AckEntry[] = [];
-    let bytes = 0;
-    for (const [id, entry] of queue.ready) {
-      bytes += entryBytes + 3 * (entry.error?.message.length ?? 0);
-      if (bytes > bytesMax) break;
-      queue.ready.delete(id);
-      entries.push(entry);
-    }
+    if (!queue) return [];
+    // Reports of now would run ahead of what is stored.
+    if (!queue.storing && !queue.isUnsaved) this.#collect(sender, queue);
+    const reports = [...queue.ready.values()];
+    queue.ready.clear();
     queue.cancel?.();
     queue.cancel = undefined;
-    if (queue.ready.size > 0) this.#arm(sender, queue);
-    else if (!queue.storing) this.#queues.delete(sender);
-    return entries;
+    if (!queue.storing && !queue.isUnsaved && queue.news.size === 0) this.#queues.delete(sender);
+    return reports;
   }
 
-  /** Sends everything now. */
+  /** Stores and sends everything now. */
   async flush(): Promise<void> {
     await Promise.all([...this.#queues.values()].map(({ storing }) => storing));
-    await Promise.all([...this.#queues.keys()].map((sender) => this.#send(sender)));
+    for (const sender of [...this.#queues.keys()]) this.#ports.depart(sender);
   }
 
   close(): void {
@@ -87,43 +76,52 @@ export class Acknowledgements {
     this.#queues.clear();
   }
 
+  #collect(sender: string, queue: Queue): void {
+    for (const channel of queue.news) {
+      const report = this.#ports.report(sender, channel);
+      if (report) queue.ready.set(channel, report);
+    }
+    queue.news.clear();
+  }
+
   /** What comes while something is being stored is stored together, afterwards. */
   async #store(sender: string, queue: Queue): Promise<void> {
-    while (queue.fresh.size > 0) {
-      const batch = queue.fresh;
-      queue.fresh = new Map();
+    // What else this turn settles is stored along with it.
+    await Promise.resolve();
+    while (queue.isUnsaved) {
+      queue.isUnsaved = false;
+      const before = new Map(queue.ready);
+      const news = [...queue.news];
+      this.#collect(sender, queue);
+      const collected = new Map(queue.ready);
+      queue.ready.clear();
+      for (const [channel, report] of before) queue.ready.set(channel, report);
       try {
         await this.#ports.store(sender);
-        for (const [id, entry] of batch) queue.ready.set(id, entry);
+        for (const [channel, report] of collected) queue.ready.set(channel, report);
       } catch (thrown) {
         // Not stored, not acknowledged: the senders repeat their messages, and then there is another attempt.
         this.#ports.log.warn("agent.ack_failed", { peer: sender, code: CausewayError.from(thrown).code });
+        for (const channel of news) queue.news.add(channel);
+        queue.isUnsaved = true;
+        queue.storing = undefined;
+        return;
       }
       this.#arm(sender, queue);
     }
     queue.storing = undefined;
+    if (queue.news.size > 0) this.#arm(sender, queue);
   }
 
   #arm(sender: string, queue: Queue): void {
-    if (this.#isClosed || queue.cancel || queue.ready.size === 0) return;
+    if (this.#isClosed || queue.cancel) return;
     const { scheduler } = this.#ports;
-    queue.cancel = scheduler.at(later(scheduler.now().instant, waitMs), () => void this.#send(sender));
-  }
-
-  async #send(sender: string): Promise<void> {
-    const entries = this.take(sender);
-    if (entries.length === 0) return;
-    try {
-      await this.#ports.send(sender, entries);
-    } catch (thrown) {
-      // The sender repeats its message, and then gets the acknowledgement again.
-      this.#ports.log.debug("agent.ack_failed", { peer: sender, code: CausewayError.from(thrown).code });
-    }
+    queue.cancel = scheduler.at(later(scheduler.now().instant, waitMs), () => {
+      queue.cancel = undefined;
+      this.#ports.depart(sender);
+    });
   }
 }
 
-/** Bytes of acknowledgements in one message, and of one without its sentence. */
-const bytesMax = 32_768;
-const entryBytes = 128;
 /** How long an acknowledgement waits for company. */
 const waitMs = 2;

@@ -1,55 +1,12 @@
-/** Builds and reads the plaintext of the MLS messages between endpoints. */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+/** The kinds of messages between endpoints, and what is common to them. */
+import { create } from "@bufbuild/protobuf";
 import { type CausewayError, type ErrorCode, refuse } from "@causeway/core-base";
+import { type Refusal, refusalCharsMax } from "@causeway/core-session";
 import { common, fromErrorDetail, session, toErrorDetail } from "@causeway/core-wire";
 import { Content } from "../content.ts";
-import { type Refusal, refusalCharsMax } from "./inbox.ts";
 
 /** The kinds of SessionMessage, as the generated code names them. */
 export type SessionBody = Exclude<session.SessionMessage["body"], { case: undefined }>;
-
-/** Serialises a message. */
-export function encodeMessage(
-  messageId: Uint8Array,
-  body: SessionBody,
-  more: {
-    readonly position?: { readonly lane: Uint8Array; readonly sequence: number; readonly floor: number };
-    readonly acks?: readonly session.AckEntry[];
-  } = {},
-): Uint8Array {
-  const { position, acks = [] } = more;
-  return toBinary(
-    session.SessionMessageSchema,
-    create(session.SessionMessageSchema, {
-      version: 1,
-      messageId,
-      body,
-      acks: [...acks],
-      ...(position && {
-        position: { lane: position.lane, sequence: BigInt(position.sequence), floor: BigInt(position.floor) },
-      }),
-    }),
-  );
-}
-
-/** Parses a plaintext. Throws `CAUSEWAY_FRAME_MALFORMED` or `CAUSEWAY_UNSUPPORTED`. */
-export function decodeMessage(plaintext: Uint8Array): session.SessionMessage {
-  let message: session.SessionMessage;
-  try {
-    message = fromBinary(session.SessionMessageSchema, plaintext);
-  } catch (cause) {
-    throw refuse("CAUSEWAY_FRAME_MALFORMED", "expected a SessionMessage inside MLS, got bytes that do not parse", {
-      cause,
-    });
-  }
-  if (message.version !== 1) {
-    throw refuse("CAUSEWAY_UNSUPPORTED", `expected session version 1, got ${message.version}; update this agent's SDK`);
-  }
-  if (message.messageId.length !== 16) {
-    throw refuse("CAUSEWAY_FRAME_MALFORMED", `expected a message id of 16 bytes, got ${message.messageId.length}`);
-  }
-  return message;
-}
 
 /** Bytes that the application decides: what counts against bounds before a message is encoded. */
 export function bytesOf(body: SessionBody): number {
@@ -62,6 +19,12 @@ export function bytesOf(body: SessionBody): number {
       for (const [key, value] of Object.entries(metadata)) bytes += utf8Length(key) + utf8Length(value) + entryBytes;
       return bytes;
     }
+    case "streamData":
+      return body.value.content.length;
+    case "streamOpen":
+    case "streamHeader":
+    case "streamEnd":
+      return body.value.metadata.reduce((sum, each) => sum + utf8Length(each.name) + utf8Length(each.value) + 16, 0);
     case "responseChunk":
     case "responseEnd":
     case "topicData":

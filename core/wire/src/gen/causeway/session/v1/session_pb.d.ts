@@ -2,7 +2,7 @@
 // @generated from file causeway/session/v1/session.proto (package causeway.session.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { ErrorDetail } from "../../common/v1/common_pb.js";
 import type { TopicPolicy } from "../../agp/v1/agp_pb.js";
@@ -13,12 +13,13 @@ import type { TopicPolicy } from "../../agp/v1/agp_pb.js";
 export declare const file_causeway_session_v1_session: GenFile;
 
 /**
- * What endpoints say to each other inside MLS. One SessionMessage is the plaintext of one MLS application message;
- * no gateway ever sees one (AGP-25, AAP-73).
+ * What endpoints say to each other inside MLS. One SessionPacket is the plaintext of one MLS application message; no
+ * gateway ever sees one (AGP-25, AAP-73). Messages that wait for the same agent share a packet, so that they share its
+ * signature.
  *
- * @generated from message causeway.session.v1.SessionMessage
+ * @generated from message causeway.session.v1.SessionPacket
  */
-export declare type SessionMessage = Message<"causeway.session.v1.SessionMessage"> & {
+export declare type SessionPacket = Message<"causeway.session.v1.SessionPacket"> & {
   /**
    * Version of this schema. Default 1.
    *
@@ -27,14 +28,60 @@ export declare type SessionMessage = Message<"causeway.session.v1.SessionMessage
   version: number;
 
   /**
-   * 16 bytes; equal to the routing header's message_id and the same in every retry (AGP-58).
+   * 16 bytes; equal to the routing header's message_id. A packet of one message that stands alone has that message's id.
+   *
+   * @generated from field: bytes packet_id = 2;
+   */
+  packetId: Uint8Array;
+
+  /**
+   * None in a packet that only acknowledges.
+   *
+   * @generated from field: repeated causeway.session.v1.SessionMessage messages = 3;
+   */
+  messages: SessionMessage[];
+
+  /**
+   * 8 bytes, new for each run of the sender and each agent that it sends to: where its reliable messages are counted.
+   *
+   * @generated from field: bytes channel = 4;
+   */
+  channel: Uint8Array;
+
+  /**
+   * Every number below is settled at the sender: acknowledged, refused or given up.
+   *
+   * @generated from field: uint64 floor = 5;
+   */
+  floor: bigint;
+
+  /**
+   * What became of messages of the other side.
+   *
+   * @generated from field: repeated causeway.session.v1.ChannelAck acks = 6;
+   */
+  acks: ChannelAck[];
+};
+
+/**
+ * Describes the message causeway.session.v1.SessionPacket.
+ * Use `create(SessionPacketSchema)` to create a new message.
+ */
+export declare const SessionPacketSchema: GenMessage<SessionPacket>;
+
+/**
+ * @generated from message causeway.session.v1.SessionMessage
+ */
+export declare type SessionMessage = Message<"causeway.session.v1.SessionMessage"> & {
+  /**
+   * 16 bytes, the same in every retry (AGP-58).
    *
    * @generated from field: bytes message_id = 2;
    */
   messageId: Uint8Array;
 
   /**
-   * Position in an ordered lane; absent for what has no order and gets no acknowledgement (ack, topic data).
+   * Position in an ordered lane; absent for what has no order and gets no acknowledgement (topic data).
    *
    * @generated from field: causeway.session.v1.Position position = 3;
    */
@@ -49,12 +96,6 @@ export declare type SessionMessage = Message<"causeway.session.v1.SessionMessage
      */
     value: Data;
     case: "message";
-  } | {
-    /**
-     * @generated from field: causeway.session.v1.Ack ack = 5;
-     */
-    value: Ack;
-    case: "ack";
   } | {
     /**
      * @generated from field: causeway.session.v1.Request request = 6;
@@ -109,14 +150,57 @@ export declare type SessionMessage = Message<"causeway.session.v1.SessionMessage
      */
     value: TopicData;
     case: "topicData";
+  } | {
+    /**
+     * @generated from field: causeway.session.v1.StreamOpen stream_open = 18;
+     */
+    value: StreamOpen;
+    case: "streamOpen";
+  } | {
+    /**
+     * @generated from field: causeway.session.v1.StreamHeader stream_header = 19;
+     */
+    value: StreamHeader;
+    case: "streamHeader";
+  } | {
+    /**
+     * @generated from field: causeway.session.v1.StreamData stream_data = 20;
+     */
+    value: StreamData;
+    case: "streamData";
+  } | {
+    /**
+     * @generated from field: causeway.session.v1.StreamEnd stream_end = 21;
+     */
+    value: StreamEnd;
+    case: "streamEnd";
+  } | {
+    /**
+     * @generated from field: causeway.session.v1.StreamReset stream_reset = 22;
+     */
+    value: StreamReset;
+    case: "streamReset";
+  } | {
+    /**
+     * @generated from field: causeway.session.v1.StreamCredit stream_credit = 23;
+     */
+    value: StreamCredit;
+    case: "streamCredit";
   } | { case: undefined; value?: undefined };
 
   /**
-   * Acknowledgements that travel along.
+   * Number in the packet's channel, from 1, the same in every retry; 0 for what gets no acknowledgement.
    *
-   * @generated from field: repeated causeway.session.v1.AckEntry acks = 15;
+   * @generated from field: uint64 number = 16;
    */
-  acks: AckEntry[];
+  number: bigint;
+
+  /**
+   * Milliseconds since 1970 after which it is not to be taken any more; 0 for none.
+   *
+   * @generated from field: fixed64 expires_unix_ms = 17;
+   */
+  expiresUnixMs: bigint;
 };
 
 /**
@@ -132,7 +216,8 @@ export declare const SessionMessageSchema: GenMessage<SessionMessage>;
  */
 export declare type Position = Message<"causeway.session.v1.Position"> & {
   /**
-   * 16 bytes, chosen by the sender: one lane for messages of a process to a peer, one for each direction of an exchange.
+   * 16 bytes, chosen by the sender: one lane for each session with a peer, one for each direction of an exchange or of a
+   * stream, whose id is its lane.
    *
    * @generated from field: bytes lane = 1;
    */
@@ -160,6 +245,66 @@ export declare type Position = Message<"causeway.session.v1.Position"> & {
 export declare const PositionSchema: GenMessage<Position>;
 
 /**
+ * All that a receiver knows of the numbers of one channel from the sender's floor on. A later one replaces an earlier one.
+ *
+ * @generated from message causeway.session.v1.ChannelAck
+ */
+export declare type ChannelAck = Message<"causeway.session.v1.ChannelAck"> & {
+  /**
+   * @generated from field: bytes channel = 1;
+   */
+  channel: Uint8Array;
+
+  /**
+   * Pairs of first and last number: what was taken. The first pair is cumulative, the others show the gaps.
+   *
+   * @generated from field: repeated uint64 taken = 2;
+   */
+  taken: bigint[];
+
+  /**
+   * Pairs of first and last number: what is here and waits for its turn or for its handler; the sender may retry slowly.
+   *
+   * @generated from field: repeated uint64 received = 3;
+   */
+  received: bigint[];
+
+  /**
+   * @generated from field: repeated causeway.session.v1.Refused refused = 4;
+   */
+  refused: Refused[];
+};
+
+/**
+ * Describes the message causeway.session.v1.ChannelAck.
+ * Use `create(ChannelAckSchema)` to create a new message.
+ */
+export declare const ChannelAckSchema: GenMessage<ChannelAck>;
+
+/**
+ * A message that was refused; final.
+ *
+ * @generated from message causeway.session.v1.Refused
+ */
+export declare type Refused = Message<"causeway.session.v1.Refused"> & {
+  /**
+   * @generated from field: uint64 number = 1;
+   */
+  number: bigint;
+
+  /**
+   * @generated from field: causeway.common.v1.ErrorDetail error = 2;
+   */
+  error?: ErrorDetail | undefined;
+};
+
+/**
+ * Describes the message causeway.session.v1.Refused.
+ * Use `create(RefusedSchema)` to create a new message.
+ */
+export declare const RefusedSchema: GenMessage<Refused>;
+
+/**
  * Application content with its type.
  *
  * @generated from message causeway.session.v1.Data
@@ -183,50 +328,6 @@ export declare type Data = Message<"causeway.session.v1.Data"> & {
  * Use `create(DataSchema)` to create a new message.
  */
 export declare const DataSchema: GenMessage<Data>;
-
-/**
- * Acknowledges messages of the other side. Repeated whenever a duplicate comes; never acknowledged itself.
- *
- * @generated from message causeway.session.v1.Ack
- */
-export declare type Ack = Message<"causeway.session.v1.Ack"> & {
-  /**
-   * @generated from field: repeated causeway.session.v1.AckEntry entries = 1;
-   */
-  entries: AckEntry[];
-};
-
-/**
- * Describes the message causeway.session.v1.Ack.
- * Use `create(AckSchema)` to create a new message.
- */
-export declare const AckSchema: GenMessage<Ack>;
-
-/**
- * @generated from message causeway.session.v1.AckEntry
- */
-export declare type AckEntry = Message<"causeway.session.v1.AckEntry"> & {
-  /**
-   * @generated from field: bytes message_id = 1;
-   */
-  messageId: Uint8Array;
-
-  /**
-   * @generated from field: causeway.session.v1.AckLevel level = 2;
-   */
-  level: AckLevel;
-
-  /**
-   * @generated from field: causeway.common.v1.ErrorDetail error = 3;
-   */
-  error?: ErrorDetail | undefined;
-};
-
-/**
- * Describes the message causeway.session.v1.AckEntry.
- * Use `create(AckEntrySchema)` to create a new message.
- */
-export declare const AckEntrySchema: GenMessage<AckEntry>;
 
 /**
  * Opens an exchange; its id is the message id of this message.
@@ -495,40 +596,154 @@ export declare type TopicData = Message<"causeway.session.v1.TopicData"> & {
 export declare const TopicDataSchema: GenMessage<TopicData>;
 
 /**
- * How far a message has come at the receiver.
+ * Opens a stream (AGP-21) or a call (AGP-22). The lane is the stream's id; the opener chose it. Both directions use it.
  *
- * @generated from enum causeway.session.v1.AckLevel
+ * @generated from message causeway.session.v1.StreamOpen
  */
-export enum AckLevel {
+export declare type StreamOpen = Message<"causeway.session.v1.StreamOpen"> & {
   /**
-   * @generated from enum value: ACK_LEVEL_UNSPECIFIED = 0;
+   * What the stream is for: the full name of an RPC method, or a name that the applications agree on.
+   *
+   * @generated from field: string method = 1;
    */
-  UNSPECIFIED = 0,
+  method: string;
 
   /**
-   * It is here and waits for its turn; the sender may retry slowly.
-   *
-   * @generated from enum value: ACK_LEVEL_RECEIVED = 1;
+   * @generated from field: repeated causeway.session.v1.Metadatum metadata = 2;
    */
-  RECEIVED = 1,
+  metadata: Metadatum[];
 
   /**
-   * The handler took it; final.
+   * Milliseconds after arrival at which the opener gives up; 0 for none.
    *
-   * @generated from enum value: ACK_LEVEL_TAKEN = 2;
+   * @generated from field: uint64 timeout_ms = 3;
    */
-  TAKEN = 2,
+  timeoutMs: bigint;
 
   /**
-   * It was refused; final. `error` says why.
+   * Bytes that the other side may send before more credit comes. The opener has 65,536 from the start.
    *
-   * @generated from enum value: ACK_LEVEL_REFUSED = 3;
+   * @generated from field: uint64 credit = 4;
    */
-  REFUSED = 3,
-}
+  credit: bigint;
+};
 
 /**
- * Describes the enum causeway.session.v1.AckLevel.
+ * Describes the message causeway.session.v1.StreamOpen.
+ * Use `create(StreamOpenSchema)` to create a new message.
  */
-export declare const AckLevelSchema: GenEnum<AckLevel>;
+export declare const StreamOpenSchema: GenMessage<StreamOpen>;
+
+/**
+ * One name and value; names may repeat. As in gRPC, names that end in -bin carry base64.
+ *
+ * @generated from message causeway.session.v1.Metadatum
+ */
+export declare type Metadatum = Message<"causeway.session.v1.Metadatum"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message causeway.session.v1.Metadatum.
+ * Use `create(MetadatumSchema)` to create a new message.
+ */
+export declare const MetadatumSchema: GenMessage<Metadatum>;
+
+/**
+ * Metadata of the accepting side, at most once and before its data.
+ *
+ * @generated from message causeway.session.v1.StreamHeader
+ */
+export declare type StreamHeader = Message<"causeway.session.v1.StreamHeader"> & {
+  /**
+   * @generated from field: repeated causeway.session.v1.Metadatum metadata = 1;
+   */
+  metadata: Metadatum[];
+};
+
+/**
+ * Describes the message causeway.session.v1.StreamHeader.
+ * Use `create(StreamHeaderSchema)` to create a new message.
+ */
+export declare const StreamHeaderSchema: GenMessage<StreamHeader>;
+
+/**
+ * The next bytes. Boundaries mean something only to the applications.
+ *
+ * @generated from message causeway.session.v1.StreamData
+ */
+export declare type StreamData = Message<"causeway.session.v1.StreamData"> & {
+  /**
+   * @generated from field: bytes content = 1;
+   */
+  content: Uint8Array;
+};
+
+/**
+ * Describes the message causeway.session.v1.StreamData.
+ * Use `create(StreamDataSchema)` to create a new message.
+ */
+export declare const StreamDataSchema: GenMessage<StreamData>;
+
+/**
+ * Half-close: nothing follows in this direction. Metadata are trailers, the status of a call among them.
+ *
+ * @generated from message causeway.session.v1.StreamEnd
+ */
+export declare type StreamEnd = Message<"causeway.session.v1.StreamEnd"> & {
+  /**
+   * @generated from field: repeated causeway.session.v1.Metadatum metadata = 1;
+   */
+  metadata: Metadatum[];
+};
+
+/**
+ * Describes the message causeway.session.v1.StreamEnd.
+ * Use `create(StreamEndSchema)` to create a new message.
+ */
+export declare const StreamEndSchema: GenMessage<StreamEnd>;
+
+/**
+ * Ends both directions at once. What was under way is lost.
+ *
+ * @generated from message causeway.session.v1.StreamReset
+ */
+export declare type StreamReset = Message<"causeway.session.v1.StreamReset"> & {
+  /**
+   * @generated from field: causeway.common.v1.ErrorDetail error = 1;
+   */
+  error?: ErrorDetail | undefined;
+};
+
+/**
+ * Describes the message causeway.session.v1.StreamReset.
+ * Use `create(StreamResetSchema)` to create a new message.
+ */
+export declare const StreamResetSchema: GenMessage<StreamReset>;
+
+/**
+ * Leave to send: bytes of content since the beginning of the stream. A repetition asks whether the stream still is.
+ *
+ * @generated from message causeway.session.v1.StreamCredit
+ */
+export declare type StreamCredit = Message<"causeway.session.v1.StreamCredit"> & {
+  /**
+   * @generated from field: uint64 limit = 1;
+   */
+  limit: bigint;
+};
+
+/**
+ * Describes the message causeway.session.v1.StreamCredit.
+ * Use `create(StreamCreditSchema)` to create a new message.
+ */
+export declare const StreamCreditSchema: GenMessage<StreamCredit>;
 

@@ -2,7 +2,7 @@
 // @generated from file causeway/session/v1/session.proto (package causeway.session.v1, syntax proto3)
 /* eslint-disable */
 
-import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_causeway_agp_v1_agp } from "../../agp/v1/agp_pb.js";
 import { file_causeway_common_v1_common } from "../../common/v1/common_pb.js";
 
@@ -10,117 +10,159 @@ import { file_causeway_common_v1_common } from "../../common/v1/common_pb.js";
  * Describes the file causeway/session/v1/session.proto.
  */
 export const file_causeway_session_v1_session = /*@__PURE__*/
-  fileDesc("CiFjYXVzZXdheS9zZXNzaW9uL3YxL3Nlc3Npb24ucHJvdG8SE2NhdXNld2F5LnNlc3Npb24udjEi1wUKDlNlc3Npb25NZXNzYWdlEg8KB3ZlcnNpb24YASABKA0SEgoKbWVzc2FnZV9pZBgCIAEoDBIvCghwb3NpdGlvbhgDIAEoCzIdLmNhdXNld2F5LnNlc3Npb24udjEuUG9zaXRpb24SLAoHbWVzc2FnZRgEIAEoCzIZLmNhdXNld2F5LnNlc3Npb24udjEuRGF0YUgAEicKA2FjaxgFIAEoCzIYLmNhdXNld2F5LnNlc3Npb24udjEuQWNrSAASLwoHcmVxdWVzdBgGIAEoCzIcLmNhdXNld2F5LnNlc3Npb24udjEuUmVxdWVzdEgAEjwKDnJlc3BvbnNlX2NodW5rGAcgASgLMiIuY2F1c2V3YXkuc2Vzc2lvbi52MS5SZXNwb25zZUNodW5rSAASOAoMcmVzcG9uc2VfZW5kGAggASgLMiAuY2F1c2V3YXkuc2Vzc2lvbi52MS5SZXNwb25zZUVuZEgAEi8KB2ZhaWx1cmUYCSABKAsyHC5jYXVzZXdheS5zZXNzaW9uLnYxLkZhaWx1cmVIABItCgZjYW5jZWwYCiABKAsyGy5jYXVzZXdheS5zZXNzaW9uLnYxLkNhbmNlbEgAEjQKCnRvcGljX2pvaW4YCyABKAsyHi5jYXVzZXdheS5zZXNzaW9uLnYxLlRvcGljSm9pbkgAEjYKC3RvcGljX2dyYW50GAwgASgLMh8uY2F1c2V3YXkuc2Vzc2lvbi52MS5Ub3BpY0dyYW50SAASNgoLdG9waWNfbGVhdmUYDSABKAsyHy5jYXVzZXdheS5zZXNzaW9uLnYxLlRvcGljTGVhdmVIABI0Cgp0b3BpY19kYXRhGA4gASgLMh4uY2F1c2V3YXkuc2Vzc2lvbi52MS5Ub3BpY0RhdGFIABIrCgRhY2tzGA8gAygLMh0uY2F1c2V3YXkuc2Vzc2lvbi52MS5BY2tFbnRyeUIGCgRib2R5IjkKCFBvc2l0aW9uEgwKBGxhbmUYASABKAwSEAoIc2VxdWVuY2UYAiABKAQSDQoFZmxvb3IYAyABKAQiLQoERGF0YRIUCgxjb250ZW50X3R5cGUYASABKAkSDwoHY29udGVudBgCIAEoDCI1CgNBY2sSLgoHZW50cmllcxgBIAMoCzIdLmNhdXNld2F5LnNlc3Npb24udjEuQWNrRW50cnkifAoIQWNrRW50cnkSEgoKbWVzc2FnZV9pZBgBIAEoDBIsCgVsZXZlbBgCIAEoDjIdLmNhdXNld2F5LnNlc3Npb24udjEuQWNrTGV2ZWwSLgoFZXJyb3IYAyABKAsyHy5jYXVzZXdheS5jb21tb24udjEuRXJyb3JEZXRhaWwixQEKB1JlcXVlc3QSDgoGbWV0aG9kGAEgASgJEicKBGRhdGEYAiABKAsyGS5jYXVzZXdheS5zZXNzaW9uLnYxLkRhdGESEgoKdGltZW91dF9tcxgDIAEoBBI8CghtZXRhZGF0YRgEIAMoCzIqLmNhdXNld2F5LnNlc3Npb24udjEuUmVxdWVzdC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJKCg1SZXNwb25zZUNodW5rEhAKCGV4Y2hhbmdlGAEgASgMEicKBGRhdGEYAiABKAsyGS5jYXVzZXdheS5zZXNzaW9uLnYxLkRhdGEiSAoLUmVzcG9uc2VFbmQSEAoIZXhjaGFuZ2UYASABKAwSJwoEZGF0YRgCIAEoCzIZLmNhdXNld2F5LnNlc3Npb24udjEuRGF0YSJLCgdGYWlsdXJlEhAKCGV4Y2hhbmdlGAEgASgMEi4KBWVycm9yGAIgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsIioKBkNhbmNlbBIQCghleGNoYW5nZRgBIAEoDBIOCgZyZWFzb24YAiABKAkiPgoJVG9waWNKb2luEg0KBXRvcGljGAEgASgJEg8KB3B1Ymxpc2gYAiABKAgSEQoJc3Vic2NyaWJlGAMgASgIIpsBCgpUb3BpY0dyYW50EhAKCGV4Y2hhbmdlGAEgASgMEg0KBXRvcGljGAIgASgJEhAKCGdyb3VwX2lkGAMgASgMEg8KB3dlbGNvbWUYBCABKAwSGwoTc2VjdXJpdHlfY29udGV4dF9pZBgFIAEoDBIsCgZwb2xpY3kYBiABKAsyHC5jYXVzZXdheS5hZ3AudjEuVG9waWNQb2xpY3kiGwoKVG9waWNMZWF2ZRINCgV0b3BpYxgBIAEoCSJiCglUb3BpY0RhdGESDQoFdG9waWMYASABKAkSJwoEZGF0YRgCIAEoCzIZLmNhdXNld2F5LnNlc3Npb24udjEuRGF0YRILCgNydW4YAyABKAwSEAoIc2VxdWVuY2UYBCABKAQqaQoIQWNrTGV2ZWwSGQoVQUNLX0xFVkVMX1VOU1BFQ0lGSUVEEAASFgoSQUNLX0xFVkVMX1JFQ0VJVkVEEAESEwoPQUNLX0xFVkVMX1RBS0VOEAISFQoRQUNLX0xFVkVMX1JFRlVTRUQQA2IGcHJvdG8z", [file_causeway_agp_v1_agp, file_causeway_common_v1_common]);
+  fileDesc("CiFjYXVzZXdheS9zZXNzaW9uL3YxL3Nlc3Npb24ucHJvdG8SE2NhdXNld2F5LnNlc3Npb24udjEiuQEKDVNlc3Npb25QYWNrZXQSDwoHdmVyc2lvbhgBIAEoDRIRCglwYWNrZXRfaWQYAiABKAwSNQoIbWVzc2FnZXMYAyADKAsyIy5jYXVzZXdheS5zZXNzaW9uLnYxLlNlc3Npb25NZXNzYWdlEg8KB2NoYW5uZWwYBCABKAwSDQoFZmxvb3IYBSABKAQSLQoEYWNrcxgGIAMoCzIfLmNhdXNld2F5LnNlc3Npb24udjEuQ2hhbm5lbEFjayKDCAoOU2Vzc2lvbk1lc3NhZ2USEgoKbWVzc2FnZV9pZBgCIAEoDBIvCghwb3NpdGlvbhgDIAEoCzIdLmNhdXNld2F5LnNlc3Npb24udjEuUG9zaXRpb24SLAoHbWVzc2FnZRgEIAEoCzIZLmNhdXNld2F5LnNlc3Npb24udjEuRGF0YUgAEi8KB3JlcXVlc3QYBiABKAsyHC5jYXVzZXdheS5zZXNzaW9uLnYxLlJlcXVlc3RIABI8Cg5yZXNwb25zZV9jaHVuaxgHIAEoCzIiLmNhdXNld2F5LnNlc3Npb24udjEuUmVzcG9uc2VDaHVua0gAEjgKDHJlc3BvbnNlX2VuZBgIIAEoCzIgLmNhdXNld2F5LnNlc3Npb24udjEuUmVzcG9uc2VFbmRIABIvCgdmYWlsdXJlGAkgASgLMhwuY2F1c2V3YXkuc2Vzc2lvbi52MS5GYWlsdXJlSAASLQoGY2FuY2VsGAogASgLMhsuY2F1c2V3YXkuc2Vzc2lvbi52MS5DYW5jZWxIABI0Cgp0b3BpY19qb2luGAsgASgLMh4uY2F1c2V3YXkuc2Vzc2lvbi52MS5Ub3BpY0pvaW5IABI2Cgt0b3BpY19ncmFudBgMIAEoCzIfLmNhdXNld2F5LnNlc3Npb24udjEuVG9waWNHcmFudEgAEjYKC3RvcGljX2xlYXZlGA0gASgLMh8uY2F1c2V3YXkuc2Vzc2lvbi52MS5Ub3BpY0xlYXZlSAASNAoKdG9waWNfZGF0YRgOIAEoCzIeLmNhdXNld2F5LnNlc3Npb24udjEuVG9waWNEYXRhSAASNgoLc3RyZWFtX29wZW4YEiABKAsyHy5jYXVzZXdheS5zZXNzaW9uLnYxLlN0cmVhbU9wZW5IABI6Cg1zdHJlYW1faGVhZGVyGBMgASgLMiEuY2F1c2V3YXkuc2Vzc2lvbi52MS5TdHJlYW1IZWFkZXJIABI2CgtzdHJlYW1fZGF0YRgUIAEoCzIfLmNhdXNld2F5LnNlc3Npb24udjEuU3RyZWFtRGF0YUgAEjQKCnN0cmVhbV9lbmQYFSABKAsyHi5jYXVzZXdheS5zZXNzaW9uLnYxLlN0cmVhbUVuZEgAEjgKDHN0cmVhbV9yZXNldBgWIAEoCzIgLmNhdXNld2F5LnNlc3Npb24udjEuU3RyZWFtUmVzZXRIABI6Cg1zdHJlYW1fY3JlZGl0GBcgASgLMiEuY2F1c2V3YXkuc2Vzc2lvbi52MS5TdHJlYW1DcmVkaXRIABIOCgZudW1iZXIYECABKAQSFwoPZXhwaXJlc191bml4X21zGBEgASgGQgYKBGJvZHlKBAgBEAJKBAgFEAZKBAgPEBAiOQoIUG9zaXRpb24SDAoEbGFuZRgBIAEoDBIQCghzZXF1ZW5jZRgCIAEoBBINCgVmbG9vchgDIAEoBCJtCgpDaGFubmVsQWNrEg8KB2NoYW5uZWwYASABKAwSDQoFdGFrZW4YAiADKAQSEAoIcmVjZWl2ZWQYAyADKAQSLQoHcmVmdXNlZBgEIAMoCzIcLmNhdXNld2F5LnNlc3Npb24udjEuUmVmdXNlZCJJCgdSZWZ1c2VkEg4KBm51bWJlchgBIAEoBBIuCgVlcnJvchgCIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbCItCgREYXRhEhQKDGNvbnRlbnRfdHlwZRgBIAEoCRIPCgdjb250ZW50GAIgASgMIsUBCgdSZXF1ZXN0Eg4KBm1ldGhvZBgBIAEoCRInCgRkYXRhGAIgASgLMhkuY2F1c2V3YXkuc2Vzc2lvbi52MS5EYXRhEhIKCnRpbWVvdXRfbXMYAyABKAQSPAoIbWV0YWRhdGEYBCADKAsyKi5jYXVzZXdheS5zZXNzaW9uLnYxLlJlcXVlc3QuTWV0YWRhdGFFbnRyeRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiSgoNUmVzcG9uc2VDaHVuaxIQCghleGNoYW5nZRgBIAEoDBInCgRkYXRhGAIgASgLMhkuY2F1c2V3YXkuc2Vzc2lvbi52MS5EYXRhIkgKC1Jlc3BvbnNlRW5kEhAKCGV4Y2hhbmdlGAEgASgMEicKBGRhdGEYAiABKAsyGS5jYXVzZXdheS5zZXNzaW9uLnYxLkRhdGEiSwoHRmFpbHVyZRIQCghleGNoYW5nZRgBIAEoDBIuCgVlcnJvchgCIAEoCzIfLmNhdXNld2F5LmNvbW1vbi52MS5FcnJvckRldGFpbCIqCgZDYW5jZWwSEAoIZXhjaGFuZ2UYASABKAwSDgoGcmVhc29uGAIgASgJIj4KCVRvcGljSm9pbhINCgV0b3BpYxgBIAEoCRIPCgdwdWJsaXNoGAIgASgIEhEKCXN1YnNjcmliZRgDIAEoCCKbAQoKVG9waWNHcmFudBIQCghleGNoYW5nZRgBIAEoDBINCgV0b3BpYxgCIAEoCRIQCghncm91cF9pZBgDIAEoDBIPCgd3ZWxjb21lGAQgASgMEhsKE3NlY3VyaXR5X2NvbnRleHRfaWQYBSABKAwSLAoGcG9saWN5GAYgASgLMhwuY2F1c2V3YXkuYWdwLnYxLlRvcGljUG9saWN5IhsKClRvcGljTGVhdmUSDQoFdG9waWMYASABKAkiYgoJVG9waWNEYXRhEg0KBXRvcGljGAEgASgJEicKBGRhdGEYAiABKAsyGS5jYXVzZXdheS5zZXNzaW9uLnYxLkRhdGESCwoDcnVuGAMgASgMEhAKCHNlcXVlbmNlGAQgASgEInIKClN0cmVhbU9wZW4SDgoGbWV0aG9kGAEgASgJEjAKCG1ldGFkYXRhGAIgAygLMh4uY2F1c2V3YXkuc2Vzc2lvbi52MS5NZXRhZGF0dW0SEgoKdGltZW91dF9tcxgDIAEoBBIOCgZjcmVkaXQYBCABKAQiKAoJTWV0YWRhdHVtEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkiQAoMU3RyZWFtSGVhZGVyEjAKCG1ldGFkYXRhGAEgAygLMh4uY2F1c2V3YXkuc2Vzc2lvbi52MS5NZXRhZGF0dW0iHQoKU3RyZWFtRGF0YRIPCgdjb250ZW50GAEgASgMIj0KCVN0cmVhbUVuZBIwCghtZXRhZGF0YRgBIAMoCzIeLmNhdXNld2F5LnNlc3Npb24udjEuTWV0YWRhdHVtIj0KC1N0cmVhbVJlc2V0Ei4KBWVycm9yGAEgASgLMh8uY2F1c2V3YXkuY29tbW9uLnYxLkVycm9yRGV0YWlsIh0KDFN0cmVhbUNyZWRpdBINCgVsaW1pdBgBIAEoBGIGcHJvdG8z", [file_causeway_agp_v1_agp, file_causeway_common_v1_common]);
+
+/**
+ * Describes the message causeway.session.v1.SessionPacket.
+ * Use `create(SessionPacketSchema)` to create a new message.
+ */
+export const SessionPacketSchema = /*@__PURE__*/
+  messageDesc(file_causeway_session_v1_session, 0);
 
 /**
  * Describes the message causeway.session.v1.SessionMessage.
  * Use `create(SessionMessageSchema)` to create a new message.
  */
 export const SessionMessageSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 0);
+  messageDesc(file_causeway_session_v1_session, 1);
 
 /**
  * Describes the message causeway.session.v1.Position.
  * Use `create(PositionSchema)` to create a new message.
  */
 export const PositionSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 1);
+  messageDesc(file_causeway_session_v1_session, 2);
+
+/**
+ * Describes the message causeway.session.v1.ChannelAck.
+ * Use `create(ChannelAckSchema)` to create a new message.
+ */
+export const ChannelAckSchema = /*@__PURE__*/
+  messageDesc(file_causeway_session_v1_session, 3);
+
+/**
+ * Describes the message causeway.session.v1.Refused.
+ * Use `create(RefusedSchema)` to create a new message.
+ */
+export const RefusedSchema = /*@__PURE__*/
+  messageDesc(file_causeway_session_v1_session, 4);
 
 /**
  * Describes the message causeway.session.v1.Data.
  * Use `create(DataSchema)` to create a new message.
  */
 export const DataSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 2);
-
-/**
- * Describes the message causeway.session.v1.Ack.
- * Use `create(AckSchema)` to create a new message.
- */
-export const AckSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 3);
-
-/**
- * Describes the message causeway.session.v1.AckEntry.
- * Use `create(AckEntrySchema)` to create a new message.
- */
-export const AckEntrySchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 4);
+  messageDesc(file_causeway_session_v1_session, 5);
 
 /**
  * Describes the message causeway.session.v1.Request.
  * Use `create(RequestSchema)` to create a new message.
  */
 export const RequestSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 5);
+  messageDesc(file_causeway_session_v1_session, 6);
 
 /**
  * Describes the message causeway.session.v1.ResponseChunk.
  * Use `create(ResponseChunkSchema)` to create a new message.
  */
 export const ResponseChunkSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 6);
+  messageDesc(file_causeway_session_v1_session, 7);
 
 /**
  * Describes the message causeway.session.v1.ResponseEnd.
  * Use `create(ResponseEndSchema)` to create a new message.
  */
 export const ResponseEndSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 7);
+  messageDesc(file_causeway_session_v1_session, 8);
 
 /**
  * Describes the message causeway.session.v1.Failure.
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 8);
+  messageDesc(file_causeway_session_v1_session, 9);
 
 /**
  * Describes the message causeway.session.v1.Cancel.
  * Use `create(CancelSchema)` to create a new message.
  */
 export const CancelSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 9);
+  messageDesc(file_causeway_session_v1_session, 10);
 
 /**
  * Describes the message causeway.session.v1.TopicJoin.
  * Use `create(TopicJoinSchema)` to create a new message.
  */
 export const TopicJoinSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 10);
+  messageDesc(file_causeway_session_v1_session, 11);
 
 /**
  * Describes the message causeway.session.v1.TopicGrant.
  * Use `create(TopicGrantSchema)` to create a new message.
  */
 export const TopicGrantSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 11);
+  messageDesc(file_causeway_session_v1_session, 12);
 
 /**
  * Describes the message causeway.session.v1.TopicLeave.
  * Use `create(TopicLeaveSchema)` to create a new message.
  */
 export const TopicLeaveSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 12);
+  messageDesc(file_causeway_session_v1_session, 13);
 
 /**
  * Describes the message causeway.session.v1.TopicData.
  * Use `create(TopicDataSchema)` to create a new message.
  */
 export const TopicDataSchema = /*@__PURE__*/
-  messageDesc(file_causeway_session_v1_session, 13);
+  messageDesc(file_causeway_session_v1_session, 14);
 
 /**
- * Describes the enum causeway.session.v1.AckLevel.
+ * Describes the message causeway.session.v1.StreamOpen.
+ * Use `create(StreamOpenSchema)` to create a new message.
  */
-export const AckLevelSchema = /*@__PURE__*/
-  enumDesc(file_causeway_session_v1_session, 0);
+export const StreamOpenSchema = /*@__PURE__*/
+  messageDesc(file_causeway_session_v1_session, 15);
 
 /**
- * How far a message has come at the receiver.
- *
- * @generated from enum causeway.session.v1.AckLevel
+ * Describes the message causeway.session.v1.Metadatum.
+ * Use `create(MetadatumSchema)` to create a new message.
  */
-export const AckLevel = /*@__PURE__*/
-  tsEnum(AckLevelSchema);
+export const MetadatumSchema = /*@__PURE__*/
+  messageDesc(file_causeway_session_v1_session, 16);
+
+/**
+ * Describes the message causeway.session.v1.StreamHeader.
+ * Use `create(StreamHeaderSchema)` to create a new message.
+ */
+export const StreamHeaderSchema = /*@__PURE__*/
+  messageDesc(file_causeway_session_v1_session, 17);
+
+/**
+ * Describes the message causeway.session.v1.StreamData.
+ * Use `create(StreamDataSchema)` to create a new message.
+ */
+export const StreamDataSchema = /*@__PURE__*/
+  messageDesc(file_causeway_session_v1_session, 18);
+
+/**
+ * Describes the message causeway.session.v1.StreamEnd.
+ * Use `create(StreamEndSchema)` to create a new message.
+ */
+export const StreamEndSchema = /*@__PURE__*/
+  messageDesc(file_causeway_session_v1_session, 19);
+
+/**
+ * Describes the message causeway.session.v1.StreamReset.
+ * Use `create(StreamResetSchema)` to create a new message.
+ */
+export const StreamResetSchema = /*@__PURE__*/
+  messageDesc(file_causeway_session_v1_session, 20);
+
+/**
+ * Describes the message causeway.session.v1.StreamCredit.
+ * Use `create(StreamCreditSchema)` to create a new message.
+ */
+export const StreamCreditSchema = /*@__PURE__*/
+  messageDesc(file_causeway_session_v1_session, 21);
 

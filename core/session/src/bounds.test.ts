@@ -1,7 +1,7 @@
 /** What the session layer holds for others has bounds that one of them cannot use up for all. */
 import { asInstant, refuse } from "@causeway/core-base";
 import { describe, expect, test } from "vitest";
-import { SeededRandom } from "../testing/seeded-random.ts";
+import { SeededRandom } from "./fixtures/seeded-random.ts";
 import { Inbox } from "./inbox.ts";
 import { sessionLimits } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
@@ -9,10 +9,12 @@ import { Schedule } from "./schedule.ts";
 
 const arrival = (sender: string, sequence: number, bytes: number) => ({
   sender,
-  id: `${sender}${sequence}`,
+  channel: "channel",
+  number: sequence,
+  channelFloor: 1,
   lane: "lane",
   sequence,
-  floor: 1,
+  laneFloor: 1,
   bytes,
   item: "",
 });
@@ -20,42 +22,65 @@ const arrival = (sender: string, sequence: number, bytes: number) => ({
 describe("an inbox", () => {
   test("holds no more bytes of one sender than that sender's share", () => {
     const inbox = new Inbox<string>({ ...sessionLimits, bytesMax: 1_000, senderBytesMax: 300 });
-    expect(inbox.handleArrival(arrival("mallory", 2, 200))).toBeUndefined();
+    expect(inbox.handleArrival(arrival("mallory", 2, 200))).toBe("accepted");
     expect(inbox.handleArrival(arrival("mallory", 3, 200))).toBe("too much is pending");
-    expect(inbox.handleArrival(arrival("alice", 1, 200))).toBeUndefined();
+    expect(inbox.handleArrival(arrival("alice", 1, 200))).toBe("accepted");
   });
 
   test("lets go of what waits behind gaps when others need the room; its sender can send it again", () => {
     const inbox = new Inbox<string>({ ...sessionLimits, bytesMax: 1_000, senderBytesMax: 500 });
     for (const sender of ["mallory", "trudy"])
       for (const sequence of [2, 3]) inbox.handleArrival(arrival(sender, sequence, 250));
-    expect(inbox.handleArrival(arrival("alice", 1, 300))).toBeUndefined();
-    const delivered = inbox.drain().flatMap((effect) => (effect.type === "deliver" ? [effect.arrival.id] : []));
-    expect(delivered).toEqual(["alice1"]);
-    inbox.settle("alice", "alice1");
+    expect(inbox.handleArrival(arrival("alice", 1, 300))).toBe("accepted");
+    const delivered = inbox.drain().flatMap((effect) => (effect.type === "deliver" ? [effect.arrival.sender] : []));
+    expect(delivered).toEqual(["alice"]);
+    inbox.settle(arrival("alice", 1, 300));
     // The gap is filled: what was let go of comes again, and everything arrives in order.
-    for (const sequence of [1, 2, 3]) inbox.handleArrival({ ...arrival("mallory", sequence, 100), id: `m${sequence}` });
+    for (const sequence of [1, 2, 3]) inbox.handleArrival(arrival("mallory", sequence, 100));
     const order = inbox.drain().flatMap((effect) => (effect.type === "deliver" ? [effect.arrival.sequence] : []));
     expect(order).toEqual([1, 2, 3]);
   });
 
   test("drops an arrival rather than what was handed over already", () => {
     const inbox = new Inbox<string>({ ...sessionLimits, bytesMax: 300, senderBytesMax: 300 });
-    expect(inbox.handleArrival(arrival("alice", 1, 250))).toBeUndefined();
+    expect(inbox.handleArrival(arrival("alice", 1, 250))).toBe("accepted");
     expect(inbox.handleArrival(arrival("bob", 1, 250))).toBe("too much is pending");
-    inbox.settle("alice", "alice1");
-    expect(inbox.handleArrival(arrival("bob", 1, 250))).toBeUndefined();
+    inbox.settle(arrival("alice", 1, 250));
+    expect(inbox.handleArrival(arrival("bob", 1, 250))).toBe("accepted");
   });
 
   test("remembers of a refusal no more than a sentence", () => {
     const inbox = new Inbox<string>(sessionLimits);
     inbox.handleArrival(arrival("mallory", 1, 0));
     inbox.drain();
-    inbox.settle("mallory", "mallory1", { code: "CAUSEWAY_AGENT_NO_HANDLER", message: "x".repeat(1_000_000) });
-    const [effect] = inbox.drain();
-    expect(effect?.type === "settled" && effect.refusal?.message.length).toBe(1_000);
-    const [kept] = inbox.state("mallory").lanes[0]?.settled ?? [];
-    expect(kept?.refusal?.message.length).toBe(1_000);
+    inbox.settle(arrival("mallory", 1, 0), { code: "CAUSEWAY_AGENT_NO_HANDLER", message: "x".repeat(1_000_000) });
+    expect(inbox.report("mallory", "channel")?.refused.get(1)?.message.length).toBe(1_000);
+  });
+
+  test("never calls refused messages taken, however many there are, and takes no more of them at a bound", () => {
+    const inbox = new Inbox<string>({ ...sessionLimits, refusalsMax: 3 });
+    for (let i = 1; i <= 3; i++) {
+      inbox.handleArrival(arrival("mallory", i, 0));
+      inbox.settle(arrival("mallory", i, 0), { code: "CAUSEWAY_AGENT_NO_HANDLER", message: "no" });
+    }
+    expect(inbox.report("mallory", "channel")?.taken).toEqual([]);
+    expect(inbox.handleArrival(arrival("mallory", 4, 0))).toBe("too much is pending");
+    // The sender knows of them: its floor has passed them.
+    expect(inbox.handleArrival({ ...arrival("mallory", 4, 0), channelFloor: 4, laneFloor: 4 })).toBe("accepted");
+  });
+
+  test("keeps a bounded number of gaps in a channel", () => {
+    const inbox = new Inbox<string>(sessionLimits);
+    let dropped = 0;
+    for (let i = 1; i < 4_000; i++) {
+      const each = { ...arrival("mallory", 2 * i, 0), lane: `lane${i}`, sequence: 1 };
+      if (inbox.handleArrival(each) !== "accepted") dropped++;
+      else inbox.settle(each);
+    }
+    expect(dropped).toBeGreaterThan(2_000);
+    expect(inbox.state("mallory").channels[0]?.settled.length).toBeLessThan(1_100);
+    // What fills a gap is taken.
+    expect(inbox.handleArrival({ ...arrival("mallory", 3, 0), lane: "another", sequence: 1 })).toBe("accepted");
   });
 });
 
@@ -89,7 +114,7 @@ describe("an outbox", () => {
       // The first leaves at once.
       if (i > 0) outbox.handleTimeout(outbox.deadline() ?? asInstant(0));
       outbox.drain();
-      outbox.handleTransmitted(asInstant(i), "m");
+      outbox.handleTransmitted(asInstant(i), ["m"]);
     }
     return outbox;
   }
@@ -107,10 +132,13 @@ describe("an outbox", () => {
 
   test("believes a receiver that has the message before a gateway that says it cannot arrive", () => {
     const outbox = sent(1);
-    outbox.handleReceived(asInstant(3), "bob", "m");
+    const { channel } = outbox.positionOf("m");
+    const nothing = { channel, taken: [], received: [], refused: new Map() };
+    outbox.handleReportOfChannel(asInstant(3), "bob", { ...nothing, received: [[1, 1]] });
+    expect(outbox.drain()).toMatchObject([{ type: "progress", progress: "received" }]);
     outbox.handleReport(asInstant(5), "m", noRoute);
     expect(outcomeOf(outbox)).toEqual([]);
-    outbox.handleSettled(asInstant(6), "bob", "m");
+    outbox.handleReportOfChannel(asInstant(6), "bob", { ...nothing, taken: [[1, 1]] });
     expect(outcomeOf(outbox)).toEqual(["taken"]);
   });
 
@@ -123,7 +151,7 @@ describe("an outbox", () => {
   test("does not call a message lost when a repetition cannot be encrypted any more", () => {
     const outbox = sent(1);
     outbox.handleTimeout(outbox.deadline() ?? asInstant(0));
-    outbox.handleTransmitted(asInstant(2_000), "m", refuse("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED", "test"));
+    outbox.handleTransmitted(asInstant(2_000), ["m"], refuse("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED", "test"));
     expect(outcomeOf(outbox)).toEqual([]);
     outbox.handleTimeout(asInstant(60_000));
     expect(outcomeOf(outbox)).toEqual(["CAUSEWAY_TIMEOUT"]);

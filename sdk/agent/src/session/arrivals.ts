@@ -1,0 +1,301 @@
+/**
+ * The way in: envelopes are decrypted, attributed to their sender (AAP-99, AAP-100), and what they hold is handed over
+ * once and in order. A gateway that may have stored an envelope hears when all of it is settled.
+ */
+import {
+  type AgentId,
+  agentOf,
+  CausewayError,
+  type Instant,
+  later,
+  parseSpiffeId,
+  refuse,
+  type Scheduler,
+  type SpiffeId,
+  type UnixMs,
+} from "@causeway/core-base";
+import {
+  type Arrival,
+  type ChannelState,
+  Inbox,
+  type InboxState,
+  type Refusal,
+  type SessionLimits,
+} from "@causeway/core-session";
+import { agp } from "@causeway/core-wire";
+import { toHex } from "../bytes.ts";
+import { WakeUp } from "../clock.ts";
+import type { Opened } from "../end-to-end.ts";
+import { Serial } from "../serial.ts";
+import { bytesOf, type SessionBody } from "./messages.ts";
+import { decodePacket, type OpenedPacket, type PackedMessage } from "./packets.ts";
+
+/** A message in its order: the receiver settles it once. */
+export interface Delivery {
+  readonly from: AgentId;
+  /** The sender with its instance, if it names one: where answers go. */
+  readonly address: SpiffeId;
+  readonly messageId: string;
+  /** The lane that it came in; empty for what has no order. */
+  readonly lane: string;
+  readonly body: SessionBody;
+  /** True once its sender wants it taken no more. */
+  isExpired(): boolean;
+  /** Acknowledges: taken, or refused. Not `isDurable`: need not be remembered over a restart. */
+  settle(refusal?: Refusal, isDurable?: boolean): void;
+}
+
+export interface ArrivalPorts {
+  readonly limits: SessionLimits;
+  readonly scheduler: Scheduler;
+  readonly open: (source: SpiffeId, context: Uint8Array, payload: Uint8Array) => Promise<Opened>;
+  readonly onPacket: (from: AgentId, packet: OpenedPacket) => void;
+  readonly onDeliver: (delivery: Delivery) => void;
+  readonly onTopic: (topic: string, opened: Opened, body: SessionBody | undefined) => void;
+  readonly onHandshake: (opened: Opened) => void;
+  /** There is news of a channel for its sender. */
+  readonly onNews: (address: string, channel: string, isDurable: boolean) => void;
+  /** Everything of an envelope is settled for good, or can never be. */
+  readonly onSettled: (header: agp.RoutingHeader, error?: CausewayError) => void;
+  readonly onDrop: (source: string, reason: string) => void;
+  readonly onRefused: (header: agp.RoutingHeader, error: CausewayError) => void;
+  /** What was remembered of a sender by an earlier run. */
+  readonly restore: (address: string) => Promise<InboxState | undefined>;
+}
+
+/** An envelope whose messages are not all settled. */
+interface Opening {
+  readonly header: agp.RoutingHeader;
+  left: number;
+}
+
+interface Item {
+  readonly message: PackedMessage;
+  readonly opening: Opening;
+}
+
+export class Arrivals {
+  readonly #ports: ArrivalPorts;
+  readonly #inbox: Inbox<Item>;
+  readonly #order = new Serial();
+  /** Channels whose senders are told that messages are here, when those are not settled in a while; oldest first. */
+  readonly #signs = new Map<string, { readonly sender: string; readonly channel: string; readonly at: Instant }>();
+  readonly #signer: WakeUp;
+  #isClosed = false;
+
+  constructor(ports: ArrivalPorts) {
+    this.#ports = ports;
+    this.#inbox = new Inbox(ports.limits);
+    this.#signer = new WakeUp(ports.scheduler, () => this.#giveSigns());
+  }
+
+  /** Takes an envelope from the link. Resolves when it is processed. */
+  handleEnvelope(self: AgentId, envelope: agp.Envelope): Promise<void> {
+    const { header } = envelope;
+    if (!header || this.#isClosed) return Promise.resolve();
+    const isTopic = header.targetKind === agp.TargetKind.TOPIC;
+    // A gateway may return a publication to its own publisher, who cannot open it and need not.
+    if (isTopic && agentNamed(header.source) === self) return Promise.resolve();
+    const opened = this.#open(header, envelope.payload);
+    opened.catch(() => undefined);
+    // Decryption runs ahead; what it yields is taken in the order of arrival, for each source and for each topic.
+    return this.#order.run(isTopic ? header.target : header.source, () => this.#take(header, opened));
+  }
+
+  state(address: string): InboxState {
+    return this.#inbox.state(address);
+  }
+
+  report(address: string, channel: string): ChannelState | undefined {
+    return this.#inbox.report(address, channel);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#signer.set(undefined);
+    await this.#order.idle();
+  }
+
+  async #open(header: agp.RoutingHeader, payload: Uint8Array): Promise<Opened> {
+    return this.#ports.open(parseSpiffeId(header.source), header.securityContextId, payload);
+  }
+
+  async #take(header: agp.RoutingHeader, opening: Promise<Opened>): Promise<void> {
+    const isTopic = header.targetKind === agp.TargetKind.TOPIC;
+    try {
+      const opened = await opening;
+      if (opened.kind === "handshake") {
+        if (isTopic) this.#ports.onTopic(header.target, opened, undefined);
+        else this.#ports.onHandshake(opened);
+        this.#ports.onSettled(header);
+        return;
+      }
+      const address = parseSpiffeId(header.source);
+      const packet = checked(header, agentOf(address), opened);
+      if (isTopic) {
+        for (const { body } of packet.messages) this.#ports.onTopic(header.target, opened, body);
+        return;
+      }
+      this.#ports.onPacket(opened.sender, packet);
+      await this.#accept(address, packet, header);
+    } catch (thrown) {
+      if (this.#isClosed) return;
+      const error = CausewayError.from(thrown);
+      // A context that is lost is made anew by the sender, with the same messages.
+      if (!error.retryable && error.code !== "CAUSEWAY_E2EE_CONTEXT_UNKNOWN") this.#ports.onSettled(header, error);
+      this.#ports.onRefused(header, error);
+    }
+  }
+
+  async #accept(address: SpiffeId, packet: OpenedPacket, header: agp.RoutingHeader): Promise<void> {
+    const reliable = packet.messages.filter((message) => message.reliable).length;
+    const opening: Opening = { header, left: reliable };
+    if (reliable > 0 && !this.#inbox.knows(address)) {
+      const state = await this.#ports.restore(address);
+      if (state && !this.#inbox.knows(address)) this.#inbox.restore(address, state);
+    }
+    for (const message of packet.messages) {
+      const { reliable: place } = message;
+      if (!place) {
+        this.#deliver(address, message, "", () => undefined);
+        continue;
+      }
+      const outcome = this.#inbox.handleArrival({
+        sender: address,
+        channel: packet.channel,
+        channelFloor: packet.channelFloor,
+        bytes: bytesOf(message.body) + overheadBytes,
+        item: { message, opening },
+        ...place,
+      });
+      if (outcome === "settled" || outcome === "given up by the sender") this.#settled(opening);
+      if (outcome !== "accepted" && outcome !== "repeated" && outcome !== "settled")
+        this.#ports.onDrop(address, outcome);
+    }
+    this.#pump();
+  }
+
+  /** Performs what the inbox wants. */
+  #pump(): void {
+    for (let effects = this.#inbox.drain(); effects.length > 0; effects = this.#inbox.drain()) {
+      for (const effect of effects) {
+        if (effect.type === "report") this.#ports.onNews(effect.sender, effect.channel, effect.isDurable);
+        else this.#handOver(effect.arrival);
+      }
+    }
+  }
+
+  #handOver(arrival: Arrival<Item>): void {
+    const { message, opening } = arrival.item;
+    const key = `${arrival.sender} ${arrival.channel}`;
+    if (!this.#signs.has(key)) {
+      const at = later(this.#now(), signMs);
+      this.#signs.set(key, { sender: arrival.sender, channel: arrival.channel, at });
+      if (this.#signs.size === 1) this.#signer.set(at);
+    }
+    let isSettled = false;
+    this.#deliver(parseSpiffeId(arrival.sender), message, arrival.lane, (refusal, isDurable = true) => {
+      if (isSettled) return;
+      isSettled = true;
+      this.#inbox.settle(arrival, refusal, isDurable);
+      this.#settled(opening);
+      this.#pump();
+    });
+  }
+
+  #deliver(address: SpiffeId, message: PackedMessage, lane: string, settle: Delivery["settle"]): void {
+    const { body, expiresUnixMs } = message;
+    const isExpired = (): boolean => expiresUnixMs !== 0 && this.#unix() > expiresUnixMs + expirySlackMs;
+    if (isExpired()) {
+      settle(expired);
+      return;
+    }
+    this.#ports.onDeliver({
+      from: agentOf(address),
+      address,
+      messageId: toHex(message.id),
+      lane,
+      body,
+      isExpired,
+      settle,
+    });
+  }
+
+  #settled(opening: Opening): void {
+    opening.left--;
+    if (opening.left === 0) this.#ports.onSettled(opening.header);
+  }
+
+  /** Tells the senders of what is not settled after a while that it is here, so that they neither repeat it nor wait. */
+  #giveSigns(): void {
+    const now = this.#now();
+    for (const [key, { sender, channel, at }] of this.#signs) {
+      if (at > now) {
+        this.#signer.set(at);
+        break;
+      }
+      this.#signs.delete(key);
+      this.#inbox.acknowledge(sender, channel);
+    }
+    this.#pump();
+  }
+
+  #now(): Instant {
+    return this.#ports.scheduler.now().instant;
+  }
+
+  #unix(): UnixMs {
+    return this.#ports.scheduler.now().unix;
+  }
+}
+
+/** The packet, when header and content agree on who says it, where, and under which id. */
+function checked(
+  header: agp.RoutingHeader,
+  from: AgentId,
+  opened: Extract<Opened, { kind: "application" }>,
+): OpenedPacket {
+  const { sender, group, plaintext } = opened;
+  if (sender !== from) {
+    throw refuse(
+      "CAUSEWAY_E2EE_SENDER_MISMATCH",
+      `expected content of ${from}, as the header says, got that of ${sender}`,
+    );
+  }
+  const isTopic = header.targetKind === agp.TargetKind.TOPIC;
+  if (isTopic ? group.kind !== "topic" || group.name !== header.target : group.kind !== "pair") {
+    throw refuse(
+      "CAUSEWAY_E2EE_SENDER_MISMATCH",
+      `expected the group of ${header.target}, got that of ${group.name || sender}`,
+    );
+  }
+  const packet = decodePacket(plaintext);
+  if (toHex(packet.id) !== toHex(header.messageId)) {
+    throw refuse(
+      "CAUSEWAY_E2EE_DECRYPT_FAILED",
+      "expected the message id of the header inside the message, got another",
+    );
+  }
+  return packet;
+}
+
+/** The agent of a header's source; undefined when that is no name. */
+export function agentNamed(source: string): AgentId | undefined {
+  try {
+    return agentOf(parseSpiffeId(source));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The refusal of what its sender wants taken no more. */
+export const expired: Refusal = {
+  code: "CAUSEWAY_FORWARDING_EXPIRED",
+  message: "the message came after the time until which its sender wanted it taken",
+};
+
+const overheadBytes = 256;
+/** After this time without an outcome the receiver says that a message is here. */
+const signMs = 50;
+/** How far the clocks of two agents may differ before a message counts as expired. */
+const expirySlackMs = 5_000;
