@@ -1,0 +1,1 @@
+export { type MailboxStoreOptions, openMailboxStore } from "./mailbox-store.ts";

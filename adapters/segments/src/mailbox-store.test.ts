@@ -1,0 +1,207 @@
+import {
+  closeSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { asUnixMs, type MailboxStore, parseAgentId, type StoredMail } from "@causeway/core-base";
+import { mailboxStoreContract } from "@causeway/testing-contracts";
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+import { openMailboxStore } from "./mailbox-store.ts";
+
+const root = mkdtempSync(join(tmpdir(), "causeway-segments-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+let folders = 0;
+const newFolder = (): string => join(root, `mailbox-${folders++}`);
+const folderOf = new WeakMap<MailboxStore, string>();
+
+function openAt(directory: string, segmentBytes?: number, sync?: "os" | "always"): MailboxStore {
+  const store = openMailboxStore({ directory, ...(segmentBytes && { segmentBytes }), ...(sync && { sync }) });
+  folderOf.set(store, directory);
+  return store;
+}
+
+function reopened(store: MailboxStore): string {
+  const directory = folderOf.get(store);
+  if (directory === undefined) throw new Error("not a store of this test");
+  // No close: a killed process does not close either.
+  return directory;
+}
+
+mailboxStoreContract("segments", {
+  create: () => openAt(newFolder()),
+  reopen: (store) => openAt(reopened(store)),
+});
+mailboxStoreContract("segments of 2 KB, synced", {
+  create: () => openAt(newFolder(), 2_048, "always"),
+  reopen: (store) => openAt(reopened(store), 2_048, "always"),
+});
+
+const mailOf = (sequence: number, bytes: number): StoredMail => ({
+  sequence,
+  agentId: parseAgentId("blue.example/bob"),
+  instance: "",
+  source: "spiffe://blue.example/alice",
+  id: String(sequence).padStart(16, "0"),
+  bytes,
+  storedAt: asUnixMs(1),
+  expiresAt: asUnixMs(2),
+  isTraced: false,
+});
+const put = (store: MailboxStore, sequence: number, bytes = 1_000): void => {
+  store.append(mailOf(sequence, bytes), new Uint8Array(bytes).fill(sequence & 0xff), 0, bytes);
+};
+const held = (store: MailboxStore): readonly number[] => store.load().waiting.map((mail) => mail.sequence);
+const filesOf = (directory: string): readonly string[] => readdirSync(directory).sort();
+const thrownBy = (work: () => unknown): unknown => {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+};
+
+describe("segment files", () => {
+  test("a write that was cut off anywhere loses its own turn and nothing before it [AGP-58]", () => {
+    const directory = newFolder();
+    const store = openAt(directory);
+    for (let sequence = 1; sequence <= 3; sequence++) {
+      put(store, sequence, 200);
+      store.commit();
+    }
+    const [name = ""] = filesOf(directory);
+    const whole = readFileSync(join(directory, name));
+    const turn = (whole.length - 8) / 3;
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: whole.length }), (length) => {
+        const copy = newFolder();
+        openAt(copy).close();
+        writeFileSync(join(copy, name), whole.subarray(0, length));
+        const again = openAt(copy);
+        const kept = Math.max(0, Math.floor((length - 8) / turn));
+        expect(held(again)).toEqual([1, 2, 3].slice(0, kept));
+        put(again, 9);
+        again.commit();
+        expect(held(openAt(copy))).toEqual([...[1, 2, 3].slice(0, kept), 9]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("a damaged file that is not the end of the log is refused with what to do, and left alone", () => {
+    const directory = newFolder();
+    const store = openAt(directory, 2_000);
+    for (let sequence = 1; sequence <= 9; sequence++) {
+      put(store, sequence);
+      store.commit();
+    }
+    const [name = ""] = filesOf(directory);
+    const path = join(directory, name);
+    const content = readFileSync(path);
+    content[500] = (content[500] ?? 0) ^ 1;
+    writeFileSync(path, content);
+    expect(thrownBy(() => openAt(directory, 2_000))).toMatchObject({
+      code: "CAUSEWAY_STORE_FAILED",
+      message: expect.stringContaining("move it away"),
+    });
+    expect(readFileSync(path)).toEqual(content);
+  });
+
+  test("files that hold nothing any more are deleted; what is left of old ones is moved when space is wasted", () => {
+    const directory = newFolder();
+    const store = openAt(directory, 20_000);
+    let most = 0;
+    for (let sequence = 1; sequence <= 2_000; sequence++) {
+      put(store, sequence);
+      // One of the first stays to the end and would keep every file after it.
+      if (sequence > 5 && sequence % 10 === 0) for (let back = 0; back < 10; back++) store.remove(sequence - back);
+      if (sequence % 5 === 0) store.commit();
+      most = Math.max(most, store.diskBytes());
+    }
+    put(store, 3_000);
+    store.commit();
+    expect(most).toBeLessThan(20_000 * 8);
+    const onDisk = filesOf(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
+    expect(onDisk).toBe(store.diskBytes());
+    expect(held(openAt(directory, 20_000))).toEqual([3_000]);
+  });
+
+  test("moved messages keep their content, their end and their being dead", () => {
+    const directory = newFolder();
+    const store = openAt(directory, 4_000);
+    put(store, 1, 50);
+    put(store, 2, 50);
+    store.commit();
+    store.bury(2, asUnixMs(7), { code: "CAUSEWAY_MAILBOX_ATTEMPTS", message: "too often" });
+    store.revive(1, asUnixMs(99));
+    store.commit();
+    const first = filesOf(directory)[0];
+    for (let sequence = 10; sequence < 200; sequence++) {
+      put(store, sequence);
+      store.commit();
+      store.remove(sequence);
+    }
+    store.commit();
+    expect(filesOf(directory)).not.toContain(first);
+    const again = openAt(directory, 4_000);
+    expect(again.load()).toMatchObject({
+      waiting: [{ sequence: 1, expiresAt: 99 }],
+      dead: [{ mail: { sequence: 2 }, at: 7, error: { code: "CAUSEWAY_MAILBOX_ATTEMPTS" } }],
+    });
+    const frame = again.frame(1);
+    expect(frame?.buffer.subarray(frame.start, frame.end)).toEqual(Buffer.alloc(50, 1));
+  });
+
+  test("when the disk refuses, nothing of the turn is kept and the store goes on", () => {
+    const directory = newFolder();
+    const store = openAt(directory, 3_000);
+    put(store, 1);
+    store.commit();
+    // The next file cannot be made where a folder has its name.
+    put(store, 2, 5_000);
+    store.commit();
+    const blocked = join(directory, "0000000002.mail");
+    writeFileSync(blocked, "");
+    put(store, 3);
+    store.remove(1);
+    expect(thrownBy(() => store.commit())).toMatchObject({ code: "CAUSEWAY_STORE_FAILED" });
+    expect(store.frame(3)).toBeUndefined();
+    rmSync(blocked);
+    put(store, 4);
+    store.commit();
+    expect(held(openAt(directory, 3_000))).toEqual([2, 4]);
+  });
+
+  test("a file of something else is refused", () => {
+    const directory = newFolder();
+    openAt(directory).close();
+    writeFileSync(join(directory, "0000000001.mail"), "This is not a mailbox, but somebody's notes.");
+    expect(thrownBy(() => openAt(directory))).toMatchObject({ code: "CAUSEWAY_STORE_FAILED" });
+  });
+
+  test("a file that was being made when the process died is no obstacle", () => {
+    const directory = newFolder();
+    const store = openAt(directory);
+    put(store, 1);
+    store.commit();
+    closeSync(openSync(join(directory, "0000000002.mail"), "w"));
+    const again = openAt(directory);
+    put(again, 2);
+    again.commit();
+    expect(held(openAt(directory))).toEqual([1, 2]);
+    const fd = openSync(join(directory, "0000000002.mail"), "r+");
+    ftruncateSync(fd, 3);
+    closeSync(fd);
+    expect(held(openAt(directory))).toEqual([1]);
+  });
+});

@@ -1,0 +1,220 @@
+/** One segment file: written at its end only, read anywhere, deleted as a whole. */
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import { CausewayError, refuse } from "@causeway/core-base";
+import { batchHeaderBytes, fileHeader, type Record, readRecords } from "./format.ts";
+
+/** Read at once when a frame is wanted, since those behind it are likely wanted next. */
+const readAheadBytes = 262_144;
+
+export class Segment {
+  readonly number: number;
+  readonly path: string;
+  /** Bytes that count. */
+  bytes: number;
+  /** Messages in it that are held. */
+  live = 0;
+  #fd: number | undefined;
+  #ahead: { readonly from: number; readonly buffer: Buffer } | undefined;
+
+  private constructor(directory: string, number: number, bytes: number) {
+    this.number = number;
+    this.path = pathOf(directory, number);
+    this.bytes = bytes;
+  }
+
+  /** Makes a new file. */
+  static create(directory: string, number: number, isSynced: boolean): Segment {
+    const segment = new Segment(directory, number, fileHeader.length);
+    segment.#guard(() => {
+      segment.#fd = fs.openSync(segment.path, "wx+", 0o600);
+      writeAll(segment.#fd, [fileHeader], 0);
+      if (isSynced) syncFolder(directory);
+    });
+    return segment;
+  }
+
+  /** Reads an existing one. Of the last file, what is not whole at the end is cut off: nobody was told of it. */
+  static open(
+    directory: string,
+    number: number,
+    isLast: boolean,
+    take: (record: Record, offset: number) => void,
+  ): Segment {
+    const segment = new Segment(directory, number, 0);
+    segment.#guard(() => segment.#read(isLast, take));
+    return segment;
+  }
+
+  /** Appends a batch; answers where it begins. When it throws, the file is as it was. */
+  append(pieces: readonly Buffer[], isSynced: boolean): number {
+    const [first] = pieces;
+    if (first === undefined) return this.bytes;
+    const at = this.bytes;
+    let crc = crc32(first.subarray(batchHeaderBytes));
+    let length = first.length;
+    for (const piece of pieces.slice(1)) {
+      crc = crc32(piece, crc);
+      length += piece.length;
+    }
+    first.writeUInt32LE(length - batchHeaderBytes, 0);
+    first.writeUInt32LE(crc, 4);
+    this.#guard(() => {
+      const fd = this.#open();
+      try {
+        writeAll(fd, pieces, at);
+        if (isSynced) fs.fdatasyncSync(fd);
+      } catch (error) {
+        cutOff(fd, at);
+        throw error;
+      }
+    });
+    this.bytes += length;
+    return at;
+  }
+
+  /** Bytes `start` to `end` of the file; may be part of a larger buffer. */
+  read(start: number, end: number): { readonly buffer: Buffer; readonly start: number; readonly end: number } {
+    let ahead = this.#ahead;
+    if (ahead === undefined || start < ahead.from || end > ahead.from + ahead.buffer.length) {
+      const until = Math.min(this.bytes, Math.max(end, start + readAheadBytes));
+      const buffer = Buffer.allocUnsafeSlow(until - start);
+      const got = this.#guard(() => fs.readSync(this.#open(), buffer, 0, buffer.length, start));
+      if (got < end - start) throw damaged(this.path, start);
+      ahead = { from: start, buffer };
+      this.#ahead = ahead;
+    }
+    return { buffer: ahead.buffer, start: start - ahead.from, end: end - ahead.from };
+  }
+
+  /** Gives back what was read ahead, and the file descriptor. */
+  rest(): void {
+    this.#ahead = undefined;
+    if (this.#fd !== undefined) fs.closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  delete(): void {
+    this.rest();
+    this.#guard(() => fs.rmSync(this.path, { force: true }));
+  }
+
+  #open(): number {
+    this.#fd ??= fs.openSync(this.path, "r+");
+    return this.#fd;
+  }
+
+  #read(isLast: boolean, take: (record: Record, offset: number) => void): void {
+    const content = fs.readFileSync(this.path);
+    if (!content.subarray(0, fileHeader.length).equals(fileHeader)) {
+      if (!isLast || content.length >= fileHeader.length) throw damaged(this.path, 0);
+      // The process died while it made the file.
+      fs.writeFileSync(this.path, fileHeader);
+      this.bytes = fileHeader.length;
+      return;
+    }
+    let at = fileHeader.length;
+    for (let body = bodyAt(content, at); body !== undefined; body = bodyAt(content, at)) {
+      for (const record of records(body, this.path, at)) take(record, at + batchHeaderBytes);
+      at += batchHeaderBytes + body.length;
+    }
+    if (at < content.length) {
+      if (!isLast) throw damaged(this.path, at);
+      fs.truncateSync(this.path, at);
+    }
+    this.bytes = at;
+  }
+
+  #guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw named(error, this.path);
+    }
+  }
+}
+
+/** Numbers of the segments in a folder, in order. */
+export function segmentsIn(directory: string): readonly number[] {
+  try {
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    return fs
+      .readdirSync(directory)
+      .flatMap((name) => (namePattern.test(name) ? [Number.parseInt(name, 10)] : []))
+      .sort((a, b) => a - b);
+  } catch (error) {
+    throw named(error, directory);
+  }
+}
+
+/** The body of the batch at `at`; undefined when there is no whole one. */
+function bodyAt(content: Buffer, at: number): Buffer | undefined {
+  if (at + batchHeaderBytes > content.length) return undefined;
+  const length = content.readUInt32LE(at);
+  const body = content.subarray(at + batchHeaderBytes, at + batchHeaderBytes + length);
+  return length > 0 && body.length === length && crc32(body) === content.readUInt32LE(at + 4) ? body : undefined;
+}
+
+function* records(body: Buffer, path: string, at: number): Generator<Record> {
+  try {
+    yield* readRecords(body);
+  } catch (cause) {
+    if (cause instanceof CausewayError) throw cause;
+    throw damaged(path, at, cause);
+  }
+}
+
+function writeAll(fd: number, pieces: readonly Buffer[], at: number): void {
+  let rest = [...pieces];
+  let position = at;
+  while (rest.length > 0) {
+    let written = fs.writevSync(fd, rest, position);
+    position += written;
+    while (rest[0] !== undefined && written >= rest[0].length) {
+      written -= rest[0].length;
+      rest = rest.slice(1);
+    }
+    if (rest[0] !== undefined) rest = [rest[0].subarray(written), ...rest.slice(1)];
+  }
+}
+
+function cutOff(fd: number, at: number): void {
+  try {
+    fs.ftruncateSync(fd, at);
+  } catch {
+    // The next batch overwrites it, and a reader stops at what is not whole.
+  }
+}
+
+/** A new file is in its folder for sure only when the folder is synced. */
+function syncFolder(directory: string): void {
+  const fd = fs.openSync(directory, "r");
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function named(error: unknown, path: string): unknown {
+  if (error instanceof CausewayError || !(error instanceof Error)) return error;
+  const code = "code" in error ? error.code : undefined;
+  if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") {
+    return refuse("CAUSEWAY_STORE_FULL", `${path} has no space left; nothing was stored. Free space and retry`, {
+      cause: error,
+    });
+  }
+  return refuse("CAUSEWAY_STORE_FAILED", `the mailbox file ${path} cannot be used: ${error.message}`, { cause: error });
+}
+
+const damaged = (path: string, at: number, cause?: unknown): CausewayError =>
+  refuse(
+    "CAUSEWAY_STORE_FAILED",
+    `the mailbox file ${path} is damaged at byte ${at}. Restore it from a copy, or move it away to start without the messages in it`,
+    { cause },
+  );
+
+const pathOf = (directory: string, number: number): string =>
+  join(directory, `${String(number).padStart(10, "0")}.mail`);
+const namePattern = /^\d{10}\.mail$/;
