@@ -11,6 +11,12 @@ export interface TopicPolicy {
   readonly subscribers: readonly string[];
   /** 0 for never. */
   readonly idleExpiryMs: number;
+  /** What happens to a subscriber that reads too slowly (`agp.TopicOverflow`). Default 0, drop the oldest. */
+  readonly overflow: number;
+  /** Publications that the owner keeps for those who join later: 0 to 100. Default 0. */
+  readonly retained: number;
+  /** How long it keeps them, in milliseconds; 0 for as long as it runs. */
+  readonly retainedMs: number;
 }
 
 /** One topic. */

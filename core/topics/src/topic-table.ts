@@ -26,6 +26,10 @@ interface Entry {
 
 /** Rules of a policy list, each a SPIFFE ID or a prefix that ends in '/'. */
 const policyEntriesMax = 1_000;
+/** Publications that an owner may be asked to keep. */
+const retainedMax = 100;
+/** The last overflow policy of this version: disconnect. */
+const overflowLast = 2;
 
 export class TopicTable {
   readonly #max: number;
@@ -186,7 +190,8 @@ export function maySubscribe({ owner, policy }: Topic, subscriber: string): bool
 }
 
 function readPolicy(policy: agp.TopicPolicy | undefined): TopicPolicy {
-  const { publishers = [], subscribers = [], idleExpiryMs = 0n } = policy ?? {};
+  const { publishers = [], subscribers = [], idleExpiryMs = 0n, overflow = 0 } = policy ?? {};
+  const { retained = 0, retainedMs = 0n } = policy ?? {};
   for (const list of [publishers, subscribers]) {
     if (list.length > policyEntriesMax)
       throw refuse(
@@ -195,9 +200,23 @@ function readPolicy(policy: agp.TopicPolicy | undefined): TopicPolicy {
       );
     for (const each of list) checkPolicyEntry(each);
   }
-  if (idleExpiryMs > BigInt(Number.MAX_SAFE_INTEGER))
-    throw refuse("CAUSEWAY_NAME_INVALID", "expected idle_expiry_ms below 2^53");
-  return { publishers: [...publishers], subscribers: [...subscribers], idleExpiryMs: Number(idleExpiryMs) };
+  if (idleExpiryMs > BigInt(Number.MAX_SAFE_INTEGER) || retainedMs > BigInt(Number.MAX_SAFE_INTEGER))
+    throw refuse("CAUSEWAY_NAME_INVALID", "expected idle_expiry_ms and retained_ms below 2^53");
+  if (overflow > overflowLast)
+    throw refuse("CAUSEWAY_UNSUPPORTED", `expected an overflow policy from 0 to ${overflowLast}, got ${overflow}`);
+  if (retained > retainedMax) {
+    throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${retainedMax} retained publications, got ${retained}`, {
+      details: { limit: "retainedMax" },
+    });
+  }
+  return {
+    publishers: [...publishers],
+    subscribers: [...subscribers],
+    idleExpiryMs: Number(idleExpiryMs),
+    overflow,
+    retained,
+    retainedMs: Number(retainedMs),
+  };
 }
 
 /** `spiffe://domain/…`, or a prefix that ends in '/', for which a bare domain is enough. */

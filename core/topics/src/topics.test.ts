@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
+import { parseAgentId } from "@causeway/core-base";
 import { agp } from "@causeway/core-wire";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -382,4 +383,26 @@ test("an unknown command is refused", () => {
     create(agp.TopicCommandSchema, { request: 4n }),
   );
   expect([result.request, result.error?.code]).toEqual([4n, "CAUSEWAY_FRAME_UNKNOWN"]);
+});
+
+test("a policy's options are kept and told, and what is out of bounds is refused [AGP-12]", () => {
+  const topics = new Topics({ self: uriOf("a"), level: 1, epoch: 1n });
+  const { now } = new Network();
+  const owner = parseAgentId("blue.example/agent-0");
+  const make = (policy: Parameters<typeof create<typeof agp.TopicPolicySchema>>[1]) =>
+    topics.handleCommand(
+      now,
+      owner,
+      create(agp.TopicCommandSchema, {
+        request: 1n,
+        command: { case: "create", value: { topic, policy: policy ?? {} } },
+      }),
+    );
+  const made = make({ overflow: agp.TopicOverflow.DISCONNECT, retained: 100, retainedMs: 5n });
+  expect(made.topics[0]?.policy).toMatchObject({ overflow: 2, retained: 100, retainedMs: 5n });
+  expect(topics.find(topic)?.policy).toMatchObject({ overflow: 2, retained: 100, retainedMs: 5 });
+  expect(make({ retained: 101 }).error?.code).toBe("CAUSEWAY_LIMIT_COUNT");
+  expect(make({ overflow: 3 as never }).error?.code).toBe("CAUSEWAY_UNSUPPORTED");
+  expect(make({ retainedMs: 2n ** 60n }).error?.code).toBe("CAUSEWAY_NAME_INVALID");
+  expect(topics.find(topic)?.policy.retained).toBe(100);
 });

@@ -4,7 +4,7 @@
  * Invariants: one copy for each link and message; nothing goes back to where it came from; a Level-1 gateway carries
  * nothing from neighbour to neighbour; after a link or neighbour is gone nothing is sent to it.
  */
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   type AgentId,
   agentOf,
@@ -23,7 +23,7 @@ import {
 } from "@causeway/core-base";
 import { agp, encodeFrame, type FrameScan, gatewaysOf, type LinkId, toErrorDetail } from "@causeway/core-wire";
 import { Duplicates } from "./duplicates.ts";
-import type { Topic, TopicArrival, TopicPeer, TopicsEffect } from "./effects.ts";
+import type { Topic, TopicArrival, TopicPeer, TopicPolicy, TopicsEffect } from "./effects.ts";
 import { type Copy, Interest } from "./interest.ts";
 import { PatternIndex } from "./subscriptions.ts";
 import { parseTopicPattern, type TopicName, type TopicPattern } from "./topic-name.ts";
@@ -303,15 +303,27 @@ function parsePattern(text: string): TopicPattern | CausewayError {
 function infoOf(topic: Topic): {
   topic: string;
   owner: string;
-  policy: { publishers: string[]; subscribers: string[]; idleExpiryMs: bigint };
+  policy: MessageInitShape<typeof agp.TopicPolicySchema>;
   createdUnixMs: bigint;
 } {
-  const { publishers, subscribers, idleExpiryMs } = topic.policy;
   return {
     topic: topic.topic,
     owner: topic.owner,
-    policy: { publishers: [...publishers], subscribers: [...subscribers], idleExpiryMs: BigInt(idleExpiryMs) },
+    policy: policyMessage(topic.policy),
     createdUnixMs: BigInt(topic.createdUnixMs),
+  };
+}
+
+/** The policy as it is on the wire, and stored. */
+export function policyMessage(policy: TopicPolicy): MessageInitShape<typeof agp.TopicPolicySchema> {
+  const { publishers, subscribers, idleExpiryMs, overflow, retained, retainedMs } = policy;
+  return {
+    publishers: [...publishers],
+    subscribers: [...subscribers],
+    idleExpiryMs: BigInt(idleExpiryMs),
+    overflow,
+    retained,
+    retainedMs: BigInt(retainedMs),
   };
 }
 

@@ -146,6 +146,14 @@ export interface GatewayLimits {
   readonly heldMsMax: number;
   /** Bytes queued to one link before messages to it are refused with OVERLOADED. */
   readonly linkBufferedBytesMax: number;
+  /** Bytes queued to one subscriber's link before topic messages for it wait in a queue of their own. */
+  readonly topicLinkBytesMax: number;
+  /** Messages that wait for one slow subscriber; beyond it the topic's overflow policy says what happens. */
+  readonly topicQueueMessagesMax: number;
+  /** Their bytes. */
+  readonly topicQueueBytesMax: number;
+  /** Least time between two reports to publishers about one slow subscriber. */
+  readonly topicToldEveryMs: number;
   /** Messages and bytes that one agent may send each second, with a burst of `rateBurstSeconds` seconds. */
   readonly agentMessagesPerSecond: number;
   readonly agentBytesPerSecond: number;

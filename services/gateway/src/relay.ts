@@ -4,7 +4,7 @@
  * (AAP-97); the hop TTL is the only byte that changes.
  */
 
-import { type AgentId, domainOf, type ErrorFacts, type Now, type SpiffeId } from "@causeway/core-base";
+import { type AgentId, agentOf, domainOf, type ErrorFacts, type Now, type SpiffeId } from "@causeway/core-base";
 import {
   type Arrival,
   asksForAnswer,
@@ -37,6 +37,7 @@ import type { LinkEntry, Links } from "./links.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
 import { RateGuard } from "./rate-guard.ts";
 import { controlToTopic, justLeft, notAllowed, overloaded, peerLost } from "./refusals.ts";
+import { Overflow, overflowOf, SlowSubscribers } from "./slow-subscribers.ts";
 import type { Count, Tally } from "./tally.ts";
 
 /** Answers control requests that the serving gateway of the target consumes. */
@@ -77,6 +78,7 @@ export class Relay {
   readonly #mls = new MlsScan();
   readonly #answers: Answers;
   readonly #pressure: BackPressure;
+  readonly #slow: SlowSubscribers;
   readonly #rates: RateGuard;
 
   constructor(parts: RelayParts) {
@@ -84,6 +86,7 @@ export class Relay {
     this.#held = new HoldQueue(parts.limits);
     this.#answers = new Answers(parts);
     this.#pressure = new BackPressure(parts.deps, parts.limits);
+    this.#slow = new SlowSubscribers(parts.limits);
     this.#rates = new RateGuard(parts.deps, parts.limits, parts.security);
     this.#in = parts.tally.count("messages_in");
     this.#delivered = parts.tally.count("delivered");
@@ -152,11 +155,15 @@ export class Relay {
 
   /** A link is gone: nobody waits for it any more. */
   forgetLink(id: LinkId): void {
+    const entry = this.#parts.links.get(id);
+    if (entry !== undefined) this.#slow.forget(entry);
     this.#pressure.letGo(id);
   }
 
   /** A link's queue has room again. */
   handleWritable(id: LinkId): void {
+    const entry = this.#parts.links.get(id);
+    if (entry !== undefined) this.#slow.handleWritable(entry);
     this.#pressure.letGo(id);
   }
 
@@ -276,7 +283,7 @@ export class Relay {
   }
 
   #fanOut(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
-    const { topics, links, tally, limits } = this.#parts;
+    const { topics, links, tally } = this.#parts;
     if (scan.kind !== FrameKind.message || arrival.kind === "own") {
       this.#answers.refuse(scan, entry, controlToTopic, now);
       return;
@@ -294,16 +301,36 @@ export class Relay {
     tally.add(`topic_${copies.reason.replaceAll("-", "_")}`);
     // A list of gateways that came with the frame was for us and goes no further.
     const plain = scan.gatewaysEnd === 0 ? undefined : addressCopy(scan, undefined);
+    let kept: Uint8Array | undefined;
     const give = (out: LinkEntry | undefined, frame: Uint8Array | undefined): void => {
       if (out === undefined) return;
-      // One slow subscriber costs nobody else anything: it misses what does not fit into its queue.
-      if (out.link.bufferedBytes > limits.linkBufferedBytesMax) tally.add("topic_copies_dropped");
-      else if (frame === undefined) this.#put(out, scan);
+      if (this.#slow.isBehind(out)) {
+        // One copy for all who are behind: the buffer of the read is not held on to.
+        kept ??= frame ?? new Uint8Array(scan.bytes());
+        this.#wait(out, frame ?? kept, scan, entry, now);
+      } else if (frame === undefined) this.#put(out, scan);
       else this.#putFrame(out, frame);
     };
     for (const id of copies.links) give(links.get(id), plain);
     for (const { peer, only } of copies.peers)
       give(links.peer(peer), only === undefined ? plain : addressCopy(scan, only));
+  }
+
+  /** A topic message for a subscriber that is behind (AGP-15): it waits, and its publisher hears what is lost. */
+  #wait(out: LinkEntry, frame: Uint8Array, scan: FrameScan, entry: LinkEntry | undefined, now: Now): void {
+    const overflow = overflowOf(scan.flags);
+    const { toTell, isDisconnected } = this.#slow.offer(out, frame, overflow, now);
+    if (overflow === Overflow.block && entry?.role.kind === "agent" && entry !== out)
+      this.#pressure.holdBack(entry, out, now);
+    if (toTell === 0) return;
+    this.#parts.tally.add("topic_copies_dropped", toTell);
+    const topic = scan.target();
+    const cause = `${out.name} reads too slowly: ${toTell} messages for it were left out${isDisconnected ? " and it was disconnected" : ""}`;
+    const source = agentOf(scan.source() as SpiffeId);
+    const owner = this.#parts.topics.find(topic)?.owner;
+    const concerns = (agentId: AgentId): boolean => agentId === owner || agentId === source;
+    this.#parts.events.publish({ type: "topic.overflowed", subject: topic, cause, concerns });
+    this.#answers.refuse(scan, entry, { code: "CAUSEWAY_FORWARDING_OVERLOADED", message: cause }, now);
   }
 
   #drop(scan: FrameScan, verdict: Extract<Verdict, { action: "drop" }>, entry: LinkEntry | undefined, now: Now): void {

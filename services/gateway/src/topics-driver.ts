@@ -1,7 +1,15 @@
 /** Drives the topics machine: subscriptions and commands of agents, interest of neighbours, topics on the disk. */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type AgentId, CausewayError, type Now } from "@causeway/core-base";
-import { maySubscribe, parseTopic, type Topic, type TopicPeer, Topics, type TopicsEffect } from "@causeway/core-topics";
+import {
+  maySubscribe,
+  parseTopic,
+  policyMessage,
+  type Topic,
+  type TopicPeer,
+  Topics,
+  type TopicsEffect,
+} from "@causeway/core-topics";
 import { agp, encodeFrame, FrameKind, type FrameScan, toErrorDetail } from "@causeway/core-wire";
 import type { BoundedLog } from "./bounded-log.ts";
 import { decodeBody } from "./decode-body.ts";
@@ -52,6 +60,9 @@ export class TopicsDriver {
           publishers: policy.publishers,
           subscribers: policy.subscribers,
           idleExpiryMs: Number(policy.idleExpiryMs),
+          overflow: policy.overflow,
+          retained: policy.retained,
+          retainedMs: Number(policy.retainedMs),
         },
         createdUnixMs: each.createdAt,
       };
@@ -196,14 +207,7 @@ export class TopicsDriver {
         return;
       case "persist": {
         const { topic, owner, policy, createdUnixMs } = effect.topic;
-        const bytes = toBinary(
-          agp.TopicPolicySchema,
-          create(agp.TopicPolicySchema, {
-            publishers: [...policy.publishers],
-            subscribers: [...policy.subscribers],
-            idleExpiryMs: BigInt(policy.idleExpiryMs),
-          }),
-        );
+        const bytes = toBinary(agp.TopicPolicySchema, create(agp.TopicPolicySchema, policyMessage(policy)));
         deps.store.putTopic({ topic, owner, policy: bytes, createdAt: createdUnixMs });
         return;
       }

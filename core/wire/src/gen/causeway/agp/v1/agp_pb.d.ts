@@ -334,6 +334,7 @@ export declare type RoutingHeader = Message<"causeway.agp.v1.RoutingHeader"> & {
    * Bit 2 (4): the target's gateway stores the message before anything else, also when the target is attached, and
    * reports FATE_STORED. Needs delivery mode reliable and an agent or prefix as target.
    * Bit 3 (8): a gateway that stores the message because its target is away reports FATE_STORED.
+   * Bits 4 and 5: what happens to slow subscribers of a topic (TopicOverflow).
    * Other bits are reserved and forwarded.
    *
    * @generated from field: uint32 flags = 12;
@@ -950,6 +951,27 @@ export declare type TopicPolicy = Message<"causeway.agp.v1.TopicPolicy"> & {
    * @generated from field: uint64 idle_expiry_ms = 3;
    */
   idleExpiryMs: bigint;
+
+  /**
+   * What happens to a subscriber that reads too slowly. Publishers say it in bits 4 and 5 of the header's flags.
+   *
+   * @generated from field: causeway.agp.v1.TopicOverflow overflow = 4;
+   */
+  overflow: TopicOverflow;
+
+  /**
+   * Last publications that the owner keeps for those who join later; 0 to 100. Gateways never see them.
+   *
+   * @generated from field: uint32 retained = 5;
+   */
+  retained: number;
+
+  /**
+   * How long it keeps them; 0 for as long as it runs.
+   *
+   * @generated from field: uint64 retained_ms = 6;
+   */
+  retainedMs: bigint;
 };
 
 /**
@@ -1634,6 +1656,39 @@ export enum Fate {
  * Describes the enum causeway.agp.v1.Fate.
  */
 export declare const FateSchema: GenEnum<Fate>;
+
+/**
+ * What a gateway does when the queue of a slow subscriber is full.
+ *
+ * @generated from enum causeway.agp.v1.TopicOverflow
+ */
+export enum TopicOverflow {
+  /**
+   * Drop the oldest message for this subscriber.
+   *
+   * @generated from enum value: TOPIC_OVERFLOW_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Do not read from the publisher until there is room.
+   *
+   * @generated from enum value: TOPIC_OVERFLOW_BLOCK = 1;
+   */
+  BLOCK = 1,
+
+  /**
+   * End the subscriber's link.
+   *
+   * @generated from enum value: TOPIC_OVERFLOW_DISCONNECT = 2;
+   */
+  DISCONNECT = 2,
+}
+
+/**
+ * Describes the enum causeway.agp.v1.TopicOverflow.
+ */
+export declare const TopicOverflowSchema: GenEnum<TopicOverflow>;
 
 /**
  * The message plane. One bidirectional stream for each attachment of an agent or link of a peer gateway
