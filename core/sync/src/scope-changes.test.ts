@@ -68,6 +68,54 @@ test("a subscription made between our Hello and the peer's reaches the peer", ()
   expect(net.route("edge", agent)).toBe("core [core]");
 });
 
+test("what was said before our own Hello would end the session: it follows the Hello", () => {
+  const net = new SyncNetwork();
+  net.add("core");
+  net.add("other");
+  net.connect("other", "core");
+  // The transport is open at both ends, and the accepter has not answered yet.
+  net.run(0, () => undefined);
+  for (const move of net.moves()) net.make(move);
+  expect(net.machine("core").peers()[0]?.state).toBe("CONNECTING");
+  net.input("core", (m) => m.subscribe(net.now, { tags: ["hotel"] }));
+  net.run(1_000);
+  const said = net.crossings.flatMap(({ from, message: { body } }) => (from === "core" ? [body.case] : []));
+  expect(said.slice(0, 2)).toEqual(["hello", "subscribe"]);
+  expect(net.machine("other").subscriptionsOf(net.node("core").uri).size).toBe(1);
+});
+
+test("a complete view removes the doubt that an unsubscription left: the next session goes on again", () => {
+  const net = edgeAndCore();
+  net.run(1_000);
+  const id = subscribe(net, "hotel");
+  net.run(1_000);
+  net.input("edge", (m) => m.unsubscribe(net.now, id));
+  const isFull = (): boolean => {
+    const from = net.crossings.length;
+    net.cut("edge", "core", false);
+    net.run(5_000);
+    const views = net.crossings.slice(from).flatMap(({ from: sender, message: { body } }) => {
+      return sender === "core" && body.case === "snapshotBegin" ? [body.value.full] : [];
+    });
+    expect(views).toHaveLength(1);
+    return views[0] === true;
+  };
+  expect([isFull(), isFull()]).toEqual([true, false]);
+});
+
+test("a second subscription brings only what the first one did not", () => {
+  const net = edgeAndCore();
+  net.run(1_000);
+  subscribe(net, "hotel");
+  net.announce("core", agent, { tags: ["hotel", "flight"] });
+  net.announce("core", "blue.example/x/other", { tags: ["flight"] });
+  net.run(1_000);
+  expect(net.updates("core", "edge")).toHaveLength(1);
+  subscribe(net, "flight");
+  net.run(1_000);
+  expect(net.updates("core", "edge")).toHaveLength(2);
+});
+
 test("a subscription that was one too many is tried again, and served once another has ended", () => {
   const net = edgeAndCore({ subscriptionsActiveMax: 1 });
   net.run(1_000);
@@ -118,3 +166,22 @@ test.each(["blue", "green"])(
     expect(new Set(named)).toEqual(new Set([parseAgentId("blue.example/x/open")]));
   },
 );
+
+test.each([
+  { name: "opened", before: ["blue.example"], after: [], isTold: true },
+  { name: "closed", before: [], after: ["blue.example"], isTold: false },
+])("a withdrawal goes to those who might see the record as it was last: $name before", ({ before, after, isTold }) => {
+  const net = new SyncNetwork();
+  net.add("blue");
+  net.add("green", { domain: "green.example" });
+  net.line("blue", "green");
+  net.run(1_000);
+  net.announce("blue", agent, { visibleDomains: before });
+  net.run(1_000);
+  net.announce("blue", agent, { visibleDomains: after, revision: 2n });
+  net.run(1_000);
+  net.withdraw("blue", agent);
+  net.run(1_000);
+  // Tombstones outlast the connection; a way that only ends would let the record come back from elsewhere.
+  expect([...net.node("green").store.records.values()].map(({ withdrawn }) => withdrawn)).toEqual([isTold]);
+});
