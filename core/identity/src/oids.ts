@@ -1,6 +1,6 @@
 /**
  * Object identifiers of the profile. Readers compare the content bytes in hexadecimal, writers need the encoded value;
- * both come from one dotted form. Ours stand under the UUID arc 2.25, which anybody may use without registration.
+ * both come from one dotted form. Ours stand under an arc for which nobody has to register (ADR 31).
  */
 import { toHex } from "./bytes.ts";
 import { oid } from "./der-writer.ts";
@@ -20,8 +20,8 @@ const known = (dotted: string): Oid => {
   return { dotted, hex: toHex(der.subarray(2)), der };
 };
 
-/** UUID 921d2dcc-da67-4717-83b4-84fe3ee02bcf. */
-const causeway = "2.25.194218792932065131902536447673166212047";
+/** UUID 921d2dcc-da67-4717-83b4-84fe3ee02bcf in parts that fit into 31 bits. */
+const causeway = "1.2.840.113556.1.8000.2554.37405.11724.55911.18199.33716.8715838.14691279";
 
 /** Every identifier that the profile uses. */
 export const oids = {
