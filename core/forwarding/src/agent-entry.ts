@@ -56,7 +56,7 @@ export class AgentEntry {
   readonly number: number;
   readonly candidates = new Map<GatewayUri, RouteCandidate>();
   readonly instances = new Map<string, InstanceSlot>();
-  /** Instances that heartbeats reach; the stale ones only when there is no other. */
+  /** Instances that heartbeats reach: those that run well, or the degraded ones when there is no other. */
   live: readonly InstanceSlot[] = [];
   ways: readonly Way[] = [];
   reason: RouteReason = "no-entry";
@@ -87,11 +87,12 @@ export class AgentEntry {
   rank(self: GatewayUri, peerOf: (uri: GatewayUri) => PeerState, version: number): void {
     this.rankedAt = version;
     const fresh = [...this.instances.values()].filter((slot) => !slot.attachment.stale);
-    this.live = fresh;
+    const well = fresh.filter((slot) => slot.attachment.degraded !== true);
+    this.live = well.length > 0 ? well : fresh;
     const ways = [...this.candidates.values()].flatMap((c) =>
       c.via.kind === "peer" ? [remoteWay(c, peerOf(c.via.peer))] : [],
     );
-    const here = this.#localWay(self, fresh);
+    const here = this.#localWay(self, fresh, well.length > 0);
     if (here !== undefined) ways.push(here);
     ways.sort((a, b) => compareWays(a, b).order);
     this.reason = reasonOf(ways);
@@ -106,7 +107,7 @@ export class AgentEntry {
     return this.instances.size > 0 ? this.stale : hold(this.agentId, "not-attached");
   }
 
-  #localWay(self: GatewayUri, fresh: readonly InstanceSlot[]): UndecidedWay | undefined {
+  #localWay(self: GatewayUri, fresh: readonly InstanceSlot[], isWell: boolean): UndecidedWay | undefined {
     if (!this.isServedBy(self)) return undefined;
     const slots = fresh.length > 0 ? fresh : [...this.instances.values()];
     const own = this.candidates.get(self);
@@ -117,7 +118,7 @@ export class AgentEntry {
     return {
       peer: undefined,
       isUsable: true,
-      status: fresh.length > 0 ? 1 : 3,
+      status: isWell ? 1 : fresh.length > 0 ? 2 : 3,
       attachmentSequence: sequence,
       hops: 0,
       origin: self,

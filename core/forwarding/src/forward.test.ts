@@ -271,6 +271,30 @@ describe("instances and anycast", () => {
     expect(go(table, { target: hotel, source: source(1) }, fromPeer(g2))).toMatchObject({ action: "hold" });
   });
 
+  test("a source leaves a degraded instance for one that runs well, and degraded ones serve when all are [ANA-103]", () => {
+    const table = tableWith(...three);
+    const ask = (): number => linkOf(go(table, { target: hotel, source: source(1) }, fromPeer(g2)));
+    const names = new Map([
+      [20, "a"],
+      [21, "b"],
+      [22, "c"],
+    ]);
+    const ill = new Set<number>();
+    for (let round = 0; round < 3; round++) {
+      const link = ask();
+      expect([...ill]).not.toContain(link);
+      ill.add(link);
+      table.apply(attach(hotel, { instance: names.get(link) ?? "", link: asLinkId(link), degraded: true }));
+    }
+    expect([...ill].sort()).toEqual([20, 21, 22]);
+    const last = ask();
+    expect(ask()).toBe(last);
+    // Elsewhere one runs well: that is better than degraded here.
+    table.apply(up(g2));
+    table.apply(put(hotel, g2));
+    expect(go(table, { target: hotel })).toMatchObject({ action: "relay", peer: g2 });
+  });
+
   test("an instance that isn't here is looked for elsewhere, then held", () => {
     const table = tableWith(up(g2), ...three, put(hotel, g2));
     expect(go(table, { target: `${hotel}/@z` })).toMatchObject({ action: "relay", peer: g2 });

@@ -143,8 +143,12 @@ function toLive(entry: AgentEntry, scan: FrameScan, table: ForwardingTable): Ver
   const before = table.sticky.get(source, entry.number) as InstanceSlot | undefined;
   const held = before && entry.instances.get(before.attachment.instance);
   // The slot object changes when the instance turns stale and back; the link tells whether it is the same attachment.
-  if (held !== undefined && !held.attachment.stale && held.attachment.link === before?.attachment.link)
-    return held.sticky;
+  // Live are the instances that run well; the degraded ones only when there are no others.
+  const isLive =
+    held !== undefined &&
+    !held.attachment.stale &&
+    (held.attachment.degraded !== true || entry.live[0]?.attachment.degraded === true);
+  if (isLive && held.attachment.link === before?.attachment.link) return held.sticky;
   let best: InstanceSlot | undefined;
   for (const slot of entry.live) if (best === undefined || slot.sources < best.sources) best = slot;
   if (best === undefined) return entry.stale;

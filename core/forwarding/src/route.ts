@@ -36,6 +36,8 @@ export interface LocalAttachment {
   readonly attachmentSequence: bigint;
   /** True while heartbeats are missed: messages are held. */
   readonly stale: boolean;
+  /** True while the agent says that it does not run as it should: others are preferred (ANA-103). Default false. */
+  readonly degraded?: boolean;
 }
 
 /** One change of the table. */

@@ -53,6 +53,30 @@ describe("the operator's view", () => {
     ]);
   });
 
+  test("the tables of connections and subscriptions follow connect, subscribe and disconnect [AGP-59]", async () => {
+    const client = operator(net.blue1);
+    const rows = async (): Promise<unknown> => {
+      const [{ attachments }, { topics }] = [await client.listAttachments({}), await client.listTopics({})];
+      return {
+        connections: attachments.map((each) => [each.agentId, each.instance, each.state]),
+        subscriptions: topics.map((each) => [each.topic, each.subscribers]),
+      };
+    };
+    const topic = "blue.example/travel/alice/deals";
+    const carol = await world.agent(net.blue1, "blue.example/travel/carol").attach();
+    await carol.subscribe(topic);
+    const aliceRow = [alice.agentId, "main", "ATTACHED"];
+    expect(await rows()).toEqual({
+      connections: [aliceRow, [carol.agentId, "main", "ATTACHED"]],
+      subscriptions: [[topic, [carol.agentId]]],
+    });
+    const [, row] = (await client.listAttachments({})).attachments;
+    expect([row?.model, row?.features.includes("mls/1")]).toEqual(["stateful", true]);
+    expect(Number(row?.sinceUnixMs)).toBe(Math.round(world.scheduler.now().unix));
+    await carol.detach();
+    expect(await rows()).toEqual({ connections: [aliceRow], subscriptions: [] });
+  });
+
   test("both neighbours list each other with protocols, certificate fingerprint and status [ANA-113]", async () => {
     for (const [at, other] of [
       [net.blue2, net.green2],

@@ -191,7 +191,14 @@ export class AttachmentDriver {
     this.#byAgent.set(agentId, all);
     this.#parts.table.apply({
       kind: "attach",
-      attachment: { agentId, instance, link, attachmentSequence, stale: attachment.state === "stale" },
+      attachment: {
+        agentId,
+        instance,
+        link,
+        attachmentSequence,
+        stale: attachment.state === "stale",
+        degraded: attachment.condition !== "running",
+      },
     });
     const entry = this.#parts.links.get(link);
     if (entry !== undefined && entry.role.kind !== "agent") {

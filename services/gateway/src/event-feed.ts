@@ -34,6 +34,8 @@ export interface GatewayEvent {
   readonly cause: string;
   /** Whom of the attached agents it concerns; everyone when left out. */
   readonly concerns?: (agentId: AgentId) => boolean;
+  /** What agents are told instead, where the facts show how the network is built (AAP-4). */
+  readonly forAgents?: { readonly subject: string; readonly cause: string };
 }
 
 interface Watcher {
@@ -95,7 +97,10 @@ export class EventFeed {
       if (!isWanted(watcher.types, event.type) || event.concerns?.(watcher.agentId) === false) continue;
       const isBehind = entry.link.bufferedBytes > this.#limits.linkBufferedBytesMax;
       if (isBehind || !watcher.rate.take(1, now.instant)) watcher.missed++;
-      else entry.link.send(encodeFrame({ case: "event", value: take(watcher, event, now.unix) }));
+      else
+        entry.link.send(
+          encodeFrame({ case: "event", value: take(watcher, { ...event, ...event.forAgents }, now.unix) }),
+        );
     }
     for (const [queue, watcher] of this.#operators) {
       if (watcher.types.length > 0 && !isWanted(watcher.types, event.type)) continue;

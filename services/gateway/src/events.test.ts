@@ -87,14 +87,14 @@ describe("events, each when it happens, with type, time, subject and cause [AGP-
     expect(namesOf(told(alice))).toEqual([`agent.left ${carol.agentId}/@main`]);
   });
 
-  test("neighbours that go and come", async () => {
+  test("neighbours that go and come, by their domain and not by their address [AAP-4]", async () => {
     await watch(alice, "peer.");
     await world.kill(net.blue2);
-    expect(namesOf(told(alice))).toEqual([`peer.down ${net.blue2.uri}`]);
+    expect(namesOf(told(alice))).toEqual(["peer.down blue.example"]);
     await world.start(net.blue2);
     await world.scheduler.advance(60_000);
     const events = alice.inbox.flatMap((each) => (each.case === "event" ? [each.value] : []));
-    expect(namesOf(events)).toEqual([`peer.up ${net.blue2.uri}`]);
+    expect(namesOf(events)).toEqual(["peer.up blue.example"]);
   });
 
   test("a delivery that failed, to its source only", async () => {

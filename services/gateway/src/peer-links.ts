@@ -109,7 +109,9 @@ export class PeerLinks {
       topics.handlePeerDown(peer);
       if (role.config?.kind === "uplink") this.#chooseUplink();
       tally.add("peer_links_down");
-      this.#parts.events.publish({ type: "peer.down", subject: peer, cause: error?.message ?? "the link has ended" });
+      const cause = error?.message ?? "the link has ended";
+      const forAgents = { subject: entry.peer.domain, cause: "the link has ended" };
+      this.#parts.events.publish({ type: "peer.down", subject: peer, cause, forAgents });
       if (!this.#stopping.signal.aborted) deps.log.warn("peer.link_down", { peer, reason: error?.message });
     }
     const waiting = isCurrent ? this.#satisfied.get(peer) : undefined;
@@ -233,7 +235,13 @@ export class PeerLinks {
     if (config?.kind === "uplink") this.#chooseUplink();
     topics.handlePeerUp({ uri, level });
     tally.add("peer_links_up");
-    this.#parts.events.publish({ type: "peer.up", subject: uri, cause: "the link stands" });
+    const cause = "the link stands";
+    this.#parts.events.publish({
+      type: "peer.up",
+      subject: uri,
+      cause,
+      forAgents: { subject: entry.peer.domain, cause },
+    });
     deps.log.info("peer.link_up", {
       peer: uri,
       level,
