@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { citedIds, computeCoverage } from "./coverage.ts";
+import { citedIds, computeCoverage, conformanceReport } from "./coverage.ts";
 import { parseRows, readManifest } from "./manifest.ts";
 
 describe("requirement coverage", () => {
@@ -37,5 +37,24 @@ describe("requirement coverage", () => {
     ]);
     expect(coverage.missing.map((row) => row.id)).toEqual(["AGP-1"]);
     expect(coverage.unknown).toEqual([{ id: "AGP-3", file: "a.test.ts" }]);
+  });
+
+  test("the report has every MUST row with its result, whatever level word it uses [AGP-23]", () => {
+    const rows = readManifest();
+    const musts = rows.filter((row) => row.level.startsWith("MUST"));
+    const [first, ...others] = musts;
+    const coverage = computeCoverage(rows, [
+      { title: `a test [${first?.id}]`, file: "a.test.ts", status: "passed" },
+      { title: `a test [${others[0]?.id}]`, file: "a.test.ts", status: "failed" },
+    ]);
+    const report = conformanceReport(rows, coverage);
+    expect(report.map((line) => line.id)).toEqual(musts.map((row) => row.id));
+    expect(report[0]).toMatchObject({ result: "passed", tests: [`a test [${first?.id}]`] });
+    for (const line of report.slice(1)) expect(line.result).toBe(line.reason === undefined ? "missing" : "deferred");
+    // Nothing normative is relaxed without a word: what is neither passed nor deferred fails the gate.
+    const missing = new Set(coverage.missing.map((row) => row.id));
+    expect(report.filter((line) => line.result === "missing").map((line) => line.id)).toEqual(
+      musts.filter((row) => missing.has(row.id)).map((row) => row.id),
+    );
   });
 });

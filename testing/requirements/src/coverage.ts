@@ -31,6 +31,30 @@ export interface Coverage {
   readonly stale: readonly string[];
 }
 
+/** One MUST row and how it stands. */
+export interface ConformanceLine {
+  readonly id: string;
+  readonly level: string;
+  readonly sentence: string;
+  /** `deferred` has its reason beside it; `missing` fails the gate. */
+  readonly result: "passed" | "deferred" | "missing";
+  readonly tests: readonly string[];
+  readonly reason?: string;
+}
+
+/** Every MUST and MUST NOT row with its result: nothing normative is left out of the report (AGP-23). */
+export function conformanceReport(rows: readonly RequirementRow[], coverage: Coverage): readonly ConformanceLine[] {
+  return rows
+    .filter((row) => row.level === "MUST" || row.level === "MUST NOT")
+    .map(({ id, level, sentence }) => {
+      const tests = coverage.covered.get(id) ?? [];
+      const reason = deferred[id];
+      if (tests.length > 0) return { id, level, sentence, result: "passed", tests };
+      if (reason !== undefined) return { id, level, sentence, result: "deferred", tests, reason };
+      return { id, level, sentence, result: "missing", tests };
+    });
+}
+
 const citation = /\b(?:AGP|AAP|ANA|AMSP|FW|BEY)-\d+\b/g;
 
 /** Ids cited in brackets in a test title: `[AMSP-73, AMSP-74]`. */

@@ -3,18 +3,24 @@
  * unknown id, when a required row has no passing test, or when the list of deferred rows is stale.
  *
  *   --json             lists instead of the table
+ *   --report           every MUST row with its result and the tests that show it
  *   --from FILE        rebuild manifest.json from a requirements document
  *   --results FILE     vitest JSON report to judge
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { relative } from "node:path";
 import { parseArgs } from "node:util";
-import { type Coverage, computeCoverage, type TestResult } from "./coverage.ts";
+import { type Coverage, computeCoverage, conformanceReport, type TestResult } from "./coverage.ts";
 import { parseRows, readManifest } from "./manifest.ts";
 import { deferred } from "./scope.ts";
 
 const { values } = parseArgs({
-  options: { json: { type: "boolean" }, from: { type: "string" }, results: { type: "string" } },
+  options: {
+    json: { type: "boolean" },
+    report: { type: "boolean" },
+    from: { type: "string" },
+    results: { type: "string" },
+  },
 });
 
 if (values.from !== undefined) rebuild(values.from);
@@ -33,6 +39,7 @@ function judge(resultsFile: string, json: boolean): number {
   const coverage = computeCoverage(readManifest(), readResults(resultsFile));
   const ok = coverage.unknown.length === 0 && coverage.missing.length === 0 && coverage.stale.length === 0;
   if (json) printJson(coverage, ok);
+  else if (values.report === true) printReport(coverage);
   else printTable(coverage);
   return ok ? 0 : 1;
 }
@@ -58,8 +65,16 @@ function readResults(file: string): TestResult[] {
 function printJson(coverage: Coverage, ok: boolean): void {
   const covered = Object.fromEntries([...coverage.covered].sort(([a], [b]) => compareIds(a, b)));
   process.stdout.write(
-    `${JSON.stringify({ ok, lines: coverage.lines, covered, missing: coverage.missing, unknown: coverage.unknown, deferred, stale: coverage.stale })}\n`,
+    `${JSON.stringify({ ok, lines: coverage.lines, covered, conformance: conformanceReport(readManifest(), coverage), missing: coverage.missing, unknown: coverage.unknown, deferred, stale: coverage.stale })}\n`,
   );
+}
+
+function printReport(coverage: Coverage): void {
+  for (const { id, level, sentence, result, tests, reason } of conformanceReport(readManifest(), coverage)) {
+    process.stdout.write(`${result.padEnd(8)}  ${id}  ${level}  ${sentence}\n`);
+    if (reason !== undefined) process.stdout.write(`            ${reason}\n`);
+    for (const title of tests) process.stdout.write(`            ${title}\n`);
+  }
 }
 
 function printTable(coverage: Coverage): void {
