@@ -136,6 +136,19 @@ describe("key packages over the network", () => {
     expect(await fetchPackage(alice)).toBe("4");
   });
 
+  test("that a whole domain fetches too fast, under as many names as it likes, are refused to that domain only", async () => {
+    const carol = await known(net.green1, "green.example/hotels/carol");
+    for (let round = 0; round < 3; round++)
+      await upload({ keyPackages: Array.from({ length: 50 }, (_, index) => keyPackage(`${round}.${index}`)) });
+    const answers: unknown[] = [];
+    for (let round = 0; round < 7; round++) {
+      const member = await known(net.blue1, `blue.example/crowd/a${round}`);
+      for (let each = 0; each < 20; each++) answers.push(await fetchPackage(member));
+    }
+    expect(answers.filter((each) => each === "CAUSEWAY_LIMIT_RATE").length).toBeGreaterThan(0);
+    expect(await fetchPackage(carol)).not.toBe("CAUSEWAY_LIMIT_RATE");
+  });
+
   test("a request for somebody whom nobody knows is answered with a report", async () => {
     const stranger = world.agent(net.green1, "green.example/hotels/nobody");
     await alice.control(

@@ -4,7 +4,7 @@
  * else, since whoever fetches one does.
  */
 import { create } from "@bufbuild/protobuf";
-import { type AgentId, CausewayError, refuse } from "@causeway/core-base";
+import { type AgentId, CausewayError, domainOf, refuse } from "@causeway/core-base";
 import { agp, toErrorDetail } from "@causeway/core-wire";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
 import { CallerRates } from "./token-bucket.ts";
@@ -12,12 +12,18 @@ import { CallerRates } from "./token-bucket.ts";
 const packageBytesMax = 1_048_576;
 const uploadPackagesMax = 100;
 const minuteMs = 60_000;
+/**
+ * Packages of one agent that all agents of one other domain together get in a minute: a domain certifies as many agents
+ * as it likes, and must not use up the packages of ours.
+ */
+const outsideFetchesPerMinute = 120;
 
 /** The packages of every agent. */
 export class KeyPackages {
   readonly #deps: GatewayDeps;
   readonly #limits: GatewayLimits;
   readonly #fetches: CallerRates;
+  readonly #outside = new CallerRates("outsideFetchesPerMinute", outsideFetchesPerMinute, minuteMs);
 
   constructor(deps: GatewayDeps, limits: GatewayLimits) {
     this.#deps = deps;
@@ -47,7 +53,10 @@ export class KeyPackages {
   fetch(owner: AgentId, source: AgentId, wanted: agp.KeyPackageFetch): agp.KeyPackageResult {
     const { store, scheduler } = this.#deps;
     try {
-      this.#fetches.check(source, scheduler.now().instant);
+      const { instant } = scheduler.now();
+      this.#fetches.check(source, instant);
+      const domain = domainOf(source);
+      if (domain !== domainOf(owner)) this.#outside.check(`${domain} for ${owner}`, instant);
       // What is thrown in here puts the package back.
       const { keyPackage, lastResort } = store.atomically(() => {
         const taken = store.takeKeyPackage(owner);

@@ -34,7 +34,7 @@ export class TokenBucket {
   }
 }
 
-/** An allowance for each caller. Beyond `keysMax` callers the table starts anew, which errs towards allowing. */
+/** An allowance for each caller. Beyond `keysMax` callers the one that was heard of longest ago starts anew. */
 export class CallerRates {
   readonly #limit: string;
   readonly #amount: number;
@@ -52,16 +52,23 @@ export class CallerRates {
 
   /** Counts a request of `caller`, or what it weighs. Throws CAUSEWAY_LIMIT_RATE with the time to wait. */
   check(caller: string, now: Instant, weight = 1): void {
-    let bucket = this.#buckets.get(caller);
-    if (bucket === undefined) {
-      if (this.#buckets.size >= this.#keysMax) this.#buckets.clear();
-      bucket = new TokenBucket((this.#amount * 1_000) / this.#perMs, this.#amount, now);
-      this.#buckets.set(caller, bucket);
-    }
+    const held = this.#buckets.get(caller);
+    const bucket = held ?? new TokenBucket((this.#amount * 1_000) / this.#perMs, this.#amount, now);
+    // A map keeps the order of insertion: the first is the one that was heard of longest ago.
+    if (held !== undefined) this.#buckets.delete(caller);
+    else if (this.#buckets.size >= this.#keysMax) this.#forgetOldest();
+    this.#buckets.set(caller, bucket);
     if (bucket.take(weight, now)) return;
     throw refuse("CAUSEWAY_LIMIT_RATE", `${caller} is over ${this.#limit}: at most ${this.#amount}`, {
       retryAfterMs: bucket.waitMs(weight),
       details: { limit: this.#limit },
     });
+  }
+
+  #forgetOldest(): void {
+    for (const caller of this.#buckets.keys()) {
+      this.#buckets.delete(caller);
+      return;
+    }
   }
 }

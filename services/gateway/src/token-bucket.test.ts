@@ -1,0 +1,35 @@
+import { asInstant, isCausewayError } from "@causeway/core-base";
+import { expect, test } from "vitest";
+import { CallerRates } from "./token-bucket.ts";
+
+const at = (ms: number) => asInstant(ms);
+
+function isRefused(rates: CallerRates, caller: string, ms: number): boolean {
+  try {
+    rates.check(caller, at(ms));
+    return false;
+  } catch (error) {
+    if (!isCausewayError(error)) throw error;
+    expect(error).toMatchObject({ code: "CAUSEWAY_LIMIT_RATE", details: { limit: "x" } });
+    expect(error.retryAfterMs).toBeGreaterThan(0);
+    return true;
+  }
+}
+
+test("each caller has its own allowance, which grows again with time; the refusal says which limit and when", () => {
+  const rates = new CallerRates("x", 2, 1_000);
+  expect([0, 0, 0].map((ms) => isRefused(rates, "a", ms))).toEqual([false, false, true]);
+  expect(isRefused(rates, "b", 0)).toBe(false);
+  expect(isRefused(rates, "a", 500)).toBe(false);
+  expect(isRefused(rates, "a", 500)).toBe(true);
+});
+
+test("a crowd of callers does not set everybody's allowance back: only the one not heard of for longest is forgotten", () => {
+  const rates = new CallerRates("x", 1, 60_000, 3);
+  for (const caller of ["a", "b", "c"]) expect(isRefused(rates, caller, 0)).toBe(false);
+  expect(isRefused(rates, "a", 1)).toBe(true);
+  // `b` is now the one that was heard of longest ago.
+  expect(isRefused(rates, "d", 2)).toBe(false);
+  expect(["a", "c", "d"].map((caller) => isRefused(rates, caller, 3))).toEqual([true, true, true]);
+  expect(isRefused(rates, "b", 4)).toBe(false);
+});
