@@ -39,6 +39,7 @@ const migrations: readonly string[] = [
     PRIMARY KEY (group_id, epoch)) STRICT;
   CREATE TABLE topic (topic TEXT PRIMARY KEY, owner TEXT NOT NULL, policy BLOB NOT NULL, created_at INTEGER NOT NULL) STRICT;
   `,
+  "CREATE TABLE away (agent_id TEXT PRIMARY KEY, away_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID",
 ];
 
 /** How a gateway's store is opened. */
@@ -227,6 +228,15 @@ class SqliteGatewayStore implements GatewayStore {
     return this.#sql.pruneGroups.run(before);
   }
 
+  setAway(agentId: AgentId, awayMs: number): void {
+    if (awayMs === 0) this.#sql.deleteAway.run(agentId);
+    else this.#sql.putAway.run(agentId, awayMs);
+  }
+
+  awayMs(agentId: AgentId): number {
+    return integer(this.#sql.awayMs.get(agentId));
+  }
+
   putTopic(topic: StoredTopic): void {
     this.#sql.putTopic.run(topic.topic, topic.owner, topic.policy, topic.createdAt);
   }
@@ -298,6 +308,9 @@ function prepareAll(database: Database) {
     dropCommits: sql("DELETE FROM mls_commit WHERE group_id = ? AND epoch < ?"),
     commitsFrom: sql("SELECT content FROM mls_commit WHERE group_id = ? AND epoch >= ? ORDER BY epoch LIMIT ?"),
     pruneGroups: sql("DELETE FROM mls_group WHERE updated_at < ?"),
+    putAway: sql("INSERT OR REPLACE INTO away VALUES (?, ?)"),
+    deleteAway: sql("DELETE FROM away WHERE agent_id = ?"),
+    awayMs: sql("SELECT away_ms AS n FROM away WHERE agent_id = ?"),
     putTopic: sql("INSERT OR REPLACE INTO topic VALUES (?, ?, ?, ?)"),
     deleteTopic: sql("DELETE FROM topic WHERE topic = ?"),
     topics: sql("SELECT * FROM topic ORDER BY topic"),

@@ -112,6 +112,11 @@ export interface GatewayStore {
   /** Drops groups without a commit since `before`; returns how many. */
   pruneGroups(before: UnixMs): number;
 
+  /** Notes how long an agent's record stays announced while it is away; 0 forgets it. */
+  setAway(agentId: AgentId, awayMs: number): void;
+  /** 0 when nothing is noted. */
+  awayMs(agentId: AgentId): number;
+
   putTopic(topic: StoredTopic): void;
   deleteTopic(topic: string): void;
   topics(): readonly StoredTopic[];

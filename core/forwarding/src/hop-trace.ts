@@ -8,6 +8,9 @@ import { reasonTexts } from "./reasons.ts";
 import type { Arrival } from "./route.ts";
 import type { Verdict } from "./verdict.ts";
 
+/** What a gateway does with a message outside of forwarding. */
+export type MailFate = "store" | "deliver" | "acknowledge" | "hand-over" | "dead-letter" | "replay" | "purge";
+
 /** What one gateway did with one message. */
 export interface HopEntry {
   readonly messageId: string;
@@ -17,9 +20,9 @@ export interface HopEntry {
   readonly gateway: GatewayUri;
   /** Agent ID or gateway URI it came from. */
   readonly from: string;
-  /** As it arrived. */
+  /** As it arrived; 0 for what was done with a stored message. */
   readonly hopTtl: number;
-  readonly action: Verdict["action"];
+  readonly action: Verdict["action"] | MailFate;
   /** Agent ID or gateway URI it went to; empty for a drop and for a topic. */
   readonly to: string;
   /** In words. */
@@ -54,9 +57,13 @@ export class HopTrace {
       to: nextOf(verdict),
       reason: verdict.action === "drop" ? verdict.text : reasonTexts[verdict.reason],
     };
-    this.#ring[this.#next] = entry;
-    this.#next = (this.#next + 1) % this.#max;
+    this.#keep(entry);
     return entry;
+  }
+
+  /** Keeps what became of a stored message. */
+  noteFate(fate: Omit<HopEntry, "gateway" | "hopTtl" | "action"> & { readonly action: MailFate }): void {
+    this.#keep({ ...fate, gateway: this.#gateway, hopTtl: 0 });
   }
 
   /** Entries of one message (hexadecimal id), oldest first. */
@@ -73,6 +80,11 @@ export class HopTrace {
     return Array.from({ length: count }, (_, i) => this.#ring[(this.#next - 1 - i + 2 * this.#max) % this.#max]).filter(
       (e) => e !== undefined,
     );
+  }
+
+  #keep(entry: HopEntry): void {
+    this.#ring[this.#next] = entry;
+    this.#next = (this.#next + 1) % this.#max;
   }
 }
 

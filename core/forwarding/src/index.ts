@@ -1,4 +1,4 @@
-export { asksForAnswer } from "./control-frame.ts";
+export { asksForAnswer, isFromGateway } from "./control-frame.ts";
 export * from "./forward.ts";
 export * from "./hop-trace.ts";
 export * from "./policy.ts";

@@ -52,7 +52,8 @@ export type MailboxEffect =
   /** Tell the source that it is stored. */
   | { readonly kind: "stored"; readonly mail: StoredMail }
   | { readonly kind: "deliver"; readonly mail: StoredMail; readonly link: number }
-  | { readonly kind: "remove"; readonly mail: StoredMail; readonly why: RemovalReason }
+  /** `link` of one that is delivered by having been handed over. */
+  | { readonly kind: "remove"; readonly mail: StoredMail; readonly why: RemovalReason; readonly link?: number }
   /** Move it to the dead letters, and tell its source if `tells`. */
   | {
       readonly kind: "bury";

@@ -120,7 +120,7 @@ class Play {
 }
 
 describe("mailboxes, whatever happens", () => {
-  const plays = fc.array(happening, { maxLength: 120 });
+  const plays = fc.array(happening, { maxLength: 120, size: "max" });
 
   test("what was reported as stored is on the disk, dead, or left for a reason that is allowed [AGP-58]", () => {
     fc.assert(

@@ -91,7 +91,7 @@ export class Mailboxes implements Machine<MailboxEffect> {
     const item = this.#put(stored);
     lane ??= this.#lanes.get(mail.agentId) as Lane;
     this.#effects.push({ kind: "store", mail: stored });
-    if (mail.wantsStored || mail.wantsNotice) this.#effects.push({ kind: "stored", mail: stored });
+    if (wantsReport(mail)) this.#effects.push({ kind: "stored", mail: stored });
     if (mail.link !== undefined && !isBehind && this.#hasRoom(lane, stored.bytes)) this.#hand(lane, item, mail.link);
     else this.#pump(now, lane);
     return "taken";
@@ -168,8 +168,7 @@ export class Mailboxes implements Machine<MailboxEffect> {
     for (const mail of mails) {
       const lane = this.#lanes.get(mail.agentId);
       const item = lane?.find(mail.source, mail.id);
-      if (lane === undefined || item?.mail.sequence !== mail.sequence) continue;
-      this.#forget(lane, item);
+      if (lane !== undefined && item?.mail.sequence === mail.sequence) this.#forget(lane, item);
       this.#effects.push({ kind: "refuse", mail, error });
     }
   }
@@ -332,7 +331,7 @@ export class Mailboxes implements Machine<MailboxEffect> {
 
   /** A copy of it is stored. Its sender has not heard so, or seals it anew because the receiver could not open it. */
   #repeat(known: Item, mail: IncomingMail): MailVerdict {
-    if (mail.wantsStored || mail.wantsNotice) this.#effects.push({ kind: "stored", mail: known.mail });
+    if (wantsReport(mail)) this.#effects.push({ kind: "stored", mail: known.mail });
     return mail.link !== undefined && known.state === "under-way" ? "repeat" : "taken";
   }
 
@@ -386,7 +385,8 @@ export class Mailboxes implements Machine<MailboxEffect> {
     if (to?.acknowledges !== false) return;
     lane.burst++;
     lane.burstBytes += mail.bytes;
-    this.#remove(lane, item, "delivered");
+    this.#forget(lane, item);
+    this.#effects.push({ kind: "remove", mail, why: "delivered", link });
   }
 
   /** What was handed over or offered is ours again. */
@@ -487,6 +487,10 @@ function chooseLink(lane: Lane, item: Item): number | undefined {
   if (instance !== "") return links.find((each) => each.instance === instance)?.link;
   return links.some((each) => each.link === item.box.link) ? item.box.link : links[0]?.link;
 }
+
+/** What another gateway handed over was reported by that one. */
+const wantsReport = (mail: IncomingMail): boolean =>
+  (mail.wantsStored || mail.wantsNotice) && mail.storedAt === undefined;
 
 const matches = (mail: StoredMail, filter: MailFilter): boolean =>
   (filter.agentId === undefined || mail.agentId === filter.agentId) &&

@@ -19,9 +19,13 @@ export interface AdvertParts {
   readonly verifier: RecordVerifier;
   readonly sync: SyncDriver;
   readonly security: BoundedLog;
+  /** The agent is attached at another gateway. */
+  readonly isElsewhere: (agentId: AgentId) => boolean;
+  /** The agent took its record back and has left. */
+  readonly onDeregistered: (agentId: AgentId) => void;
 }
 
-/** An agent that was registered when this gateway stopped and has not come back yet. */
+/** An agent that is registered here and not attached: since this gateway started, or because it is away. */
 interface Awaited {
   readonly offlineAt: Instant;
   readonly removedAt: Instant;
@@ -32,12 +36,17 @@ interface Awaited {
 export class Adverts {
   readonly #parts: AdvertParts;
   readonly #awaited = new Map<AgentId, Awaited>();
+  /** Attached agents that took their records back. */
+  readonly #deregistered = new Set<AgentId>();
 
   constructor(parts: AdvertParts) {
     this.#parts = parts;
   }
 
-  /** After a restart: agents of the stored records have the time of a lost link to come back (AAP-82). */
+  /**
+   * After a restart: agents of the stored records have the time of a lost link to come back (AAP-82), and then the time
+   * that they said they may be away.
+   */
   start(now: Now): void {
     const { staleAfterMs, removeAfterStaleMs } = this.#parts.limits;
     for (const route of this.#parts.sync.machine.allRoutes()) {
@@ -45,7 +54,7 @@ export class Adverts {
       const offlineAt = later(now.instant, staleAfterMs);
       this.#awaited.set(route.agentId, {
         offlineAt,
-        removedAt: later(offlineAt, removeAfterStaleMs),
+        removedAt: later(offlineAt, removeAfterStaleMs + this.#awayMs(route.agentId)),
         isOffline: false,
       });
     }
@@ -54,7 +63,8 @@ export class Adverts {
   /** Agents of stored records that did not come back in time go offline, then out of the tables. */
   sweep(now: Now): void {
     for (const [agentId, awaited] of this.#awaited) {
-      if (awaited.removedAt <= now.instant) {
+      // Its record of there is the one that counts (AAP-95).
+      if (awaited.removedAt <= now.instant || this.#parts.isElsewhere(agentId)) {
         this.#awaited.delete(agentId);
         this.#withdraw(agentId);
       } else if (awaited.offlineAt <= now.instant && !awaited.isOffline) {
@@ -91,15 +101,18 @@ export class Adverts {
     }
   }
 
-  /** The agent's attachments are these now: its record follows. */
-  handlePresence(agentId: AgentId, attachments: readonly Attachment[]): void {
+  /** The agent's attachments are these now: its record follows. `hasEnded`: the last ended, and not by silence. */
+  handlePresence(agentId: AgentId, attachments: readonly Attachment[], hasEnded: boolean): void {
+    if (attachments.length === 0 && this.#deregistered.delete(agentId)) this.#parts.onDeregistered(agentId);
     const own = this.#parts.sync.ownRoute(agentId);
     if (own === undefined) return;
     if (attachments.length > 0) this.#awaited.delete(agentId);
     // Attached without the flag, an agent takes its consent back (ANA-97).
     const advertised = attachments.filter((each) => each.advertise);
     if (advertised.length === 0) {
-      if (!this.#awaited.has(agentId)) this.#withdraw(agentId);
+      if (this.#awaited.has(agentId)) return;
+      if (attachments.length > 0 || hasEnded || this.#awayMs(agentId) === 0) this.#withdraw(agentId);
+      else this.#await(agentId);
       return;
     }
     const status = statusOf(advertised);
@@ -126,6 +139,7 @@ export class Adverts {
       );
     }
     const registered = verifier.verifyReceipt(verified, request.receipt, now.unix);
+    this.#deregistered.delete(attachment.agentId);
     const held = sync.ownRoute(attachment.agentId);
     const order = compareRevisions(held && this.#revisionOf(held), {
       revision: verified.record.revision,
@@ -148,6 +162,21 @@ export class Adverts {
       held.attachmentSequence === sequence &&
       equalBytes(held.signed.body, verified.signed.body);
     if (!isKnown) sync.announce(registered, status, sequence);
+    const awayMs = Math.min(Number(request.awayMs), this.#parts.limits.mailboxMsMax);
+    if (awayMs !== this.#awayMs(attachment.agentId)) this.#parts.deps.store.setAway(attachment.agentId, awayMs);
+  }
+
+  /** How long the record stays announced while the agent is away. */
+  #awayMs(agentId: AgentId): number {
+    return this.#parts.deps.store.awayMs(agentId);
+  }
+
+  /** It is away: offline to everybody, and its messages are stored. */
+  #await(agentId: AgentId): void {
+    const now = this.#parts.deps.scheduler.now();
+    const removedAt = later(now.instant, this.#awayMs(agentId));
+    this.#awaited.set(agentId, { offlineAt: now.instant, removedAt, isOffline: true });
+    this.#publish(agentId, "offline", undefined);
   }
 
   #revisionOf(route: NonNullable<ReturnType<SyncDriver["ownRoute"]>>): {
@@ -159,6 +188,7 @@ export class Adverts {
 
   /** Taking back what is not advertised is no error: the outcome is what was asked for. */
   #withdrawFor(agentId: AgentId): void {
+    this.#deregistered.add(agentId);
     if (this.#parts.sync.ownRoute(agentId) !== undefined) this.#parts.sync.withdraw(agentId);
   }
 
@@ -167,7 +197,10 @@ export class Adverts {
   }
 
   #withdraw(agentId: AgentId): void {
-    this.#guard(agentId, () => this.#parts.sync.withdraw(agentId));
+    this.#guard(agentId, () => {
+      this.#parts.sync.withdraw(agentId);
+      this.#parts.deps.store.setAway(agentId, 0);
+    });
   }
 
   /** Presence has nobody to answer to: a store that fails is logged, and takes the change when it can. */

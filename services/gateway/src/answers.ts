@@ -1,5 +1,6 @@
 /** Frames that a gateway writes itself: delivery reports and answers to control requests, and their way back. */
-import { agentOf, CausewayError, type ErrorFacts, type Now, type SpiffeId } from "@causeway/core-base";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type AgentId, agentOf, CausewayError, type ErrorFacts, type Now, type SpiffeId } from "@causeway/core-base";
 import { asksForAnswer, type ForwardingPolicy, type ForwardingTable, forward } from "@causeway/core-forwarding";
 import {
   agp,
@@ -54,6 +55,18 @@ export class Answers {
   refuseSender(scan: FrameScan, entry: LinkEntry | undefined, error: ErrorFacts, now: Now): void {
     if (entry?.role.kind === "agent") this.#report(scan, entry.peer.spiffeId, entry, error, now);
     else this.#count(error);
+  }
+
+  /** Tells a source what has become of messages that are not at hand. */
+  tell(to: SpiffeId, report: ReportInit, entry: LinkEntry | undefined, now: Now): void {
+    const value = { ...report, reporter: this.#parts.deps.identity.spiffeId };
+    const body = { case: "deliveryReport", value } as const;
+    this.#reply({ header: this.#headerTo(to, now), requestId: new Uint8Array(), body }, entry, now);
+  }
+
+  /** Asks the gateway that serves `target`. The answer comes as a control frame for this gateway. */
+  ask(target: AgentId, requestId: Uint8Array, body: NonNullable<ControlInit["body"]>, now: Now): void {
+    this.#reply({ header: this.#headerTo(target, now), requestId, body }, undefined, now);
   }
 
   #report(scan: FrameScan, to: SpiffeId, entry: LinkEntry | undefined, error: ErrorFacts, now: Now): void {
@@ -116,4 +129,5 @@ export class Answers {
   }
 }
 
-type ControlInit = Extract<Parameters<typeof encodeFrame>[0], { case: "control" }>["value"];
+type ControlInit = MessageInitShape<typeof agp.ControlSchema>;
+type ReportInit = Omit<MessageInitShape<typeof agp.DeliveryReportSchema>, "$typeName" | "$unknown" | "reporter">;

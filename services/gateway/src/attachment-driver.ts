@@ -24,8 +24,8 @@ export interface AttachmentParts {
   readonly tally: Tally;
   readonly security: BoundedLog;
   readonly events: EventFeed;
-  /** Attachments of an agent have changed; those that it has now. */
-  readonly onPresence: (agentId: AgentId, attachments: readonly Attachment[], now: Now) => void;
+  /** Attachments of an agent have changed; those that it has now. `hasEnded`: its last one ended, and not by silence. */
+  readonly onPresence: (agentId: AgentId, attachments: readonly Attachment[], hasEnded: boolean) => void;
   /** Messages for the agent can be delivered from now on. */
   readonly onReachable: (agentId: AgentId, now: Now) => void;
   readonly onDetached: (attachment: Attachment, now: Now) => void;
@@ -38,6 +38,8 @@ export class AttachmentDriver {
   readonly #wake: WakeUp;
   /** Live attachments by agent, as the machine's effects tell them. */
   readonly #byAgent = new Map<AgentId, Map<LinkId, Attachment>>();
+  /** The SessionEnd that is being handled. */
+  #ending: aap.SessionEnd | undefined;
 
   constructor(parts: AttachmentParts) {
     const { config, deps, limits } = parts;
@@ -91,7 +93,9 @@ export class AttachmentDriver {
       }
       case FrameKind.sessionEnd: {
         const end = decodeBody(aap.SessionEndSchema, scan);
+        this.#ending = end;
         this.#input((now) => this.#machine.handleSessionEnd(now, link, end));
+        this.#ending = undefined;
         return true;
       }
       default:
@@ -142,19 +146,24 @@ export class AttachmentDriver {
   }
 
   #perform(now: Now): void {
-    const changed = new Set<AgentId>();
+    const changed = new Map<AgentId, { hasEnded: boolean }>();
     const reachable = new Set<AgentId>();
     for (let effects = this.#machine.drain(); effects.length > 0; effects = this.#machine.drain()) {
       for (const effect of effects) this.#performOne(effect, now, changed, reachable);
     }
     // After all effects: a takeover is a removal and an installation, neither offline nor withdrawn in between; and an
     // agent gets its lease before what waited for it.
-    for (const agentId of changed) this.#parts.onPresence(agentId, this.of(agentId), now);
+    for (const [agentId, { hasEnded }] of changed) this.#parts.onPresence(agentId, this.of(agentId), hasEnded);
     for (const agentId of reachable) this.#parts.onReachable(agentId, now);
     this.#wake.arm(this.#machine.deadline());
   }
 
-  #performOne(effect: GatewayEffect, now: Now, changed: Set<AgentId>, reachable: Set<AgentId>): void {
+  #performOne(
+    effect: GatewayEffect,
+    now: Now,
+    changed: Map<AgentId, { hasEnded: boolean }>,
+    reachable: Set<AgentId>,
+  ): void {
     const { links, tally } = this.#parts;
     switch (effect.kind) {
       case "send":
@@ -163,17 +172,17 @@ export class AttachmentDriver {
       case "install":
         tally.add("attached");
         this.#install(effect.attachment);
-        changed.add(effect.attachment.agentId);
+        changed.set(effect.attachment.agentId, { hasEnded: false });
         reachable.add(effect.attachment.agentId);
         return;
       case "update":
         this.#install(effect.attachment);
-        changed.add(effect.attachment.agentId);
+        changed.set(effect.attachment.agentId, { hasEnded: false });
         if (effect.attachment.state !== "stale") reachable.add(effect.attachment.agentId);
         return;
       case "remove":
         this.#remove(effect.attachment, now);
-        changed.add(effect.attachment.agentId);
+        changed.set(effect.attachment.agentId, { hasEnded: this.#hasEnded(effect.cause) });
         return;
       case "close":
         links.get(effect.link)?.link.close(effect.error && new CausewayError(effect.error));
@@ -182,6 +191,11 @@ export class AttachmentDriver {
         this.#note(effect.type, effect.subject, effect.cause);
         return;
     }
+  }
+
+  /** A lifetime that ran out is silence, and so is an agent that says that it comes back. */
+  #hasEnded(cause: ErrorFacts | undefined): boolean {
+    return cause !== undefined || this.#ending?.away === false;
   }
 
   #install(attachment: Attachment): void {

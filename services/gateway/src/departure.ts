@@ -6,12 +6,16 @@ import type { Links } from "./links.ts";
 /** Time between two looks at whether the last agent has gone. */
 const lookMs = 50;
 
-/** Tells agents and neighbours that the gateway goes out of service; resolves when no agent is left, or at the deadline. */
+/**
+ * Tells agents and neighbours that the gateway goes out of service; resolves when no agent is left and nothing is on its
+ * way to those that moved, or at the deadline.
+ */
 export async function askToMove(
   attachments: AttachmentDriver,
   links: Links,
   scheduler: Scheduler,
   deadlineMs: number,
+  isMoving: () => boolean,
 ): Promise<void> {
   const now = scheduler.now();
   const reason = "the gateway goes out of service";
@@ -20,7 +24,7 @@ export async function askToMove(
   const frame = encodeFrame({ case: "drain", value: { deadlineUnixMs: BigInt(Math.round(deadline)), reason } });
   for (const entry of links.peers()) entry.link.send(frame);
   const end = later(now.instant, deadlineMs);
-  while (attachments.attachments().length > 0 && scheduler.now().instant < end) {
+  while ((attachments.attachments().length > 0 || isMoving()) && scheduler.now().instant < end) {
     const next = Math.min(end, later(scheduler.now().instant, lookMs)) as Now["instant"];
     await new Promise<void>((resolve) => scheduler.at(next, resolve));
   }

@@ -8,6 +8,7 @@ import { decodeBody } from "./decode-body.ts";
 import type { DeliveryService } from "./delivery-service.ts";
 import type { EventFeed } from "./event-feed.ts";
 import type { LinkEntry } from "./links.ts";
+import type { MailboxDriver } from "./mailbox-driver.ts";
 import type { PeerLinks } from "./peer-links.ts";
 import type { FrameSlice, GatewayDeps } from "./ports.ts";
 import type { Relay } from "./relay.ts";
@@ -25,6 +26,7 @@ export interface DispatchParts {
   readonly relay: Relay;
   readonly adverts: Adverts;
   readonly delivery: DeliveryService;
+  readonly mailboxes: MailboxDriver;
   readonly events: EventFeed;
 }
 
@@ -116,6 +118,9 @@ export class FrameDispatcher {
         entry.link.send(encodeFrame({ case: "subscriptionResult", value: { request, ...(error && { error }) } }));
         return true;
       }
+      case FrameKind.mailboxAck:
+        this.#parts.mailboxes.handleAck(attachment.agentId, scan);
+        return true;
       // A newer side may say more than this version acts on.
       case FrameKind.credit:
       case FrameKind.event:

@@ -2,15 +2,17 @@
  * The gateway service: the driver around the pure machines of attachment, forwarding, topics and sync. Links and
  * sessions come in through ports; each input goes to one machine, whose effects are performed before the next input.
  */
-import { defaultFeatures } from "@causeway/core-attachment";
+import { type Attachment, defaultFeatures, mailboxFeature } from "@causeway/core-attachment";
 import { type AgentId, agentOf, CausewayError, later, type Now, refuse, type SpiffeId } from "@causeway/core-base";
 import { ForwardingPolicy, ForwardingTable, HopTrace } from "@causeway/core-forwarding";
 import type { VerifiedPeer } from "@causeway/core-identity";
+import type { MailLink } from "@causeway/core-mailbox";
 import { createRecordVerifier, trustedSignatures } from "@causeway/core-records";
 import { aap, admin, type agp, amsp } from "@causeway/core-wire";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { Admin } from "./admin.ts";
 import { Adverts } from "./adverts.ts";
+import { Answers } from "./answers.ts";
 import { AttachmentDriver, revoked } from "./attachment-driver.ts";
 import { BoundedLog } from "./bounded-log.ts";
 import { DeliveryService } from "./delivery-service.ts";
@@ -20,8 +22,10 @@ import { EventFeed } from "./event-feed.ts";
 import { FrameDispatcher } from "./frame-dispatcher.ts";
 import { gatewayLimits } from "./limits.ts";
 import { type LinkEntry, Links } from "./links.ts";
+import { isElsewhere, MailboxDriver } from "./mailbox-driver.ts";
 import { PeerLinks } from "./peer-links.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits, Link } from "./ports.ts";
+import { PositiveReports } from "./positive-reports.ts";
 import { Relay } from "./relay.ts";
 import { RouteInstaller } from "./route-installer.ts";
 import { SyncDriver } from "./sync-driver.ts";
@@ -62,6 +66,8 @@ export function createGateway(config: GatewayConfig, deps: GatewayDeps): Gateway
 const sweepMs = 5_000;
 const pruneMs = 3_600_000;
 const stopMsDefault = 2_000;
+/** Agents that left and are watched for revocation. */
+const leftMax = 100_000;
 
 /** Exported for the tests of this room. */
 export class GatewayService implements Gateway {
@@ -78,6 +84,7 @@ export class GatewayService implements Gateway {
   readonly #sync: SyncDriver;
   readonly #adverts: Adverts;
   readonly #relay: Relay;
+  readonly #mailboxes: MailboxDriver;
   readonly #peers: PeerLinks;
   readonly #delivery: DeliveryService;
   readonly #discovery: Discovery;
@@ -87,6 +94,8 @@ export class GatewayService implements Gateway {
   #startedAt: Now;
   #stopped: Promise<void> | undefined;
   readonly #ended = Promise.withResolvers<void>();
+  /** The certificates of agents that left last, the oldest first. */
+  readonly #left = new Map<AgentId, VerifiedPeer>();
   #cancelSweep: (() => void) | undefined;
   #endTrust: (() => void) | undefined;
   #prunedAt: Now["instant"];
@@ -102,7 +111,7 @@ export class GatewayService implements Gateway {
     const links = new Links(limits);
     const security = new BoundedLog(deps.log, deps.scheduler);
     const events = new EventFeed(deps, limits);
-    const features = defaultFeatures;
+    const features = [...defaultFeatures, mailboxFeature];
     const table = new ForwardingTable({
       self: config.gatewayUri,
       domain: config.domain,
@@ -121,22 +130,43 @@ export class GatewayService implements Gateway {
     this.#topics = new TopicsDriver(parts);
     this.#sync = new SyncDriver({
       ...parts,
-      onInstall: (route) => routes.install(route),
-      onRemove: (agentId, origin) => routes.remove(agentId, origin),
+      onInstall: (route) => {
+        routes.install(route);
+        this.#mailboxes.handleRoute(route.agentId);
+      },
+      onRemove: (agentId, origin) => {
+        routes.remove(agentId, origin);
+        this.#mailboxes.handleRoute(agentId);
+      },
     });
-    this.#adverts = new Adverts({ ...parts, sync: this.#sync });
+    this.#adverts = new Adverts({
+      ...parts,
+      sync: this.#sync,
+      isElsewhere: (agentId) => isElsewhere(table, agentId),
+      onDeregistered: (agentId) => this.#mailboxes.close(agentId, "was deregistered"),
+    });
+    const policy = new ForwardingPolicy(config.policy ?? [], config.domain);
+    const answers = new Answers({ ...parts, policy });
+    this.#mailboxes = new MailboxDriver({
+      ...parts,
+      answers,
+      reports: new PositiveReports(answers, links),
+      linksOf: (agentId) => this.#mailLinksOf(agentId),
+    });
     this.#relay = new Relay({
       ...parts,
-      policy: new ForwardingPolicy(config.policy ?? [], config.domain),
+      policy,
+      mailboxes: this.#mailboxes,
       topics: this.#topics.machine,
       allowedDomains: (agentId) => routes.allowedDomains(agentId),
       serveControl: (owner, source, body) => this.#serveControl(owner, source, body),
     });
     this.#attachments = new AttachmentDriver({
       ...parts,
-      onPresence: (agentId, attachments) => this.#handlePresence(agentId, attachments.length > 0),
+      onPresence: (agentId, attachments, hasEnded) => this.#handlePresence(agentId, attachments.length > 0, hasEnded),
       onReachable: (agentId, now) => this.#relay.release(agentId, now),
       onDetached: (attachment) => {
+        this.#noteLeft(attachment);
         const entry = links.get(attachment.link);
         if (entry === undefined) return;
         this.#topics.handleLinkDown(entry);
@@ -156,6 +186,7 @@ export class GatewayService implements Gateway {
       relay: this.#relay,
       adverts: this.#adverts,
       delivery: this.#delivery,
+      mailboxes: this.#mailboxes,
     });
     this.#discovery = new Discovery(config, deps, features, () => this.#load());
     this.#admin = new Admin({
@@ -178,6 +209,7 @@ export class GatewayService implements Gateway {
     this.#topics.start();
     this.#sync.start();
     this.#adverts.start(this.#startedAt);
+    this.#mailboxes.start();
     this.#endTrust = this.#deps.onTrustChange(() => this.#enforceTrust());
     this.#peers.start();
     this.#scheduleSweep();
@@ -262,7 +294,10 @@ export class GatewayService implements Gateway {
   #adopt(link: Link, role: LinkEntry["role"]): LinkEntry {
     const entry = this.#links.add(link, role, this.#deps.scheduler.now().instant);
     link.onClose((error) => this.#handleDown(entry, error));
-    link.onWritable(() => this.#relay.handleWritable(entry.id));
+    link.onWritable(() => {
+      this.#relay.handleWritable(entry.id);
+      this.#mailboxes.handleWritable(entry.id);
+    });
     link.onFrames((frames) => this.#frames.handle(entry, frames));
     return entry;
   }
@@ -281,10 +316,11 @@ export class GatewayService implements Gateway {
     if (!isAgent) this.#peers.handleDown(entry, role, error);
   }
 
-  #handlePresence(agentId: AgentId, isAttached: boolean): void {
+  #handlePresence(agentId: AgentId, isAttached: boolean, hasEnded: boolean): void {
+    this.#mailboxes.handlePresence(agentId);
     // Going out of service ends every attachment; the agents are registered all the same and attach elsewhere.
     if (this.#state !== "running") return;
-    this.#adverts.handlePresence(agentId, this.#attachments.of(agentId));
+    this.#adverts.handlePresence(agentId, this.#attachments.of(agentId), hasEnded);
     if (isAttached) return;
     const now = this.#deps.scheduler.now();
     this.#relay.giveUp(
@@ -292,6 +328,24 @@ export class GatewayService implements Gateway {
       { code: "CAUSEWAY_FORWARDING_NO_ROUTE", message: `${agentId} has ended its attachment` },
       now,
     );
+  }
+
+  /** Attachments that take messages now. */
+  #mailLinksOf(agentId: AgentId): readonly MailLink[] {
+    // While the store is loaded nobody is attached.
+    if (this.#state === "new") return [];
+    return this.#attachments
+      .of(agentId)
+      .filter((each) => each.state !== "stale")
+      .map(({ link, instance, features }) => ({ link, instance, acknowledges: features.includes(mailboxFeature) }));
+  }
+
+  /** Who it was is kept for revocations: what waits for an agent that is revoked while it is away is given up. */
+  #noteLeft({ agentId, peer }: Attachment): void {
+    this.#left.delete(agentId);
+    this.#left.set(agentId, peer);
+    const [oldest] = this.#left.keys();
+    if (this.#left.size > leftMax && oldest !== undefined) this.#left.delete(oldest);
   }
 
   #serveControl(owner: AgentId, source: SpiffeId, body: agp.Control["body"]): agp.Control["body"] | undefined {
@@ -327,6 +381,11 @@ export class GatewayService implements Gateway {
     for (const subject of revokedIds)
       this.#events.publish({ type: "credential.revoked", subject, cause: error.message });
     for (const agentId of agents) if (this.#attachments.of(agentId).length === 0) store.dropKeyPackages(agentId);
+    for (const [agentId, peer] of [...this.#left]) {
+      if (!isRevoked(peer) || this.#attachments.of(agentId).length > 0) continue;
+      this.#left.delete(agentId);
+      this.#mailboxes.close(agentId, "was revoked");
+    }
     for (const entry of this.#links.all()) {
       if (!isRevoked(entry.peer)) continue;
       if (entry.role.kind === "peer") this.#sync.disconnect(entry.role.arrival.peer, revoked);
@@ -347,6 +406,7 @@ export class GatewayService implements Gateway {
   #sweep(): void {
     const now = this.#deps.scheduler.now();
     this.#relay.expireHeld(now);
+    this.#mailboxes.sweep();
     this.#table.returnPaths.expire(now.unix);
     this.#adverts.sweep(now);
     // The attachment machine watches the certificates of agents; a neighbour dials again with its renewed one.
@@ -364,7 +424,12 @@ export class GatewayService implements Gateway {
     this.#state = "draining";
     this.#cancelSweep?.();
     this.#endTrust?.();
-    if (wasRunning) await askToMove(this.#attachments, this.#links, this.#deps.scheduler, deadlineMs);
+    if (wasRunning)
+      await askToMove(this.#attachments, this.#links, this.#deps.scheduler, deadlineMs, () =>
+        this.#mailboxes.isMoving(),
+      );
+    this.#relay.giveUpAll(this.#deps.scheduler.now());
+    this.#mailboxes.stop();
     this.#state = "stopped";
     this.#events.stop();
     this.#peers.stop();

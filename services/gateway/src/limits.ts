@@ -1,8 +1,10 @@
 import { defaults } from "@causeway/core-base";
+import { mailboxLimits } from "@causeway/core-mailbox";
 import type { GatewayLimits } from "./ports.ts";
 
 /** Default bounds of a gateway. */
 export const gatewayLimits: GatewayLimits = {
+  ...mailboxLimits,
   heartbeatMs: defaults.heartbeatMs,
   staleAfterMs: defaults.staleAfterMs,
   removeAfterStaleMs: defaults.removeAfterStaleMs,

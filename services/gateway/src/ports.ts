@@ -5,12 +5,14 @@ import type {
   GatewayStore,
   GatewayUri,
   Log,
+  MailboxStore,
   Random,
   Scheduler,
   SpiffeId,
 } from "@causeway/core-base";
 import type { PolicyRule } from "@causeway/core-forwarding";
 import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
+import type { MailboxLimits } from "@causeway/core-mailbox";
 import type { HandlerContext, Transport } from "@connectrpc/connect";
 
 /**
@@ -89,6 +91,7 @@ export interface GatewayIdentity {
 /** What the gateway is given. Nothing here is created or closed by it, except links that it dials. */
 export interface GatewayDeps {
   readonly store: GatewayStore;
+  readonly mailboxes: MailboxStore;
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly crypto: CryptoPort;
@@ -100,6 +103,8 @@ export interface GatewayDeps {
   callerOf(context: HandlerContext): VerifiedPeer;
   /** Closes every accepted connection of the peers that `matches` picks; returns how many. */
   disconnect(matches: (peer: VerifiedPeer) => boolean, reason?: CausewayError): number;
+  /** Calls `run` once everything that the current turn of the event loop received was handled. */
+  endOfTurn(run: () => void): void;
   /** Calls `run` after each change of the trust store until the returned function is called. */
   onTrustChange(run: () => void): () => void;
 }
@@ -129,7 +134,7 @@ export interface GatewayConfig {
 }
 
 /** Bounds of a gateway, all with defaults in `gatewayLimits`. */
-export interface GatewayLimits {
+export interface GatewayLimits extends MailboxLimits {
   readonly heartbeatMs: number;
   readonly staleAfterMs: number;
   readonly removeAfterStaleMs: number;
@@ -137,12 +142,12 @@ export interface GatewayLimits {
   /** Time between opening a link and finishing the attach handshake. */
   readonly handshakeMs: number;
   readonly attachmentsMax: number;
-  /** Messages that wait for a stale agent, and their bytes. Beyond it: OVERLOADED. */
+  /** Best-effort messages that wait for a stale agent, and their bytes. Beyond it: OVERLOADED. */
   readonly heldMessagesMax: number;
   readonly heldBytesMax: number;
   /** Bytes that wait for all agents together. */
   readonly heldTotalBytesMax: number;
-  /** Longest time that a message waits for an agent that is away. */
+  /** Longest time that a best-effort message waits for an agent that is away. */
   readonly heldMsMax: number;
   /** Bytes queued to one link before messages to it are refused with OVERLOADED. */
   readonly linkBufferedBytesMax: number;

@@ -24,6 +24,16 @@ export const controlToTopic: ErrorFacts = {
   message: "control frames have an agent as target, got a topic",
 };
 
+export const storedNotReliable: ErrorFacts = {
+  code: "CAUSEWAY_HEADER_INVALID",
+  message: "expected delivery mode reliable and an agent as target with a flag that asks for storing",
+};
+
+export const goingOut: ErrorFacts = {
+  code: "CAUSEWAY_GATEWAY_DRAINING",
+  message: "the message waited for its target in memory, and this gateway goes out of service; send it again",
+};
+
 export const justLeft = (agentId: AgentId): ErrorFacts => ({
   code: "CAUSEWAY_FORWARDING_NOT_ATTACHED",
   message: `${agentId} has just left`,

@@ -12,6 +12,7 @@ import {
   type ForwardingTable,
   forward,
   type HopTrace,
+  isFromGateway,
   type Verdict,
 } from "@causeway/core-forwarding";
 import type { TopicArrival, Topics } from "@causeway/core-topics";
@@ -21,11 +22,13 @@ import {
   decrementTtl,
   FrameKind,
   FrameScan,
+  HeaderFlag,
   hex,
   type LinkId,
   MlsScan,
   scanFrame,
   scanMls,
+  TargetKind,
 } from "@causeway/core-wire";
 import { Answers } from "./answers.ts";
 import { BackPressure } from "./back-pressure.ts";
@@ -34,9 +37,10 @@ import { decodeBody } from "./decode-body.ts";
 import type { EventFeed } from "./event-feed.ts";
 import { HoldQueue } from "./hold-queue.ts";
 import type { LinkEntry, Links } from "./links.ts";
+import type { MailboxDriver } from "./mailbox-driver.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
 import { RateGuard } from "./rate-guard.ts";
-import { controlToTopic, justLeft, notAllowed, overloaded, peerLost } from "./refusals.ts";
+import { controlToTopic, goingOut, justLeft, notAllowed, overloaded, peerLost, storedNotReliable } from "./refusals.ts";
 import { Overflow, overflowOf, SlowSubscribers } from "./slow-subscribers.ts";
 import type { Count, Tally } from "./tally.ts";
 
@@ -60,6 +64,7 @@ export interface RelayParts {
   readonly tally: Tally;
   readonly events: EventFeed;
   readonly security: BoundedLog;
+  readonly mailboxes: MailboxDriver;
   readonly serveControl: ControlService;
   /** Domains that may contact an agent of this gateway; undefined for every trusted one (AMSP-19). */
   readonly allowedDomains: (agentId: AgentId) => ReadonlySet<string> | undefined;
@@ -67,6 +72,8 @@ export interface RelayParts {
 
 /** Number of `Control.delivery_report`. */
 const deliveryReportField = agp.ControlSchema.field.deliveryReport.number;
+const { mailboxTransfer, mailboxTransferResult } = agp.ControlSchema.field;
+const asksForStoring = HeaderFlag.stored | HeaderFlag.storedNotice;
 
 /** Moves messages. */
 export class Relay {
@@ -112,6 +119,14 @@ export class Relay {
         return;
       }
     }
+    if ((scan.flags & asksForStoring) !== 0 && !canBeStored(scan)) {
+      this.#answers.refuse(scan, entry, storedNotReliable, now);
+      return;
+    }
+    if (scan.controlBody === mailboxTransferResult.number && this.#isForUs(scan)) {
+      this.#takeTransferResult(scan);
+      return;
+    }
     this.#forward(scan, arrival, entry, now);
   }
 
@@ -128,6 +143,11 @@ export class Relay {
   /** The agent is gone for good: what waited for it is answered. */
   giveUp(agentId: AgentId, error: ErrorFacts, now: Now): void {
     for (const held of this.#held.take(agentId)) this.#refuseHeld(held.frame, held.link, error, now);
+  }
+
+  /** The gateway goes out of service: what is in memory only is answered. */
+  giveUpAll(now: Now): void {
+    for (const agentId of this.#held.agents()) this.giveUp(agentId, goingOut, now);
   }
 
   /** Answers what has waited too long. */
@@ -184,7 +204,7 @@ export class Relay {
         }
         decrementTtl(scan);
         this.#relayed.value++;
-        this.#send(out, scan, entry, now);
+        if (this.#send(out, scan, entry, now)) this.#accept(scan, entry);
         return;
       }
       case "hold":
@@ -218,13 +238,19 @@ export class Relay {
       this.#answers.refuse(scan, entry, notAllowed(agentId), now);
       return;
     }
+    if (scan.isReliable && this.#parts.mailboxes.take(scan, agentId, out?.id, entry, now)) return;
     if (out === undefined) {
       this.#answers.refuse(scan, entry, justLeft(agentId), now);
       return;
     }
     this.#delivered.value++;
     if (scan.kind === FrameKind.control && scan.controlBody === deliveryReportField) this.#tellFailure(scan, agentId);
-    this.#send(out, scan, entry, now);
+    if (this.#send(out, scan, entry, now)) this.#accept(scan, entry);
+  }
+
+  /** Tells an agent of this gateway that its message was passed on, if it asked. */
+  #accept(scan: FrameScan, entry: LinkEntry | undefined): void {
+    if ((scan.flags & HeaderFlag.accepted) !== 0) this.#parts.mailboxes.accepted(scan, entry);
   }
 
   /** Another gateway reports to an agent of ours that its message failed: an event for the agent (AGP-11). */
@@ -243,15 +269,16 @@ export class Relay {
     return allowed === undefined || allowed.has(domainOf(scan.source() as SpiffeId));
   }
 
-  /** Queues the frame unless the receiver is too far behind; then its source hears of it. */
-  #send(out: LinkEntry, scan: FrameScan, entry: LinkEntry | undefined, now: Now): void {
+  /** Queues the frame unless the receiver is too far behind; then its source hears of it, and the answer is false. */
+  #send(out: LinkEntry, scan: FrameScan, entry: LinkEntry | undefined, now: Now): boolean {
     if (out.link.bufferedBytes > this.#parts.limits.linkBufferedBytesMax) {
       this.#answers.refuse(scan, entry, overloaded(out), now);
-      return;
+      return false;
     }
     const hasRoom = this.#put(out, scan);
     // A peer link carries many senders, so that only an agent is held back for a slow receiver.
     if (!hasRoom && entry?.role.kind === "agent" && entry !== out) this.#pressure.holdBack(entry, out, now);
+    return true;
   }
 
   #put(out: LinkEntry, scan: FrameScan): boolean {
@@ -271,6 +298,11 @@ export class Relay {
     entry: LinkEntry | undefined,
     now: Now,
   ): void {
+    if (scan.isReliable) {
+      if (!this.#isAllowed(scan, verdict.agentId)) this.#answers.refuse(scan, entry, notAllowed(verdict.agentId), now);
+      else this.#parts.mailboxes.take(scan, verdict.agentId, undefined, entry, now);
+      return;
+    }
     const full = this.#held.hold(verdict.agentId, {
       // `slice` of a Node buffer copies nothing; the frame would hold on to all that was read with it.
       frame: new Uint8Array(scan.bytes()),
@@ -314,6 +346,7 @@ export class Relay {
     for (const id of copies.links) give(links.get(id), plain);
     for (const { peer, only } of copies.peers)
       give(links.peer(peer), only === undefined ? plain : addressCopy(scan, only));
+    this.#accept(scan, entry);
   }
 
   /** A topic message for a subscriber that is behind (AGP-15): it waits, and its publisher hears what is lost. */
@@ -357,6 +390,11 @@ export class Relay {
       return true;
     }
     const control = decodeBody(agp.ControlSchema, scan);
+    if (scan.controlBody === mailboxTransfer.number) {
+      const link = verdict.action === "deliver" ? verdict.link : undefined;
+      this.#parts.mailboxes.takeTransfer(verdict.agentId, link, scan, control, entry, now);
+      return true;
+    }
     const source = scan.source() as SpiffeId;
     const body = this.#parts.serveControl(verdict.agentId, source, control.body, now);
     if (body?.case === undefined) return false;
@@ -365,9 +403,22 @@ export class Relay {
     return true;
   }
 
+  #isForUs(scan: FrameScan): boolean {
+    return scan.target() === this.#parts.deps.identity.spiffeId && isFromGateway(scan);
+  }
+
+  /** Only who knows the number of an offer can answer it. */
+  #takeTransferResult(scan: FrameScan): void {
+    const { requestId, body } = decodeBody(agp.ControlSchema, scan);
+    if (body.case === "mailboxTransferResult") this.#parts.mailboxes.handleTransferred(requestId, body.value);
+  }
+
   #refuseHeld(frame: Uint8Array, link: LinkId | undefined, error: ErrorFacts, now: Now): void {
     const scan = new FrameScan();
     if (scanFrame(frame, 0, frame.length, scan) !== undefined) return;
     this.#answers.refuse(scan, link === undefined ? undefined : this.#parts.links.get(link), error, now);
   }
 }
+
+/** What can be put into one agent's mailbox. */
+const canBeStored = (scan: FrameScan): boolean => scan.isReliable && scan.targetKind !== TargetKind.topic;

@@ -203,6 +203,18 @@ export function gatewayStoreContract(name: string, subject: GatewayStoreSubject)
       expect(store.commits(group, 2n, 10)).toEqual([]);
     });
 
+    test("how long an agent may be away survives a restart until it is forgotten", () => {
+      const store = subject.create(3n);
+      expect(store.awayMs(agent)).toBe(0);
+      store.setAway(agent, 60_000);
+      store.setAway(other, 1);
+      store.setAway(agent, 86_400_000);
+      const again = subject.reopen(store);
+      expect(again.awayMs(agent)).toBe(86_400_000);
+      again.setAway(agent, 0);
+      expect([again.awayMs(agent), again.awayMs(other)]).toEqual([0, 1]);
+    });
+
     test("topics survive a restart until deleted", () => {
       const store = subject.create(3n);
       store.putTopic({ topic: "blue.example/travel/booker/deals", owner: agent, policy: bytes("p"), createdAt: at });

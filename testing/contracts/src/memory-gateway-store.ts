@@ -30,6 +30,7 @@ interface State {
   lastResort: Map<AgentId, Uint8Array>;
   groups: Map<string, Group>;
   topics: Map<string, StoredTopic>;
+  away: Map<AgentId, number>;
 }
 
 /** A store that survives `close` as long as the object lives, so that a test can restart a gateway on it. */
@@ -46,6 +47,7 @@ export class MemoryGatewayStore implements GatewayStore {
       lastResort: new Map(),
       groups: new Map(),
       topics: new Map(),
+      away: new Map(),
     };
   }
 
@@ -176,6 +178,15 @@ export class MemoryGatewayStore implements GatewayStore {
     return old.length;
   }
 
+  setAway(agentId: AgentId, awayMs: number): void {
+    if (awayMs === 0) this.#state.away.delete(agentId);
+    else this.#state.away.set(agentId, awayMs);
+  }
+
+  awayMs(agentId: AgentId): number {
+    return this.#state.away.get(agentId) ?? 0;
+  }
+
   putTopic(topic: StoredTopic): void {
     this.#state.topics.set(topic.topic, topic);
   }
@@ -206,5 +217,6 @@ function copy(state: State): State {
     lastResort: new Map(state.lastResort),
     groups: new Map(state.groups),
     topics: new Map(state.topics),
+    away: new Map(state.away),
   };
 }

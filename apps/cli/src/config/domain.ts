@@ -33,6 +33,8 @@ export interface GatewayConfig extends ListenConfig {
   /** URLs to dial. */
   readonly uplinks: readonly string[];
   readonly peers: readonly string[];
+  /** `os`: what is stored survives the death of the process. `always`: the loss of power, too. */
+  readonly mailboxSync: "os" | "always";
   /** Bounds in place of the defaults. */
   readonly limits: Partial<GatewayLimits>;
 }
@@ -68,6 +70,7 @@ interface RawDomain {
     uri?: string;
     uplinks: string[];
     peers: string[];
+    mailboxSync: "os" | "always";
     limits?: Partial<GatewayLimits>;
   })[];
 }
@@ -168,6 +171,7 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
       uri: gateway.uri ?? `https://${gateway.name}.${raw.domain}/amsp`,
       uplinks: gateway.uplinks.map((target) => dial(target, `gateways.${i}.uplinks`)),
       peers: gateway.peers.map((target) => dial(target, `gateways.${i}.peers`)),
+      mailboxSync: gateway.mailboxSync,
       limits: gateway.limits ?? {},
     })),
   };

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { type Port, peerOf } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
+import { openMailboxStore } from "@causeway/adapter-segments";
 import { openGatewayStore } from "@causeway/adapter-sqlite";
 import { type Log, parseAgentId, parseDomain, parseGatewayUri, refuse } from "@causeway/core-base";
 import { createGateway, type DialOptions } from "@causeway/service-gateway";
@@ -37,6 +38,7 @@ export async function startGateway(
     ...options,
   });
   const store = openGatewayStore({ path: join(directory, "gateway.db") });
+  const mailboxes = openMailboxStore({ directory: join(directory, "mailboxes"), sync: own.mailboxSync });
   const identity = () => keeper.identity.tls();
   const dial = ({ url, expect }: DialOptions) => ({
     url,
@@ -59,6 +61,8 @@ export async function startGateway(
     },
     {
       store,
+      mailboxes,
+      endOfTurn: setImmediate,
       scheduler: createScheduler(),
       random: systemRandom,
       crypto: nodeCrypto,
@@ -95,6 +99,7 @@ export async function startGateway(
     async stop() {
       await gateway.stop({ deadlineMs: 2_000 });
       await port?.stop({ deadlineMs: 2_000 });
+      mailboxes.close();
       await keeper.stop();
       held[Symbol.dispose]();
     },

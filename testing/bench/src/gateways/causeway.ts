@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { createPort, peerOf } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
+import { openMailboxStore } from "@causeway/adapter-segments";
 import { openGatewayStore } from "@causeway/adapter-sqlite";
 import { parseAgentId, parseDomain, parseGatewayUri, refuse, silentLog } from "@causeway/core-base";
 import { createGateway } from "@causeway/service-gateway";
@@ -28,11 +29,22 @@ startedByHarness(async (settings) => {
       level: 1,
       endpoint: "https://127.0.0.1:1",
       peers: [],
-      // The rate limits of one agent would be what is measured.
-      limits: { agentMessagesPerSecond: 1e9, agentBytesPerSecond: 1e12 },
+      // The limits of one agent would be what is measured.
+      limits: {
+        agentMessagesPerSecond: 1e9,
+        agentBytesPerSecond: 1e12,
+        mailboxMessagesMax: 1e6,
+        mailboxSenderMessagesMax: 1e6,
+        mailboxBytesMax: 1e10,
+        mailboxSenderBytesMax: 1e10,
+        mailboxTotalMessagesMax: 1e6,
+        mailboxTotalBytesMax: 1e10,
+      },
     },
     {
       store: openGatewayStore({ path: join(directory, "gateway.db") }),
+      mailboxes: openMailboxStore({ directory: join(directory, "mailboxes") }),
+      endOfTurn: setImmediate,
       scheduler: createScheduler(),
       random: systemRandom,
       crypto: nodeCrypto,
