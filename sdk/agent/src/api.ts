@@ -84,6 +84,8 @@ export interface Publication {
   readonly data: Content["data"];
   /** Publications of this publisher that were missed just before this one. */
   readonly missed: number;
+  /** When the topic's owner got it, in unix milliseconds: it was published before this agent came (`retained`). */
+  readonly retainedUnixMs?: number;
 }
 
 export type PublicationHandler = (publication: Publication) => Promise<void> | void;
@@ -102,6 +104,15 @@ export interface TopicRights {
   readonly subscribers?: readonly string[];
   /** Milliseconds without use after which the topic goes. Default 0: never. */
   readonly idleExpiryMs?: number;
+  /**
+   * What happens to a subscriber that reads too slowly: its oldest message is dropped, its publishers wait, or it is
+   * disconnected. Publishers and owner are told what is lost. Default "drop-oldest".
+   */
+  readonly overflow?: "drop-oldest" | "block" | "disconnect";
+  /** Last publications that the owner keeps for those who subscribe later: 0 to 100, 1 MiB in all. Default 0. */
+  readonly retained?: number;
+  /** How long it keeps them, in milliseconds. Default 0: as long as it runs. */
+  readonly retainedMs?: number;
 }
 
 /** One thing that an agent can do. */

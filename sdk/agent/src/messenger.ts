@@ -185,11 +185,16 @@ export class Messenger {
   }
 
   /** Encrypts a topic message and sends it once. Answers its id. */
-  async publish(topic: string, groupId: string, body: SessionBody, trace: boolean): Promise<string> {
+  async publish(
+    topic: string,
+    groupId: string,
+    body: SessionBody,
+    facts: { readonly trace: boolean; readonly overflow: agp.TopicOverflow },
+  ): Promise<string> {
     const id = this.sender.newId();
     const messages = [{ id, body, expiresUnixMs: 0 }];
     const packet = encodePacket({ id, messages, channel: "", channelFloor: 0, acks: [] });
-    await this.sender.publish(topic, groupId, id, packet, trace);
+    await this.sender.publish(topic, groupId, id, packet, facts);
     this.counters.sent++;
     return toHex(id);
   }

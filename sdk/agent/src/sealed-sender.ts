@@ -49,6 +49,8 @@ export interface HeaderFacts {
   /** 0 for none. */
   readonly expiresUnixMs: number;
   readonly isReliable: boolean;
+  /** What happens to slow subscribers of a topic (`agp.TopicOverflow`). Default: the oldest message is dropped. */
+  readonly overflow?: agp.TopicOverflow;
 }
 
 /** One frame that left. */
@@ -88,9 +90,15 @@ export class SealedSender {
   }
 
   /** Encrypts for a topic's group and sends it once. */
-  publish(topic: string, groupId: string, id: Uint8Array, plaintext: Uint8Array, trace: boolean): Promise<void> {
+  publish(
+    topic: string,
+    groupId: string,
+    id: Uint8Array,
+    plaintext: Uint8Array,
+    facts: Pick<HeaderFacts, "trace" | "overflow">,
+  ): Promise<void> {
     const sealed = this.#ports.endToEnd.sealGroup(groupId, plaintext);
-    return this.#inOrder({ kind: "topic", name: topic }, sealed, id, { ...plain, trace }, []);
+    return this.#inOrder({ kind: "topic", name: topic }, sealed, id, { ...plain, ...facts }, []);
   }
 
   /** Sends frames of the end-to-end layer that no message waits for: key updates, welcomes, commits. */
@@ -193,9 +201,13 @@ export class SealedSender {
   }
 }
 
-function flagsOf({ trace, wantsAccepted, wantsStored, isReliable }: HeaderFacts): number {
+/** Position of the overflow policy in the header's flags. */
+const overflowShift = 4;
+
+function flagsOf({ trace, wantsAccepted, wantsStored, isReliable, overflow = 0 }: HeaderFacts): number {
   // Who hears that a message is stored need not repeat it.
   return (
+    (overflow << overflowShift) |
     (trace ? HeaderFlag.trace : 0) |
     (wantsAccepted ? HeaderFlag.accepted : 0) |
     (isReliable ? (wantsStored ? HeaderFlag.stored : HeaderFlag.storedNotice) : 0)

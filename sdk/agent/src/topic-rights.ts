@@ -30,13 +30,31 @@ export function defaultOwner(topic: string): AgentId {
 
 /** Rights as they travel; short names become full ones. */
 export function policyOf(rights: TopicRights): agp.TopicPolicy {
+  const retained = rights.retained ?? 0;
+  if (!Number.isInteger(retained) || retained < 0 || retained > retainedMax) {
+    throw refuse("CAUSEWAY_LIMIT_COUNT", `expected 0 to ${retainedMax} retained publications, got ${retained}`, {
+      details: { limit: "retainedMax" },
+    });
+  }
   const full = (name: string): string => (name.startsWith("spiffe://") ? name : `spiffe://${name}`);
   return create(agp.TopicPolicySchema, {
     publishers: (rights.publishers ?? []).map(full),
     subscribers: (rights.subscribers ?? []).map(full),
     idleExpiryMs: BigInt(rights.idleExpiryMs ?? 0),
+    overflow: overflows[rights.overflow ?? "drop-oldest"],
+    retained,
+    retainedMs: BigInt(rights.retainedMs ?? 0),
   });
 }
+
+/** Publications that an owner keeps of one topic at most. */
+const retainedMax = 100;
+
+const overflows = {
+  "drop-oldest": agp.TopicOverflow.UNSPECIFIED,
+  block: agp.TopicOverflow.BLOCK,
+  disconnect: agp.TopicOverflow.DISCONNECT,
+} as const;
 
 /** True when the policy lets `agent` publish. The owner always may. */
 export function mayPublish(policy: agp.TopicPolicy | undefined, owner: AgentId, agent: AgentId): boolean {

@@ -4,7 +4,7 @@
  * (AGP-20). Gateways see the topic's name and ciphertext.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type AgentId, CausewayError, refuse, shortName } from "@causeway/core-base";
+import { type AgentId, agentOf, CausewayError, parseSpiffeId, refuse, shortName } from "@causeway/core-base";
 import { agp, session } from "@causeway/core-wire";
 import type { AgentEvent, CallOptions, Publication, PublicationHandler, Subscription, TopicRights } from "./api.ts";
 import { fromHex, toHex } from "./bytes.ts";
@@ -19,6 +19,7 @@ import type { Delivery, Messenger } from "./messenger.ts";
 import { Serial } from "./serial.ts";
 import { contentOf, dataOf, errorOf, type SessionBody } from "./session/messages.ts";
 import { Rate } from "./session/rate.ts";
+import { TopicHistory } from "./topic-history.ts";
 import { defaultOwner, mayPublish, maySubscribe, policyOf, topicName } from "./topic-rights.ts";
 
 export interface TopicsPorts {
@@ -54,6 +55,7 @@ export class Topics {
   readonly #granted = new Map<string, agp.TopicPolicy>();
   readonly #joined = new Map<string, Joined>();
   readonly #serial = new Serial();
+  readonly #history = new TopicHistory();
   readonly #run: Uint8Array;
   readonly #joins: Rate;
   #nextHandler = 1;
@@ -100,7 +102,14 @@ export class Topics {
       run: this.#run,
       sequence: BigInt(++joined.published),
     });
-    await messenger.publish(name, group.groupId, { case: "topicData", value }, options.trace ?? false);
+    const overflow = joined.policy?.overflow ?? agp.TopicOverflow.UNSPECIFIED;
+    await messenger.publish(
+      name,
+      group.groupId,
+      { case: "topicData", value },
+      { trace: options.trace ?? false, overflow },
+    );
+    this.#keep(name, self, value);
   }
 
   async subscribe(
@@ -114,6 +123,9 @@ export class Topics {
     joined.handlers.add(handler);
     try {
       await this.#member(name, joined, options);
+      // Who publishes is a member of the group, with or without the right to hear the topic.
+      if (!maySubscribe(joined.policy, joined.owner, this.#ports.self))
+        throw notAllowed(this.#ports.self, "subscribe to", name);
     } catch (thrown) {
       joined.handlers.delete(handler);
       // A member that may publish stays one.
@@ -131,13 +143,18 @@ export class Topics {
       return;
     }
     const joined = this.#joined.get(topic);
-    if (!joined || body?.case !== "topicData" || body.value.topic !== topic) return;
+    const owned = this.#owned.get(topic);
+    if (body?.case !== "topicData" || body.value.topic !== topic) return;
     const from = opened.sender;
-    if (!mayPublish(joined.policy, joined.owner, from)) {
+    const owner = joined?.owner ?? this.#ports.self;
+    if ((joined !== undefined || owned !== undefined) && !mayPublish(joined?.policy ?? owned, owner, from)) {
       this.#ports.onEvent({ type: "security", peer: from, error: notAllowed(from, "publish to", topic) });
       return;
     }
+    this.#keep(topic, from, body.value);
+    if (!joined) return;
     const missed = this.#missed(joined, from, body.value);
+    if (missed < 0) return;
     if (missed > 0) this.#ports.onEvent({ type: "gap", scope: "topic", name: topic, missed, downMs: 0 });
     const content = contentOf(body.value.data);
     this.#handOver(topic, joined, {
@@ -163,11 +180,16 @@ export class Topics {
       throw refuse("CAUSEWAY_TOPIC_NOT_FOUND", `expected a topic of ${shortName(self)}, got ${join.topic}`);
     if (join.subscribe && !maySubscribe(policy, self, from)) throw notAllowed(from, "subscribe to", join.topic);
     if (join.publish && !mayPublish(policy, self, from)) throw notAllowed(from, "publish to", join.topic);
+    const retained = (): session.RetainedPublication[] =>
+      join.subscribe ? this.#history.of(join.topic, policy, this.#ports.connector.scheduler.now().unix) : [];
     // Each time costs every member a commit, also for who is a member already and says that it lost its state.
     if (!this.#joins.allows(`${from} ${join.topic}`)) {
       const problem = `expected at most ${joinsMax} joins of ${shortName(from)} to ${join.topic} in ${joinsMs / 60_000} minutes; retry later`;
       throw refuse("CAUSEWAY_LIMIT_RATE", problem);
     }
+    const facts = { topic: join.topic, groupId: fromHex(group.groupId), policy };
+    if (join.replayOnly && group.members.includes(from))
+      return { ...facts, welcome: new Uint8Array(), securityContextId: new Uint8Array(), retained: retained() };
     // One change at a time: the welcome of one member is for the epoch that its own addition made.
     return this.#serial.run(`owner ${join.topic}`, async () => {
       const change = await endToEnd.addMembers(group.groupId, [from]);
@@ -176,11 +198,11 @@ export class Topics {
       const welcome = change.welcomes.find(({ to }) => to === from)?.frame;
       await this.sendChange({ ...change, welcomes: change.welcomes.filter(({ to }) => to !== from) });
       return {
-        topic: join.topic,
-        groupId: fromHex(group.groupId),
+        ...facts,
         welcome: welcome?.payload ?? new Uint8Array(),
         securityContextId: welcome?.securityContextId ?? new Uint8Array(),
-        policy,
+        // Taken after the addition: what is published from now on is in an epoch that the member can read.
+        retained: retained(),
       };
     });
   }
@@ -203,6 +225,7 @@ export class Topics {
     for (const [topic, policy] of this.#owned) await this.#attempt(this.#announce(topic, policy, {}));
     for (const topic of new Set([...this.#owned.keys(), ...this.#joined.keys()]))
       await this.#attempt(this.#link(topic, {}));
+    for (const [topic, joined] of this.#joined) await this.#attempt(this.#catchUp(topic, joined));
   }
 
   /** Sends what a change of a group's members or keys has to tell the others. */
@@ -286,6 +309,7 @@ export class Topics {
       }
       const group = endToEnd.groupByName(topic);
       if (grant.policy) this.#granted.set(topic, grant.policy);
+      if (wantsContent) this.#replay(topic, joined, grant.retained);
       await this.#store();
       if (!group)
         throw refuse(
@@ -294,6 +318,39 @@ export class Topics {
         );
       return group;
     });
+  }
+
+  /** The owner keeps what its topic's policy says. */
+  #keep(topic: string, from: AgentId, data: session.TopicData): void {
+    const policy = this.#owned.get(topic);
+    if (policy) this.#history.note(policy, from, data, this.#ports.connector.scheduler.now().unix);
+  }
+
+  /** What a member may have missed while it was not attached. */
+  async #catchUp(topic: string, joined: Joined): Promise<void> {
+    const isMember = this.#ports.endToEnd.groupByName(topic) !== undefined;
+    if (joined.owner === this.#ports.self || joined.handlers.size === 0 || !isMember) return;
+    if ((joined.policy?.retained ?? 0) === 0) return;
+    const join = create(session.TopicJoinSchema, { topic, subscribe: true, replayOnly: true });
+    const { retained } = await this.#ports.exchanges().join(joined.owner, join, {});
+    this.#replay(topic, joined, retained);
+  }
+
+  /** Hands over what the owner kept, each publication that was not heard before. */
+  #replay(topic: string, joined: Joined, retained: readonly session.RetainedPublication[]): void {
+    for (const { from, data, atUnixMs } of retained) {
+      if (!data || data.topic !== topic) continue;
+      const publisher = agentOf(parseSpiffeId(from));
+      if (!mayPublish(joined.policy, joined.owner, publisher) || this.#missed(joined, publisher, data) < 0) continue;
+      const content = contentOf(data.data);
+      const publication = { topic, from: publisher, content, missed: 0, retainedUnixMs: Number(atUnixMs) };
+      this.#handOver(topic, joined, {
+        ...publication,
+        get data() {
+          return content.data;
+        },
+      });
+    }
   }
 
   async #link(topic: string, options: CallOptions): Promise<void> {
@@ -369,10 +426,12 @@ export class Topics {
     });
   }
 
+  /** Publications missed before this one; negative when it was heard before. */
   #missed(joined: Joined, from: AgentId, data: session.TopicData): number {
     const run = toHex(data.run);
     const sequence = Number(data.sequence);
     const before = joined.heard.get(from);
+    if (before?.run === run && sequence <= before.sequence) return -1;
     if (!before && joined.heard.size >= publishersMax) return 0;
     joined.heard.set(from, { run, sequence });
     return before?.run === run ? Math.max(0, sequence - before.sequence - 1) : 0;

@@ -1,10 +1,10 @@
 /** Topics from the command line. */
-import { shortName } from "@causeway/core-base";
+import { refuse, shortName } from "@causeway/core-base";
 import type { Command } from "commander";
 import { interruption } from "../terminal/interruption.ts";
 import { type AgentCommandOptions, asAgent, withAgentOptions } from "./acting.ts";
 import { contextOf } from "./context.ts";
-import { dataOf, printable } from "./data.ts";
+import { dataOf, numberOf, printable } from "./data.ts";
 
 export function addTopicCommands(program: Command): void {
   const topic = program.command("topic").description("create topics, publish and subscribe");
@@ -12,6 +12,8 @@ export function addTopicCommands(program: Command): void {
     .description("create a topic under the own name and admit subscribers until Ctrl-C")
     .option("--publishers <prefix...>", "names, or prefixes ending in /, that may publish (default: the own domain)")
     .option("--subscribers <prefix...>", "names, or prefixes ending in /, that may subscribe (default: every agent)")
+    .option("--retained <count>", "last publications that are kept for those who subscribe later, 0 to 100", "0")
+    .option("--overflow <policy>", "what happens to slow subscribers: drop-oldest, block or disconnect", "drop-oldest")
     .action(create);
   withAgentOptions(topic.command("publish <topic> <data>"))
     .description("publish to everyone who subscribed; data is text, JSON, or - for standard input")
@@ -24,10 +26,16 @@ export function addTopicCommands(program: Command): void {
 interface CreateOptions extends AgentCommandOptions {
   readonly publishers?: string[];
   readonly subscribers?: string[];
+  readonly retained: string;
+  readonly overflow: string;
 }
 
 async function create(topic: string, options: CreateOptions): Promise<void> {
   const { out } = contextOf(options);
+  const { overflow } = options;
+  if (overflow !== "drop-oldest" && overflow !== "block" && overflow !== "disconnect")
+    throw refuse("CAUSEWAY_CONFIG_INVALID", `expected --overflow drop-oldest, block or disconnect, got ${overflow}`);
+  const retained = numberOf(options.retained, "--retained", 0, 100);
   const full = (prefixes: readonly string[]) => prefixes.map((prefix) => prefix.replace(/^(?!spiffe:)/, "spiffe://"));
   await asAgent(
     options,
@@ -36,6 +44,8 @@ async function create(topic: string, options: CreateOptions): Promise<void> {
       const name = await agent.createTopic(topic, {
         ...(options.publishers && { publishers: full(options.publishers) }),
         ...(options.subscribers && { subscribers: full(options.subscribers) }),
+        retained,
+        overflow,
       });
       // Subscribers ask the owner, so it has to be reachable from everywhere.
       await agent.register({

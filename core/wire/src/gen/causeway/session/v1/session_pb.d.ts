@@ -483,6 +483,13 @@ export declare type TopicJoin = Message<"causeway.session.v1.TopicJoin"> & {
    * @generated from field: bool subscribe = 3;
    */
   subscribe: boolean;
+
+  /**
+   * The asker is a member and was away: it asks for what is retained only, and the group stays as it is.
+   *
+   * @generated from field: bool replay_only = 4;
+   */
+  replayOnly: boolean;
 };
 
 /**
@@ -532,6 +539,13 @@ export declare type TopicGrant = Message<"causeway.session.v1.TopicGrant"> & {
    * @generated from field: causeway.agp.v1.TopicPolicy policy = 6;
    */
   policy?: TopicPolicy | undefined;
+
+  /**
+   * The last publications, oldest first, as many as the policy retains.
+   *
+   * @generated from field: repeated causeway.session.v1.RetainedPublication retained = 7;
+   */
+  retained: RetainedPublication[];
 };
 
 /**
@@ -539,6 +553,36 @@ export declare type TopicGrant = Message<"causeway.session.v1.TopicGrant"> & {
  * Use `create(TopicGrantSchema)` to create a new message.
  */
 export declare const TopicGrantSchema: GenMessage<TopicGrant>;
+
+/**
+ * A publication that the topic's owner kept.
+ *
+ * @generated from message causeway.session.v1.RetainedPublication
+ */
+export declare type RetainedPublication = Message<"causeway.session.v1.RetainedPublication"> & {
+  /**
+   * Agent ID of the publisher, as the owner authenticated it.
+   *
+   * @generated from field: string from = 1;
+   */
+  from: string;
+
+  /**
+   * @generated from field: causeway.session.v1.TopicData data = 2;
+   */
+  data?: TopicData | undefined;
+
+  /**
+   * @generated from field: fixed64 at_unix_ms = 3;
+   */
+  atUnixMs: bigint;
+};
+
+/**
+ * Describes the message causeway.session.v1.RetainedPublication.
+ * Use `create(RetainedPublicationSchema)` to create a new message.
+ */
+export declare const RetainedPublicationSchema: GenMessage<RetainedPublication>;
 
 /**
  * Asks the owner to be removed.
