@@ -16,11 +16,13 @@ import type {
   Discovery,
   Match,
   MessageHandler,
+  NetworkEventListener,
   PublicationHandler,
   Registration,
   RequestHandler,
   Subscription,
   TopicRights,
+  Watch,
 } from "./api.ts";
 import { within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
@@ -35,6 +37,7 @@ import { GatewaySession } from "./gateway-session.ts";
 import { KeyPackageStock } from "./key-packages.ts";
 import { Mailroom } from "./mailroom.ts";
 import { type Delivery, Messenger } from "./messenger.ts";
+import { NetworkEvents } from "./network-events.ts";
 import { RecordKeeper } from "./registration.ts";
 import { dataOf } from "./session/messages.ts";
 import { Topics } from "./topics.ts";
@@ -107,6 +110,7 @@ class NetworkAgent implements Agent {
   readonly #mailroom = new Mailroom();
   readonly #topics: Topics;
   readonly #records: RecordKeeper;
+  readonly #networkEvents: NetworkEvents;
   readonly #keyPackages: KeyPackageStock;
   readonly #messageLanes = new Map<AgentId, string>();
   readonly #stops: (() => void)[] = [];
@@ -135,6 +139,7 @@ class NetworkAgent implements Agent {
       onLost: (cause, isFinal) => this.#handleLost(cause, isFinal),
       onBackoff: (attempt, inMs) => this.#handleBackoff(attempt, inMs),
       onDraining: (reason) => onEvent({ type: "draining", reason }),
+      onNetworkEvent: (event) => this.#networkEvents.handle(event),
       onSecurity: (peer, error) => onEvent({ type: "security", peer, error }),
     });
     this.#messenger = new Messenger({
@@ -166,6 +171,10 @@ class NetworkAgent implements Agent {
       onEvent,
     });
     this.#exchanges = new Exchanges(this.#messenger, scheduler, (from, join) => this.#topics.handleJoin(from, join));
+    this.#networkEvents = new NetworkEvents(
+      () => this.#session,
+      (error) => onEvent({ type: "warning", error }),
+    );
     this.#records = new RecordKeeper(connector, this.#session, (error) => onEvent({ type: "warning", error }));
     this.#keyPackages = new KeyPackageStock(this.#session, endToEnd, log);
   }
@@ -286,6 +295,11 @@ class NetworkAgent implements Agent {
     return this.#topics.subscribe(topic, handler, options);
   }
 
+  async watch(types: readonly string[], listener: NetworkEventListener, options: CallOptions = {}): Promise<Watch> {
+    this.#check();
+    return this.#networkEvents.watch(types, listener, options);
+  }
+
   setCondition(condition: "running" | "degraded" | "offline"): void {
     this.#check();
     this.#session.setCondition(condition);
@@ -369,6 +383,7 @@ class NetworkAgent implements Agent {
     }
     await this.#keyPackages.handleAttached(lease.gatewayId);
     await this.#topics.handleAttached();
+    await this.#networkEvents.handleAttached();
     await this.#records.handleAttached();
     this.#ready?.resolve();
   }

@@ -96,6 +96,26 @@ export interface Subscription extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** Something that happened at the gateway of this agent, and concerns it (AGP-11). */
+export interface NetworkEvent {
+  /** For example agent.attached, topic.deleted, peer.down, delivery.failed, credential.revoked. */
+  readonly type: string;
+  readonly atUnixMs: number;
+  /** The agent, topic, domain or message (32 hexadecimal digits) that it happened to. */
+  readonly subject: string;
+  readonly cause: string;
+  /** Events before this one that were left out because there were too many. */
+  readonly missed: number;
+}
+
+export type NetworkEventListener = (event: NetworkEvent) => void;
+
+/** A running watch of events. */
+export interface Watch extends AsyncDisposable {
+  readonly types: readonly string[];
+  close(): Promise<void>;
+}
+
 /** Who may use a topic: names, or prefixes that end in '/'. */
 export interface TopicRights {
   /** Default: every agent of the owner's domain. */
@@ -295,6 +315,11 @@ export interface Agent extends AsyncDisposable {
     handler: PublicationHandler,
     options?: CallOptions & { readonly owner?: string },
   ): Promise<Subscription>;
+  /**
+   * Calls `listener` for what happens at the gateway and concerns this agent, from now on and over reconnections. `types`
+   * are types, or families that end in a dot: `["topic.", "delivery.failed"]`; at most 64 of all watches together.
+   */
+  watch(types: readonly string[], listener: NetworkEventListener, options?: CallOptions): Promise<Watch>;
   /** Says how the agent is; its heartbeats carry it, and others see it as status. Default `running`. */
   setCondition(condition: "running" | "degraded" | "offline"): void;
   status(): AgentReport;

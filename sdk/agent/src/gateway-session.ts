@@ -42,6 +42,7 @@ export interface GatewaySessionPorts {
   readonly onLost: (cause: CausewayError, isFinal: boolean) => void;
   readonly onBackoff: (attempt: number, inMs: number) => void;
   readonly onDraining: (reason: string) => void;
+  readonly onNetworkEvent: (event: agp.Event) => void;
   readonly onSecurity: (peer: string, error: CausewayError) => void;
 }
 
@@ -399,7 +400,7 @@ export class GatewaySession {
         this.#handleError(attempt, body.value);
         return;
       case "event":
-        this.#ports.connector.log.info("agent.gateway_event", { type: body.value.type, subject: body.value.subject });
+        this.#ports.onNetworkEvent(body.value);
         return;
       default:
         this.#ports.connector.log.debug("agent.frame_ignored", { kind: body.case });

@@ -71,6 +71,8 @@ export class Hub {
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
   readonly #links = new Map<LinkId, HubLink>();
+  /** Types that each agent asked for last. */
+  readonly watches = new Map<string, readonly string[]>();
   readonly #attached = new Map<string, HubLink>();
   readonly #known = new Set<string>();
   readonly #packages = new Map<string, { single: Uint8Array[]; lastResort: Uint8Array | undefined }>();
@@ -166,6 +168,12 @@ export class Hub {
   }
 
   /** Breaks the link of one agent. */
+  /** Tells an attached agent of an event. */
+  tell(agent: string, type: string, subject: string): void {
+    const value = { type, subject, atUnixMs: 1n, cause: "a test" };
+    this.#attached.get(agent)?.deliver(encodeFrame({ case: "event", value }));
+  }
+
   cut(agent: string): void {
     this.#attached.get(agent)?.close(refuse("CAUSEWAY_UNREACHABLE", "the link was cut"));
   }
@@ -346,6 +354,10 @@ export class Hub {
       }
       case "unsubscribe":
         this.#subscribers.get(body.value.topic)?.delete(link.agent);
+        send({ case: "subscriptionResult", value: { request: body.value.request } });
+        return;
+      case "eventWatch":
+        this.watches.set(link.agent, body.value.types);
         send({ case: "subscriptionResult", value: { request: body.value.request } });
         return;
       case "topicCommand":
