@@ -1,6 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { runSeed } from "./run.ts";
-import { directedWorlds } from "./world-names.ts";
+import { directedWorlds, type WorldName } from "./world-names.ts";
+
+/** Each has failed once. */
+const regressions: readonly (readonly [WorldName, number, string])[] = [
+  ["stalls", 341, "a message that waits for its agent while the world heals is no loop"],
+];
 
 /** A sample for every test run; `npm run sim -- --seeds 2000` plays many. */
 const seeds = Array.from({ length: 40 }, (_, i) => 1 + i);
@@ -12,5 +17,9 @@ describe("seeded worlds of gateways and agents stay safe under faults and conver
 
   test.each(directedWorlds)("five seeds of the world %s", (world) => {
     for (let seed = 1; seed <= 5; seed++) expect(runSeed(seed, world).failure).toBeUndefined();
+  });
+
+  test.each(regressions)("world %s, seed %i: %s", (world, seed) => {
+    expect(runSeed(seed, world).failure).toBeUndefined();
   });
 });

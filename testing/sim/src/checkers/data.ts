@@ -1,5 +1,6 @@
 /** Safety of messages and topics: who gets what, how often, and on whose word. */
 import { agentOf, isPrefixOf, type SpiffeId, shortName } from "@causeway/core-base";
+import type { Arrival } from "@causeway/core-forwarding";
 import { type agp, decodeFrame, FrameKind, type FrameScan, TargetKind } from "@causeway/core-wire";
 import type { Gateway } from "../gateway.ts";
 import type { Checker, SentMessage } from "../surroundings.ts";
@@ -162,15 +163,16 @@ export class Traffic implements Checker {
   readonly sentBy = new Map<string, SentMessage>();
   readonly received = new Map<string, string[]>();
   readonly answers = new Map<string, string>();
-  /** Gateways that handled a message, each entry once for each time. */
+  /** Gateways at which a message arrived, each entry once for each time. */
   readonly visits = new Map<string, string[]>();
 
   sent(_from: unknown, message: SentMessage): void {
     this.sentBy.set(message.id, message);
   }
 
-  verdict(at: Gateway, scan: FrameScan): void {
-    if (scan.kind !== FrameKind.message) return;
+  verdict(at: Gateway, scan: FrameScan, arrival: Arrival): void {
+    // What waited for its agent and goes on has not come by again.
+    if (scan.kind !== FrameKind.message || arrival.kind === "own") return;
     const id = scan.messageId();
     this.visits.set(id, [...(this.visits.get(id) ?? []), at.name]);
   }
