@@ -95,13 +95,14 @@ export function parseTimeout(text: string): number | undefined {
 }
 
 /** grpc-status, grpc-message and grpc-status-details-bin of an error. */
-function statusHeaders(error: CausewayError): OutgoingHttpHeaders {
+export function statusHeaders(error: CausewayError): OutgoingHttpHeaders {
   return readableStatus(Object.fromEntries(setTrailerStatus(new Headers(), toConnectError(error))));
 }
 
 const grpcContentType = /^application\/grpc(\+proto)?(;|$)/i;
 
-const responseHeaders: OutgoingHttpHeaders = {
+/** Of every link that is taken. */
+export const responseHeaders: OutgoingHttpHeaders = {
   ":status": 200,
   "content-type": "application/grpc+proto",
   "grpc-accept-encoding": "identity",

@@ -1,4 +1,4 @@
-import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
+import { type ClientHttp2Session, connect as connectHttp2, type Settings } from "node:http2";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
 import { type CausewayError, refuse } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
@@ -33,8 +33,8 @@ export interface Connection {
   destroy(): void;
 }
 
-/** Opens a connection. Rejects with what `authenticate` throws, the server's refusal, or CAUSEWAY_UNREACHABLE. */
-export async function dial(options: DialOptions, signal?: AbortSignal): Promise<Connection> {
+/** Opens a connection, with `settings` of HTTP/2 beside our own. Rejects with what `authenticate` throws, the server's refusal, or CAUSEWAY_UNREACHABLE. */
+export async function dial(options: DialOptions, signal?: AbortSignal, settings?: Settings): Promise<Connection> {
   const limits = limitsWith(options.limits);
   const url = parseUrl(options.url);
   const socket = await handshake(options, url, limits, signal);
@@ -59,6 +59,7 @@ export async function dial(options: DialOptions, signal?: AbortSignal): Promise<
       enablePush: false,
       initialWindowSize: limits.streamWindowBytes,
       maxHeaderListSize: limits.headerListBytesMax,
+      ...settings,
     },
   });
   return watch({ session, socket, peer, channelBinding, where: url.host, explain: options.explain, limits });

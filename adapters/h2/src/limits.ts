@@ -37,6 +37,11 @@ export interface H2Limits {
   readonly settingsEntriesMax: number;
   /** Unanswered PINGs of our own before the session is closed. */
   readonly outstandingPingsMax: number;
+  /** Frames beside DATA that a connection with one link may bring in a burst, and each second after it. */
+  readonly controlFrameBurst: number;
+  readonly controlFramesPerSecond: number;
+  /** Answers to such frames that the client has not read. */
+  readonly controlFramesOpenMax: number;
   /** From accepted TCP connection to finished TLS handshake. */
   readonly handshakeMs: number;
   /** From dialling to a usable connection. */
@@ -71,6 +76,9 @@ export const h2Limits: H2Limits = {
   streamResetsPerSecond: 33,
   settingsEntriesMax: 32,
   outstandingPingsMax: 10,
+  controlFrameBurst: 1_000,
+  controlFramesPerSecond: 200,
+  controlFramesOpenMax: 1_000,
   handshakeMs: 10_000,
   dialMs: 10_000,
   pingEveryMs: 20_000,

@@ -2,7 +2,9 @@ import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "nod
 import { type CausewayError, refuse } from "@causeway/core-base";
 import { findTrailerError } from "@connectrpc/connect/protocol-grpc";
 import { linkPath } from "./accept-link.ts";
+import { carriedBy } from "./carrier.ts";
 import { type Connection, type DialOptions, dial } from "./dial.ts";
+import { Setting } from "./h2-frames.ts";
 import { limitsWith } from "./limits.ts";
 import type { Link } from "./link.ts";
 import { connectionError } from "./node-errors.ts";
@@ -14,11 +16,11 @@ import { fromConnectError } from "./wire-errors.ts";
  * Rejects with CAUSEWAY_UNREACHABLE, CAUSEWAY_CANCELLED, the code of the refusal, or what `authenticate` throws.
  */
 export async function openLink(options: DialOptions & { readonly signal?: AbortSignal }): Promise<Link> {
-  const connection = await dial(options, options.signal);
+  const connection = await dial(options, options.signal, onlyLinkSettings);
   try {
     const { stream, side } = await request(connection, options);
     const link = new StreamLink({
-      stream,
+      carrier: carriedBy(stream),
       side,
       peer: connection.peer,
       channelBinding: connection.channelBinding,
@@ -130,6 +132,9 @@ function toHeaders(headers: IncomingHttpHeaders): Headers {
   }
   return out;
 }
+
+/** Promises that the connection carries nothing but the link, and takes what the gateway has in one piece. */
+const onlyLinkSettings = { maxFrameSize: 1_048_576, customSettings: { [Setting.onlyLink]: 1 } };
 
 const requestHeaders = {
   ":method": "POST",

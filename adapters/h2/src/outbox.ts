@@ -3,7 +3,7 @@ import { ChunkPool } from "./chunk-pool.ts";
 import type { SlabPool } from "./slab.ts";
 import type { Flushable, Turn } from "./turn.ts";
 
-/** Where an outbox writes: `done` is called when the bytes may be reused; a failed write never calls it. */
+/** Where an outbox writes, the headroom in front: `done` is called when the bytes may be reused; a failed write never calls it. */
 export type Sink = (bytes: Uint8Array, done: () => void) => void;
 
 /**
@@ -19,7 +19,8 @@ export class Outbox implements Flushable {
   readonly #turn: Turn;
   readonly #slabs: SlabPool;
   readonly #onProgress: () => void;
-  readonly #backlog = new Backlog();
+  readonly #headroom: number;
+  readonly #backlog: Backlog;
   /** List of pieces in the turn. A piece starts with a prefix, or is a bare frame whose start is noted as `~start`. */
   #first = -1;
   #last = -1;
@@ -30,9 +31,13 @@ export class Outbox implements Flushable {
   #scheduled = false;
   #discarded = false;
 
-  /** `onProgress` is called after each write that the connection has taken. */
+  /**
+   * `onProgress` is called after each write that the connection has taken. `headroom`: bytes that are left free in front
+   * of each write, default 0.
+   */
   constructor(options: {
     readonly sink: Sink;
+    readonly headroom?: number;
     readonly turn: Turn;
     readonly slabs: SlabPool;
     readonly onProgress: () => void;
@@ -41,6 +46,8 @@ export class Outbox implements Flushable {
     this.#turn = options.turn;
     this.#slabs = options.slabs;
     this.#onProgress = options.onProgress;
+    this.#headroom = options.headroom ?? 0;
+    this.#backlog = new Backlog(this.#headroom);
   }
 
   /** Bytes queued and not yet taken by the connection, prefixes included. */
@@ -108,7 +115,7 @@ export class Outbox implements Flushable {
   /** Writes as many pieces as one region holds, or one large piece by itself. Answers the next piece. */
   #writeFrom(first: number): number {
     const turn = this.#turn;
-    let length = 0;
+    let length = this.#headroom;
     let end = first;
     while (end >= 0) {
       const more = sizeOf(turn.startOf(end), turn.endOf(end));
@@ -117,14 +124,14 @@ export class Outbox implements Flushable {
       end = turn.after(end);
     }
     if (end === first) {
-      const bytes = Buffer.allocUnsafeSlow(sizeOf(turn.startOf(first), turn.endOf(first)));
-      encodePiece(bytes, 0, turn.bufferOf(first), turn.startOf(first), turn.endOf(first));
+      const bytes = Buffer.allocUnsafeSlow(length + sizeOf(turn.startOf(first), turn.endOf(first)));
+      encodePiece(bytes, length, turn.bufferOf(first), turn.startOf(first), turn.endOf(first));
       turn.release(first);
       this.#write(bytes, undefined);
       return turn.after(first);
     }
     const region = this.#slabs.take(length);
-    let at = 0;
+    let at = this.#headroom;
     for (let piece = first; piece !== end; piece = turn.after(piece)) {
       at = encodePiece(region.bytes, at, turn.bufferOf(piece), turn.startOf(piece), turn.endOf(piece));
       turn.release(piece);
@@ -147,7 +154,7 @@ export class Outbox implements Flushable {
       release?.();
       if (this.#discarded) return;
       this.#writesOpen -= 1;
-      this.#bytes -= bytes.length;
+      this.#bytes -= bytes.length - this.#headroom;
       this.#writeBacklog();
       this.#onProgress();
     });
@@ -156,8 +163,13 @@ export class Outbox implements Flushable {
 
 /** Framed bytes that the connection does not take yet, in chunks that grow with the backlog. */
 class Backlog {
+  readonly #headroom: number;
   #chunks: { memory: Buffer; used: number }[] = [];
   #head = 0;
+
+  constructor(headroom: number) {
+    this.#headroom = headroom;
+  }
 
   get isEmpty(): boolean {
     return this.#head === this.#chunks.length;
@@ -167,7 +179,7 @@ class Backlog {
     const length = sizeOf(start, end);
     let tail = this.isEmpty ? undefined : this.#chunks.at(-1);
     if (tail === undefined || tail.used + length > tail.memory.length) {
-      tail = { memory: chunks.take(length, (tail?.memory.length ?? 0) * 2), used: 0 };
+      tail = { memory: chunks.take(this.#headroom + length, (tail?.memory.length ?? 0) * 2), used: this.#headroom };
       this.#chunks.push(tail);
     }
     tail.used = encodePiece(tail.memory, tail.used, buffer, start, end);

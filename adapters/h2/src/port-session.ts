@@ -3,10 +3,12 @@ import type { TLSSocket } from "node:tls";
 import { type CausewayError, refuse } from "@causeway/core-base";
 import { acceptLink, linkPath, refuseStream } from "./accept-link.ts";
 import { type Caller, isApplicant } from "./caller.ts";
+import { carriedBy } from "./carrier.ts";
 import { channelBindingOf, serverEndPointOf } from "./channel-binding.ts";
 import type { H2Limits } from "./limits.ts";
 import type { Link } from "./link.ts";
 import type { ServiceHandler } from "./service-handler.ts";
+import { endGraceMs, type Session } from "./session.ts";
 import { StreamLink } from "./stream-link.ts";
 import { encodeRefusal } from "./wire-errors.ts";
 
@@ -21,8 +23,8 @@ export interface SessionServices {
   readonly onLinkFault: (caller: Caller, error: CausewayError) => void;
 }
 
-/** One authenticated TLS connection of a port. */
-export class PortSession {
+/** An authenticated TLS connection of a port with streams of all services on it. */
+export class PortSession implements Session {
   readonly caller: Caller;
   readonly #socket: TLSSocket;
   readonly #session: ServerHttp2Session;
@@ -117,7 +119,7 @@ export class PortSession {
     }
     const { side, timeoutMs } = answer.accepted;
     const link = new StreamLink({
-      stream,
+      carrier: carriedBy(stream),
       side,
       peer: caller,
       channelBinding: channelBindingOf(this.#socket),
@@ -152,7 +154,5 @@ export class PortSession {
   }
 }
 
-/** For statuses and GOAWAY to leave before the connection is cut. */
-const endGraceMs = 250;
 /** Longest delay of a Node timer. */
 const timerMsMax = 0x7fffffff;

@@ -15,11 +15,15 @@ import type { VerifiedPeer } from "@causeway/core-identity";
 import { agp } from "@causeway/core-wire";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { type Caller, isApplicant, nameOf } from "./caller.ts";
+import { clientPreface } from "./h2-frames.ts";
 import { type H2Limits, limitsWith } from "./limits.ts";
 import type { Link } from "./link.ts";
+import { LinkSession } from "./link-session.ts";
 import { listenError } from "./node-errors.ts";
+import { type ConnectionUse, Opening } from "./opening.ts";
 import { PortSession, type SessionServices } from "./port-session.ts";
 import { createServiceHandler, drainingError } from "./service-handler.ts";
+import type { Session } from "./session.ts";
 import { encodeRefusal } from "./wire-errors.ts";
 
 /** Options of `createPort`. */
@@ -81,7 +85,7 @@ class H2Port implements Port {
   readonly #security: Log;
   readonly #services: SessionServices;
   readonly #shutdown = new AbortController();
-  readonly #sessions = new Set<PortSession>();
+  readonly #sessions = new Set<Session>();
   readonly #sessionsOfPeer = new Map<string, number>();
   /** Every TCP connection, also those whose handshake is not finished: `server.close` waits for all of them. */
   readonly #sockets = new Set<Socket>();
@@ -217,20 +221,40 @@ class H2Port implements Port {
       this.#refuse(socket, CausewayError.from(thrown), thrown);
       return;
     }
-    const session = performServerHandshake(socket, sessionOptions(this.#limits));
-    const held = new PortSession(socket, session, caller, this.#services);
-    this.#sessions.add(held);
-    this.#countPeer(caller, 1);
     this.#accepted.add();
+    this.#countPeer(caller, 1);
     this.#log.debug("h2.session_opened", { peer: nameOf(caller), remote: socket.remoteAddress });
-    session.on("error", (error) =>
-      this.#security.warn("h2.session_failed", { peer: nameOf(caller), reason: error.message }),
-    );
-    session.on("close", () => {
-      this.#sessions.delete(held);
+    let session: Session;
+    let isGone = false;
+    const onGone = (): void => {
+      if (isGone) return;
+      isGone = true;
+      this.#sessions.delete(session);
       this.#countPeer(caller, -1);
       this.#log.debug("h2.session_closed", { peer: nameOf(caller) });
+    };
+    session = new Opening(socket, caller, this.#limits.handshakeMs, (use, read) => {
+      this.#sessions.delete(session);
+      session = this.#serve(socket, caller, use, read, onGone);
+      this.#sessions.add(session);
     });
+    this.#sessions.add(session);
+    socket.once("close", onGone);
+  }
+
+  /** A connection for one link is served by ourselves, at less cost; what carries more by node:http2. */
+  #serve(socket: TLSSocket, caller: Caller, use: ConnectionUse, read: Buffer, onGone: () => void): Session {
+    const onFault = (reason: string): void =>
+      this.#security.warn("h2.session_failed", { peer: nameOf(caller), reason });
+    if (use === "only-link" && !isApplicant(caller) && this.#options.onLink !== undefined)
+      return new LinkSession(socket, caller, this.#services, onFault, read.subarray(clientPreface.length));
+    // node:http2 reads what is in the socket already.
+    socket.pause();
+    socket.unshift(read);
+    const session = performServerHandshake(socket, sessionOptions(this.#limits));
+    session.on("error", (error) => onFault(error.message));
+    session.on("close", onGone);
+    return new PortSession(socket, session, caller, this.#services);
   }
 
   /** Who it is, or a refusal. */

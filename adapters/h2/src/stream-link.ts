@@ -1,7 +1,8 @@
-import { constants, type Http2Stream } from "node:http2";
+import { constants } from "node:http2";
 import { CausewayError, refuse } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import { FrameSplitter } from "@causeway/core-wire";
+import type { LinkCarrier } from "./carrier.ts";
 import type { H2Limits } from "./limits.ts";
 import type { FrameSlice, Link } from "./link.ts";
 import { connectionError } from "./node-errors.ts";
@@ -21,7 +22,7 @@ export interface LinkSide {
 
 /** What a link is made of. */
 export interface StreamLinkParts {
-  readonly stream: Http2Stream;
+  readonly carrier: LinkCarrier;
   readonly side: LinkSide;
   readonly peer: VerifiedPeer;
   readonly channelBinding: Uint8Array;
@@ -55,20 +56,17 @@ export class StreamLink implements Link {
     this.channelBinding = parts.channelBinding;
     if (parts.serverEndPoint) this.serverEndPoint = parts.serverEndPoint;
     this.#splitter = new FrameSplitter({ messageBytesMax: parts.limits.frameBytesMax });
-    const { stream } = parts;
+    const { carrier } = parts;
     this.#outbox = new Outbox({
-      sink: (bytes, done) => {
-        stream.write(bytes, (error) => {
-          if (error === null || error === undefined) done();
-        });
-      },
+      sink: (bytes, done) => carrier.write(bytes, done),
+      headroom: carrier.headroom,
       turn,
       slabs,
       onProgress: () => this.#onProgress(),
     });
-    stream.on("error", (error) => this.#noteFailure(error));
-    stream.on("end", () => this.#onEnd());
-    stream.on("close", () => this.#onStreamClosed());
+    carrier.onError((error) => this.#noteFailure(error));
+    carrier.onEnd(() => this.#onEnd());
+    carrier.onClose((rstCode) => this.#onStreamClosed(rstCode));
   }
 
   get bufferedBytes(): number {
@@ -98,7 +96,7 @@ export class StreamLink implements Link {
   onFrames(receive: (frames: readonly FrameSlice[]) => void): void {
     const isFirst = this.#receive === undefined;
     this.#receive = receive;
-    if (isFirst) this.#parts.stream.on("data", (chunk: Uint8Array) => this.#onData(chunk));
+    if (isFirst) this.#parts.carrier.start((chunk, start, end) => this.#onData(chunk, start, end));
   }
 
   onWritable(run: () => void): void {
@@ -111,21 +109,21 @@ export class StreamLink implements Link {
   }
 
   pause(): void {
-    if (this.#state.kind === "open") this.#parts.stream.pause();
+    if (this.#state.kind === "open") this.#parts.carrier.pause();
   }
 
   resume(): void {
-    this.#parts.stream.resume();
+    this.#parts.carrier.resume();
   }
 
   close(error?: CausewayError): void {
     if (this.#state.kind !== "open") return;
-    const { stream, limits } = this.#parts;
-    const timer = setTimeout(() => stream.destroy(), limits.closeMs);
+    const { carrier, limits } = this.#parts;
+    const timer = setTimeout(() => carrier.destroy(), limits.closeMs);
     timer.unref();
     this.#state = { kind: "closing", error, timer, isFinished: false };
     // What still arrives is dropped, and has to be taken for the end of the stream to be seen.
-    stream.resume();
+    carrier.resume();
     this.#finishWhenDrained();
   }
 
@@ -135,10 +133,11 @@ export class StreamLink implements Link {
     this.#fail(error);
   }
 
-  #onData(chunk: Uint8Array): void {
+  #onData(chunk: Uint8Array, from: number, to: number): void {
     if (this.#state.kind !== "open") return;
     const frames: FrameSlice[] = [];
-    const refusal = this.#splitter.push(chunk, (buffer, start, end) => frames.push({ buffer, start, end }));
+    const visit = (buffer: Uint8Array, start: number, end: number) => void frames.push({ buffer, start, end });
+    const refusal = this.#splitter.push(chunk, visit, from, to);
     if (frames.length > 0) this.#deliver(frames);
     if (refusal !== undefined) this.#fail(new CausewayError(refusal));
   }
@@ -182,15 +181,15 @@ export class StreamLink implements Link {
     if (this.#state.kind === "open") this.close(connectionError(error, this.#parts.where));
   }
 
-  #onStreamClosed(): void {
+  #onStreamClosed(rstCode: number | undefined): void {
     if (this.#state.kind === "closed") return;
-    const { side, stream, where } = this.#parts;
+    const { side, where } = this.#parts;
     const own = this.#state.kind === "closing" ? this.#state.error : undefined;
     if (this.#state.kind === "closing") clearTimeout(this.#state.timer);
     const isOrderly =
       side.endedWell() ||
-      (this.#state.kind === "closing" && this.#state.isFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR);
-    const error = side.received() ?? own ?? (isOrderly ? undefined : resetError(stream.rstCode, where));
+      (this.#state.kind === "closing" && this.#state.isFinished && rstCode === constants.NGHTTP2_NO_ERROR);
+    const error = side.received() ?? own ?? (isOrderly ? undefined : resetError(rstCode, where));
     this.#outbox.discard();
     this.#state = { kind: "closed", error };
     for (const run of this.#closed) run(error);

@@ -51,26 +51,28 @@ export class FrameSplitter {
     return this.#heldBytes;
   }
 
-  /** Takes the next chunk, which from now on belongs to the visitor. A refusal is final: close the stream. */
-  push(chunk: Uint8Array, visit: FrameVisitor): ErrorFacts | undefined {
+  /**
+   * Takes bytes `start` to `end` (all by default) of the next chunk, which from now on belongs to the visitor. A refusal
+   * is final: close the stream.
+   */
+  push(chunk: Uint8Array, visit: FrameVisitor, start = 0, end = chunk.length): ErrorFacts | undefined {
     if (this.#refusal !== undefined) return this.#refusal;
-    let at = 0;
+    let at = start;
     if (this.#held !== undefined) {
-      at = this.#fill(chunk, visit);
+      at = this.#fill(chunk, start, end, visit);
       if (at < 0) return this.#refusal;
     }
     let wholeBytes: number = grpcPrefixBytes;
-    while (chunk.length - at >= grpcPrefixBytes) {
+    while (end - at >= grpcPrefixBytes) {
       const length = this.#readLength(chunk, at);
       if (length < 0) return this.#refusal;
       const from = at + grpcPrefixBytes;
       wholeBytes = grpcPrefixBytes + length;
-      if (chunk.length - from < length) break;
+      if (end - from < length) break;
       at = from + length;
       visit(chunk, from, at);
     }
-    if (at < chunk.length)
-      this.#hold(chunk, at, chunk.length, chunk.length - at < grpcPrefixBytes ? grpcPrefixBytes : wholeBytes);
+    if (at < end) this.#hold(chunk, at, end, end - at < grpcPrefixBytes ? grpcPrefixBytes : wholeBytes);
     return undefined;
   }
 
@@ -81,16 +83,16 @@ export class FrameSplitter {
   }
 
   /** Completes the held frame from the chunk. Returns how much it took, -1 at a refusal. */
-  #fill(chunk: Uint8Array, visit: FrameVisitor): number {
-    let at = 0;
+  #fill(chunk: Uint8Array, start: number, end: number, visit: FrameVisitor): number {
+    let at = start;
     if (this.#heldBytes < grpcPrefixBytes) {
-      at = Math.min(grpcPrefixBytes - this.#heldBytes, chunk.length);
-      this.#hold(chunk, 0, at);
+      at = Math.min(start + grpcPrefixBytes - this.#heldBytes, end);
+      this.#hold(chunk, start, at);
       if (this.#heldBytes < grpcPrefixBytes) return at;
     }
     const length = this.#readLength(this.#held as Uint8Array, 0);
     if (length < 0) return -1;
-    const take = Math.min(grpcPrefixBytes + length - this.#heldBytes, chunk.length - at);
+    const take = Math.min(grpcPrefixBytes + length - this.#heldBytes, end - at);
     this.#hold(chunk, at, at + take, grpcPrefixBytes + length);
     at += take;
     if (this.#heldBytes === grpcPrefixBytes + length) {
