@@ -290,7 +290,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
   handleDrain(now: Now, attempt: number, notice: agp.Drain): void {
     if (attempt !== this.#attempt || !this.#isAttached) return;
     this.#event("gateway-draining", notice.reason.slice(0, 200));
-    this.#send(this.#sessionEnd("moving to another gateway"));
+    this.#send(this.#sessionEnd("moving to another gateway", true));
     this.#lose(
       now,
       { code: "CAUSEWAY_GATEWAY_DRAINING", message: "the gateway is going out of service" },
@@ -311,8 +311,8 @@ export class AgentAttachment implements Machine<AgentEffect> {
     if (this.#isAttached) this.#refresh(now);
   }
 
-  /** Ends the attachment for good. */
-  detach(now: Now, reason: string): void {
+  /** Ends the attachment for good. `away`: the agent comes back, and its gateway stores messages meanwhile. */
+  detach(now: Now, reason: string, away = false): void {
     if (this.#state === "closed" || this.#state === "detaching") return;
     const wasAttached = this.#isAttached;
     const wasProving = this.#state === "proving";
@@ -320,7 +320,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
     this.#timers.clearAll();
     this.#search.stop();
     if (wasAttached) {
-      this.#send(this.#sessionEnd(reason));
+      this.#send(this.#sessionEnd(reason, away));
       this.#timers.set("ending", later(now.instant, endingMs));
       this.#effects.push({ kind: "lost", cause: { code: "CAUSEWAY_CANCELLED", message: reason }, isFinal: true });
       this.#lease = undefined;
@@ -528,8 +528,9 @@ export class AgentAttachment implements Machine<AgentEffect> {
     return attempt === this.#attempt && this.#state === "proving" ? this.#handshake : undefined;
   }
 
-  #sessionEnd(reason: string): Uint8Array {
-    return encodeFrame({ case: "sessionEnd", value: { leaseId: this.#lease?.leaseId ?? new Uint8Array(0), reason } });
+  #sessionEnd(reason: string, away: boolean): Uint8Array {
+    const leaseId = this.#lease?.leaseId ?? new Uint8Array(0);
+    return encodeFrame({ case: "sessionEnd", value: { leaseId, reason, away } });
   }
 
   #enter(input: AgentInput): void {

@@ -271,12 +271,6 @@ export class Mailboxes implements Machine<MailboxEffect> {
     return this.#lanes.has(agentId);
   }
 
-  /** True while something waits for an answer of another gateway, or is to be offered to one. */
-  isMoving(): boolean {
-    for (const lane of this.#lanes.values()) if (lane.isMoved && lane.links.length === 0) return true;
-    return false;
-  }
-
   totals(): MailboxTotals {
     return {
       mailboxes: this.#lanes.size,

@@ -19,6 +19,7 @@ import { DeliveryService } from "./delivery-service.ts";
 import { askToMove } from "./departure.ts";
 import { Discovery } from "./discovery.ts";
 import { EventFeed } from "./event-feed.ts";
+import { FollowedAgents } from "./followed-agents.ts";
 import { FrameDispatcher } from "./frame-dispatcher.ts";
 import { gatewayLimits } from "./limits.ts";
 import { type LinkEntry, Links } from "./links.ts";
@@ -151,6 +152,7 @@ export class GatewayService implements Gateway {
       ...parts,
       answers,
       reports: new PositiveReports(answers, links),
+      followed: new FollowedAgents(this.#sync, config.level),
       linksOf: (agentId) => this.#mailLinksOf(agentId),
     });
     this.#relay = new Relay({
@@ -285,9 +287,9 @@ export class GatewayService implements Gateway {
     };
   }
 
-  /** The record base and the table that follows from it. */
-  inspect(): { readonly sync: SyncDriver; readonly table: ForwardingTable } {
-    return { sync: this.#sync, table: this.#table };
+  /** The record base, the table that follows from it, and the mailboxes. */
+  inspect(): { readonly sync: SyncDriver; readonly table: ForwardingTable; readonly mailboxes: MailboxDriver } {
+    return { sync: this.#sync, table: this.#table, mailboxes: this.#mailboxes };
   }
 
   /** Takes a link into service, accepted or dialled. */
@@ -424,10 +426,7 @@ export class GatewayService implements Gateway {
     this.#state = "draining";
     this.#cancelSweep?.();
     this.#endTrust?.();
-    if (wasRunning)
-      await askToMove(this.#attachments, this.#links, this.#deps.scheduler, deadlineMs, () =>
-        this.#mailboxes.isMoving(),
-      );
+    if (wasRunning) await askToMove(this.#attachments, this.#links, this.#deps.scheduler, deadlineMs, this.#mailboxes);
     this.#relay.giveUpAll(this.#deps.scheduler.now());
     this.#mailboxes.stop();
     this.#state = "stopped";

@@ -36,6 +36,7 @@ import {
 } from "@causeway/core-wire";
 import type { Answers } from "./answers.ts";
 import { decodeBody } from "./decode-body.ts";
+import type { FollowedAgents } from "./followed-agents.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import { MailTransfers, type TakenTransfer } from "./mail-transfers.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
@@ -54,6 +55,7 @@ export interface MailboxParts {
   readonly tally: Tally;
   readonly answers: Answers;
   readonly reports: PositiveReports;
+  readonly followed: FollowedAgents;
   /** Live attachments of an agent. */
   readonly linksOf: (agentId: AgentId) => readonly MailLink[];
 }
@@ -172,9 +174,11 @@ export class MailboxDriver {
     this.#input((now) => this.#machine.handleRoom(now, agentId));
   }
 
-  /** Neighbours come and go without a word on each agent. */
+  /** Neighbours come and go without a word on each agent, and agents of a neighbour are heard of only when asked for. */
   sweep(): void {
-    for (const { agentId } of this.#machine.mailboxes()) this.handleRoute(agentId);
+    const away = this.#machine.mailboxes().filter(({ state }) => state !== "attached");
+    this.#parts.followed.follow(away.map(({ agentId }) => agentId));
+    for (const { agentId } of away) this.handleRoute(agentId);
   }
 
   /** Gives up what waits for an agent that was deregistered or revoked. */
@@ -224,9 +228,9 @@ export class MailboxDriver {
     this.#input((now) => this.#machine.handleTransferred(now, number, result.stored, error));
   }
 
-  /** True while stored messages are on their way to the gateways where their agents are attached. */
-  isMoving(): boolean {
-    return this.#machine.isMoving();
+  /** True while something is stored for one of these agents, which have left. */
+  holdsFor(agents: ReadonlySet<AgentId>): boolean {
+    return this.#machine.mailboxes().some(({ agentId, state }) => state !== "attached" && agents.has(agentId));
   }
 
   replay(filter: MailFilter): { readonly replayed: number; readonly refused: number } {

@@ -143,6 +143,19 @@ export class SyncDriver {
     this.#command((now) => this.#machine.withdraw(now, agentId));
   }
 
+  /** Asks the Level-2 gateways for every record of an agent, or goes on asking; the number of the subscription. */
+  follow(agentId: AgentId): bigint {
+    let id = 0n;
+    this.#input((now) => {
+      id = this.#machine.subscribe(now, { agentIds: [agentId] });
+    });
+    return id;
+  }
+
+  unfollow(id: bigint): void {
+    this.#input((now) => this.#machine.unsubscribe(now, id));
+  }
+
   /** Ends the peering for good (revocation). */
   disconnect(peer: PeerName, error: ErrorFacts): void {
     this.#input((now) => this.#machine.disconnect(now, peer, error));

@@ -15,7 +15,7 @@ interface Place {
   readonly dead?: { readonly at: UnixMs; readonly error: ErrorFacts };
 }
 
-/** A disk that survives `close` and `crash` as long as the object lives. */
+/** A disk of its own; `afterCrash` is what a process finds on it that starts after this one was killed. */
 export class MemoryMailboxStore implements MailboxStore {
   /** As of the last commit. */
   #disk = new Map<number, Place>();
@@ -27,15 +27,16 @@ export class MemoryMailboxStore implements MailboxStore {
   failure: Error | undefined;
   commits = 0;
 
-  /** kill -9: what was not committed is gone. */
-  crash(): void {
-    this.#places = new Map(this.#disk);
-    this.#fresh.clear();
-    this.#leaving.clear();
+  /** What was not committed is gone. This store may go on, as a killed process in a test does, and changes nothing there. */
+  afterCrash(): MemoryMailboxStore {
+    const next = new MemoryMailboxStore();
+    next.#disk = new Map(this.#disk);
+    next.#places = new Map(this.#disk);
+    next.#lastSequence = this.#lastSequence;
+    return next;
   }
 
   load(): MailboxContents {
-    this.crash();
     const places = [...this.#places.values()].sort((a, b) => a.mail.sequence - b.mail.sequence);
     const dead = places.flatMap(({ mail, dead }): DeadMail[] => (dead === undefined ? [] : [{ mail, ...dead }]));
     return {

@@ -1,0 +1,41 @@
+/**
+ * Agents whose messages are stored here while they are away: a Level-1 gateway asks its Level-2 gateways for their
+ * records, so that it hears when one attaches at another gateway. A Level-2 gateway hears it anyway.
+ */
+import type { AgentId } from "@causeway/core-base";
+import type { SyncDriver } from "./sync-driver.ts";
+
+/** New subscriptions at each look: Level-2 gateways take 100 in a minute. */
+const newPerLookMax = 8;
+/** Agents that are followed at the same time. */
+const followedMax = 5_000;
+
+export class FollowedAgents {
+  readonly #sync: SyncDriver;
+  readonly #isNeeded: boolean;
+  readonly #followed = new Map<AgentId, bigint>();
+
+  constructor(sync: SyncDriver, level: 1 | 2) {
+    this.#sync = sync;
+    this.#isNeeded = level === 1;
+  }
+
+  /** Follows these agents from now on and no others, as far as the rate of new subscriptions allows. */
+  follow(agents: readonly AgentId[]): void {
+    if (!this.#isNeeded) return;
+    const wanted = new Set(agents);
+    for (const [agentId, id] of [...this.#followed]) {
+      if (wanted.has(agentId)) continue;
+      this.#followed.delete(agentId);
+      this.#sync.unfollow(id);
+    }
+    let left = newPerLookMax;
+    for (const agentId of wanted) {
+      const isNew = !this.#followed.has(agentId);
+      if (isNew && (left === 0 || this.#followed.size >= followedMax)) continue;
+      if (isNew) left--;
+      // Asked again each time: it is the same subscription, which ends when nobody uses it.
+      this.#followed.set(agentId, this.#sync.follow(agentId));
+    }
+  }
+}
