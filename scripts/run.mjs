@@ -74,7 +74,8 @@ function run(name, args) {
     case "demo":
       return execute([cli, "demo", ...args]);
     case "causeway":
-      return execute([cli, ...args]);
+      // A gateway by itself: the heap of apps/cli/src/processes/domain.ts.
+      return execute([...(args[0] === "gateway" ? ["--max-semi-space-size=2"] : []), cli, ...args]);
     case "example":
       return example(args);
     default:

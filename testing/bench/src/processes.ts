@@ -22,8 +22,8 @@ export class Processes {
   }
 
   /** Runs a module of this package as a Node process with an IPC channel. */
-  node(module: URL, core: 0 | 1): ChildProcess {
-    const args = ["--disable-warning=ExperimentalWarning", ...this.#nodeFlags, fileURLToPath(module)];
+  node(module: URL, core: 0 | 1, flags: readonly string[] = []): ChildProcess {
+    const args = ["--disable-warning=ExperimentalWarning", ...flags, ...this.#nodeFlags, fileURLToPath(module)];
     return this.#start(process.execPath, args, core, true);
   }
 

@@ -22,6 +22,8 @@ export interface ServiceSpec {
   readonly name: string;
   /** Arguments of the program `causeway`. */
   readonly args: readonly string[];
+  /** Flags of Node beside our own. */
+  readonly nodeFlags?: readonly string[];
   /** JSON lines of the child go here. */
   readonly logFile: string;
 }
@@ -108,7 +110,12 @@ class Child implements Service {
     const log = createWriteStream(this.#spec.logFile, { flags: "a", mode: 0o600 });
     const child = spawn(
       process.execPath,
-      [...process.execArgv, this.#options.program ?? programDefault, ...this.#spec.args],
+      [
+        ...process.execArgv,
+        ...(this.#spec.nodeFlags ?? []),
+        this.#options.program ?? programDefault,
+        ...this.#spec.args,
+      ],
       {
         stdio: ["ignore", "pipe", "pipe", "ipc"],
         // Own group: a Ctrl-C at the terminal reaches the supervisor alone, which stops the children in order.

@@ -12,7 +12,7 @@ export function causewaySystem(domain: BenchDomain): RelaySystem {
       "the gateway service with SQLite store, agents attached with leases, per-agent rate limits set out of the way; client: ready-made frames on a link, one write for each turn, no SDK and no MLS work",
     prepare: async () => ({ version: "this checkout" }),
     async start(processes, workDir) {
-      const child = processes.node(new URL("../gateways/causeway.ts", import.meta.url), 0);
+      const child = processes.node(new URL("../gateways/causeway.ts", import.meta.url), 0, gatewayFlags);
       const ready = messageOf(child, isReady, "the gateway");
       const trustState = domain.trustState();
       const directory = mkdtempSync(join(workDir, "gateway-"));
@@ -31,6 +31,9 @@ export function causewaySystem(domain: BenchDomain): RelaySystem {
     },
   };
 }
+
+/** As `causeway gateway` is started (scripts/run.mjs). */
+const gatewayFlags = ["--max-semi-space-size=2"];
 
 const isReady = (message: unknown): message is { readonly url: string } =>
   typeof message === "object" && message !== null && "url" in message;

@@ -9,7 +9,7 @@ export function linkSystem(domain: BenchDomain): RelaySystem {
     description: "adapters/h2 alone: links with a name lookup in between, no gateway service; a floor for causeway",
     prepare: async () => ({ version: "this checkout" }),
     async start(processes) {
-      const child = processes.node(new URL("../gateways/link.ts", import.meta.url), 0);
+      const child = processes.node(new URL("../gateways/link.ts", import.meta.url), 0, ["--max-semi-space-size=2"]);
       const ready = messageOf(child, isReady, "the link relay");
       const trustState = domain.trustState();
       child.send({ identity: domain.identity("gateway/gw1", "gateway"), trustState });
