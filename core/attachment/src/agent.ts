@@ -55,6 +55,8 @@ export interface AgentAttachmentOptions {
   readonly model?: AttachmentModelName;
   /** Default false: being known to other domains is opt-in. */
   readonly advertise?: boolean;
+  /** Messages that this agent takes each second; its gateway refuses more for it. Default 0, no limit of its own. */
+  readonly messagesPerSecondMax?: number;
   readonly policy?: OfferPolicy;
   /** The agent's TLS key. Called for each proof, so that a renewed key is used. */
   readonly signer: () => Signer;
@@ -198,6 +200,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
         model: this.#options.model === "soft" ? aap.AttachmentModel.SOFT : aap.AttachmentModel.STATEFUL,
         attachmentSequence: handshake.sequence,
         advertise: this.#options.advertise ?? false,
+        messagesPerSecondMax: this.#options.messagesPerSecondMax ?? 0,
       }),
     );
     this.#send(wrapFrame(FrameKind.attachHello, handshake.hello));

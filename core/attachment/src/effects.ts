@@ -21,6 +21,8 @@ export interface Attachment {
   readonly attachmentSequence: bigint;
   readonly leaseId: Uint8Array;
   readonly advertise: boolean;
+  /** Messages that the agent takes each second (ANA-49); 0 for no limit of its own. */
+  readonly messagesPerSecondMax: number;
   readonly state: GatewayState;
   readonly condition: Condition;
   readonly since: UnixMs;

@@ -81,6 +81,7 @@ export class GatewaySession implements Due {
       attachmentSequence: facts.attachmentSequence,
       leaseId: lease.leaseId,
       advertise: facts.advertise,
+      messagesPerSecondMax: facts.messagesPerSecondMax,
       state: this.#state,
       condition: lease.condition,
       since: lease.since,

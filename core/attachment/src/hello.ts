@@ -23,6 +23,8 @@ export interface HelloFacts {
   readonly model: AttachmentModelName;
   readonly attachmentSequence: bigint;
   readonly advertise: boolean;
+  /** Messages that the agent takes each second; 0 for no limit of its own. */
+  readonly messagesPerSecondMax: number;
   readonly channelBinding: ChannelBindingName;
 }
 
@@ -93,6 +95,7 @@ export function readHello(bytes: Uint8Array, peer: VerifiedPeer, terms: HelloTer
     model: chooseModel(hello.model, terms.models),
     attachmentSequence: hello.attachmentSequence,
     advertise: hello.advertise,
+    messagesPerSecondMax: hello.messagesPerSecondMax,
     channelBinding,
   };
 }

@@ -34,6 +34,7 @@ export interface GatewaySessionPorts {
   readonly connector: Connector;
   readonly instance: string;
   readonly advertise: boolean;
+  readonly messagesPerSecondMax?: number;
   readonly limits: Pick<SessionLimits, "receivingMax" | "receivingBytesMax">;
   /** Processes a message; reading pauses while too many are being processed. */
   readonly onMessage: (envelope: agp.Envelope) => Promise<void>;
@@ -98,6 +99,7 @@ export class GatewaySession {
       sources: connector.sources,
       policy: { preferDomain: domainOf(identity.agentId), ...connector.offerPolicy },
       model: "stateful",
+      messagesPerSecondMax: ports.messagesPerSecondMax ?? 0,
       advertise: ports.advertise,
       signer: () => identity.signer("tls"),
       crypto: identity.crypto,

@@ -11,6 +11,7 @@ import type { EventFeed, EventType } from "./event-feed.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
 import type { Tally } from "./tally.ts";
+import { CallerRates, TokenBucket } from "./token-bucket.ts";
 import { WakeUp } from "./wake-up.ts";
 
 /** What the driver works with. */
@@ -36,6 +37,7 @@ export class AttachmentDriver {
   readonly #parts: AttachmentParts;
   readonly #machine: GatewayAttachments;
   readonly #wake: WakeUp;
+  readonly #attaches: CallerRates;
   /** Live attachments by agent, as the machine's effects tell them. */
   readonly #byAgent = new Map<AgentId, Map<LinkId, Attachment>>();
   /** The SessionEnd that is being handled. */
@@ -58,10 +60,20 @@ export class AttachmentDriver {
       handshakeMs: limits.handshakeMs,
       attachmentsMax: limits.attachmentsMax,
     });
+    this.#attaches = new CallerRates("attachesPerMinute", limits.attachesPerMinute, 60_000, limits.attachmentsMax);
     this.#wake = new WakeUp(deps.scheduler, () => this.#input((now) => this.#machine.handleTimeout(now)));
   }
 
   handleLinkUp(entry: LinkEntry): void {
+    try {
+      this.#attaches.check(entry.peer.spiffeId, this.#parts.deps.scheduler.now().instant);
+    } catch (thrown) {
+      // Each attachment costs signatures, records and traffic to every neighbour (AAP-102).
+      const error = CausewayError.from(thrown);
+      this.#parts.security.warn("attachment.rate_exceeded", { agentId: entry.peer.spiffeId, code: error.code });
+      entry.link.close(error);
+      return;
+    }
     this.#input((now) =>
       this.#machine.handleLinkUp(now, entry.id, entry.peer, entry.link.channelBinding, entry.link.serverEndPoint),
     );
@@ -216,6 +228,9 @@ export class AttachmentDriver {
     });
     const entry = this.#parts.links.get(link);
     if (entry !== undefined && entry.role.kind !== "agent") {
+      const perSecond = attachment.messagesPerSecondMax;
+      if (perSecond > 0)
+        entry.deliveryRate = new TokenBucket(perSecond, perSecond, this.#parts.deps.scheduler.now().instant);
       entry.role = { kind: "agent", arrival: { kind: "agent", link, agentId, instance } };
     }
   }

@@ -11,6 +11,7 @@ export const gatewayLimits: GatewayLimits = {
   leaseMs: defaults.leaseMs,
   handshakeMs: 10_000,
   attachmentsMax: 100_000,
+  attachesPerMinute: 60,
   heldMessagesMax: 100,
   heldBytesMax: 1_048_576,
   heldTotalBytesMax: 67_108_864,

@@ -34,6 +34,8 @@ export class LinkEntry {
   readonly link: Link;
   readonly messageRate: TokenBucket;
   readonly byteRate: TokenBucket;
+  /** What the agent takes, by its own word; undefined for anything. */
+  deliveryRate: TokenBucket | undefined = undefined;
   role: LinkRole;
   messagesIn = 0;
   messagesOut = 0;

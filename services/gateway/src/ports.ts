@@ -142,6 +142,8 @@ export interface GatewayLimits extends MailboxLimits {
   /** Time between opening a link and finishing the attach handshake. */
   readonly handshakeMs: number;
   readonly attachmentsMax: number;
+  /** Attach attempts of one Agent ID, all its instances together; more are refused with the time to wait. */
+  readonly attachesPerMinute: number;
   /** Best-effort messages that wait for a stale agent, and their bytes. Beyond it: OVERLOADED. */
   readonly heldMessagesMax: number;
   readonly heldBytesMax: number;

@@ -7,6 +7,14 @@ export const peerLost = (peer: GatewayUri): ErrorFacts => ({
   message: `the link to ${peer}, which leads to the target, is down; retry later`,
 });
 
+/** The target takes no more for now, by its own word (ANA-49). */
+export const targetBusy = (agentId: AgentId, retryAfterMs: number): ErrorFacts => ({
+  code: "CAUSEWAY_LIMIT_RATE",
+  message: `${agentId} takes no more messages for now; send again in ${retryAfterMs} ms`,
+  retryAfterMs,
+  details: { limit: "targetMessagesPerSecond" },
+});
+
 export const overloaded = (out: LinkEntry): ErrorFacts => ({
   code: "CAUSEWAY_FORWARDING_OVERLOADED",
   message: `the queue to ${out.name} is full; slow down and retry`,

@@ -40,7 +40,16 @@ import type { LinkEntry, Links } from "./links.ts";
 import type { MailboxDriver } from "./mailbox-driver.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
 import { RateGuard } from "./rate-guard.ts";
-import { controlToTopic, goingOut, justLeft, notAllowed, overloaded, peerLost, storedNotReliable } from "./refusals.ts";
+import {
+  controlToTopic,
+  goingOut,
+  justLeft,
+  notAllowed,
+  overloaded,
+  peerLost,
+  storedNotReliable,
+  targetBusy,
+} from "./refusals.ts";
 import { Overflow, overflowOf, SlowSubscribers } from "./slow-subscribers.ts";
 import type { Count, Tally } from "./tally.ts";
 
@@ -236,6 +245,11 @@ export class Relay {
   ): void {
     if (!this.#isAllowed(scan, agentId)) {
       this.#answers.refuse(scan, entry, notAllowed(agentId), now);
+      return;
+    }
+    const rate = out?.deliveryRate;
+    if (rate !== undefined && scan.kind === FrameKind.message && !rate.take(1, now.instant)) {
+      this.#answers.refuse(scan, entry, targetBusy(agentId, rate.waitMs(1)), now);
       return;
     }
     if (scan.isReliable && this.#parts.mailboxes.take(scan, agentId, out?.id, entry, now)) return;

@@ -180,6 +180,13 @@ export declare type AttachHello = Message<"causeway.aap.v1.AttachHello"> & {
    * @generated from field: causeway.aap.v1.ChannelBinding channel_binding = 8;
    */
   channelBinding: ChannelBinding;
+
+  /**
+   * Messages that the agent takes each second; its gateway refuses more for it (ANA-49). 0 for no limit of its own.
+   *
+   * @generated from field: uint32 messages_per_second_max = 9;
+   */
+  messagesPerSecondMax: number;
 };
 
 /**
