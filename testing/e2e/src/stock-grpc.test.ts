@@ -86,7 +86,7 @@ describe.skipIf("missing" in tools)("Python's gRPC", { timeout: 120_000 }, () =>
     });
   });
 
-  test("attaches with a certificate-bound proof, verifies the lease, keeps it and ends it [AAP-1, AAP-62]", async () => {
+  test("attaches with a certificate-bound proof, verifies the lease, keeps it and ends it [AAP-62]", async () => {
     const agent = await attached("one");
     agent.do("heartbeat", { sequence: 1 });
     expect(await agent.hear("heartbeat_ack")).toMatchObject({ sequence: 1, lifetimeMs: 300_000 });
