@@ -14,7 +14,7 @@ beforeAll(async () => {
 
 afterAll(() => scene?.[Symbol.asyncDispose]());
 
-describe("bad input of people and machines that are not what they say", () => {
+describe("bad input of people and machines that are not what they say: each attack is blocked and logged [ANA-46]", () => {
   describe("certificates", () => {
     presentBadCertificates(() => scene);
   });
