@@ -44,6 +44,11 @@ const everyCommand = [
   ["topic", "create", "news"],
   ["topic", "publish", "news", "hi"],
   ["topic", "subscribe", "news"],
+  ["mailbox", "list"],
+  ["mailbox", "show", "blue.example/a/b"],
+  ["mailbox", "dead-letters"],
+  ["mailbox", "replay", "--all"],
+  ["mailbox", "purge", "--all"],
   ["cert", "token", "blue.example/a/b"],
   ["cert", "list"],
   ["cert", "revoke", "blue.example/a/b"],
@@ -57,6 +62,7 @@ const everyCommand = [
   ["status"],
   ["drain", "gw1"],
   ["explain", "blue.example/a/b"],
+  ["explain", "message", "0191a2b3c4d57e8f9a0b1c2d3e4f5061"],
 ] as const;
 
 test("without a domain every command ends with 2 and one JSON error that says how to set one up", async () => {

@@ -1,9 +1,10 @@
 /** What ends first: a binary heap. What has gone meanwhile stays in it until half of it has, so that leaving is free. */
 import type { UnixMs } from "@causeway/core-base";
 
-/** Something with an end. */
+/** Something with an end; of two with the same, the lower `order` comes first. */
 interface Ending {
   readonly endsAt: UnixMs;
+  readonly order: number;
   readonly isGone: boolean;
 }
 
@@ -16,7 +17,7 @@ export class DueHeap<T extends Ending> {
     let i = heap.push(item) - 1;
     while (i > 0) {
       const parent = (i - 1) >> 1;
-      if (this.#at(parent) <= item.endsAt) break;
+      if (!this.#isBefore(i, parent)) break;
       this.#swap(i, parent);
       i = parent;
     }
@@ -26,7 +27,7 @@ export class DueHeap<T extends Ending> {
   noteGone(): void {
     this.#gone++;
     if (this.#gone <= slack || this.#gone * 2 <= this.#heap.length) return;
-    const live = this.#heap.filter((item) => !item.isGone).sort((a, b) => a.endsAt - b.endsAt);
+    const live = this.#heap.filter((item) => !item.isGone).sort((a, b) => a.endsAt - b.endsAt || a.order - b.order);
     // A sorted array is a heap.
     this.#heap = live;
     this.#gone = 0;
@@ -62,16 +63,18 @@ export class DueHeap<T extends Ending> {
     for (let i = 0; ; ) {
       const left = 2 * i + 1;
       let least = i;
-      if (this.#at(left) < this.#at(least)) least = left;
-      if (this.#at(left + 1) < this.#at(least)) least = left + 1;
+      if (this.#isBefore(left, least)) least = left;
+      if (this.#isBefore(left + 1, least)) least = left + 1;
       if (least === i) return;
       this.#swap(i, least);
       i = least;
     }
   }
 
-  #at(i: number): number {
-    return this.#heap[i]?.endsAt ?? Number.POSITIVE_INFINITY;
+  #isBefore(i: number, j: number): boolean {
+    const [a, b] = [this.#heap[i], this.#heap[j]];
+    if (a === undefined || b === undefined) return false;
+    return a.endsAt < b.endsAt || (a.endsAt === b.endsAt && a.order < b.order);
   }
 
   #swap(i: number, j: number): void {

@@ -26,6 +26,10 @@ export class Item {
     return this.mail.expiresAt;
   }
 
+  get order(): number {
+    return this.mail.sequence;
+  }
+
   get isGone(): boolean {
     return this.state === "gone";
   }

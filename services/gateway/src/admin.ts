@@ -18,6 +18,7 @@ import { admin, type agp } from "@causeway/core-wire";
 import type { AttachmentDriver } from "./attachment-driver.ts";
 import type { EventFeed } from "./event-feed.ts";
 import type { Links } from "./links.ts";
+import type { MailboxAdmin } from "./mailbox-admin.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
 import type { SyncDriver } from "./sync-driver.ts";
@@ -34,6 +35,7 @@ export interface AdminParts {
   readonly attachments: AttachmentDriver;
   readonly topics: TopicsDriver;
   readonly sync: SyncDriver;
+  readonly mailboxes: MailboxAdmin;
   readonly events: EventFeed;
   readonly startedUnixMs: () => number;
   readonly counters: () => Readonly<Record<string, number>>;
@@ -50,6 +52,10 @@ export class Admin {
 
   constructor(parts: AdminParts) {
     this.#parts = parts;
+  }
+
+  get mailboxes(): MailboxAdmin {
+    return this.#parts.mailboxes;
   }
 
   /** Throws unless the caller is an operator of this gateway's domain. */
@@ -152,7 +158,9 @@ export class Admin {
     }
     const id = [...request.messageId].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     const hops = this.#parts.trace.find(id);
-    return create(admin.ExplainResponseSchema, { hops: hops.map(toHop), summary: summaryOf(id, hops) });
+    // What is in a mailbox now is more than what was noted of it.
+    const summary = this.#parts.mailboxes.explain(request.messageId) ?? summaryOf(id, hops);
+    return create(admin.ExplainResponseSchema, { hops: hops.map(toHop), summary });
   }
 
   detach(request: admin.DetachRequest): admin.DetachResponse {

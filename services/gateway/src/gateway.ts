@@ -23,6 +23,7 @@ import { FollowedAgents } from "./followed-agents.ts";
 import { FrameDispatcher } from "./frame-dispatcher.ts";
 import { gatewayLimits } from "./limits.ts";
 import { type LinkEntry, Links } from "./links.ts";
+import { MailboxAdmin } from "./mailbox-admin.ts";
 import { isElsewhere, MailboxDriver } from "./mailbox-driver.ts";
 import { PeerLinks } from "./peer-links.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits, Link } from "./ports.ts";
@@ -196,6 +197,7 @@ export class GatewayService implements Gateway {
       attachments: this.#attachments,
       topics: this.#topics,
       sync: this.#sync,
+      mailboxes: new MailboxAdmin({ ...parts, mailboxes: this.#mailboxes }),
       startedUnixMs: () => this.#startedAt.unix,
       counters: () => tally.snapshot(),
       isDraining: () => this.#state === "draining",
@@ -273,6 +275,10 @@ export class GatewayService implements Gateway {
       explain: (request, context) => operator(context).explain(request),
       detach: (request, context) => operator(context).detach(request),
       drain: (request, context) => operator(context).drain(request),
+      listMailboxes: (_request, context) => operator(context).mailboxes.listMailboxes(),
+      listStored: (request, context) => operator(context).mailboxes.listStored(request),
+      replayDeadLetters: (request, context) => operator(context).mailboxes.replay(request),
+      purgeStored: (request, context) => operator(context).mailboxes.purge(request),
       watchEvents: (request, context) => operator(context).watchEvents(request, context.signal),
     });
   }

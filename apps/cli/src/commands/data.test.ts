@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { dataOf, numberOf } from "./data.ts";
+import { dataOf, messageIdOf, numberOf } from "./data.ts";
 
 describe("content on the command line", () => {
   test.each([
@@ -23,5 +23,15 @@ describe("numbers of options", () => {
     expect(() => numberOf(text, "--limit", 1, 100)).toThrow(
       `expected a whole number from 1 to 100 for --limit, got ${JSON.stringify(text)}`,
     );
+  });
+});
+
+describe("message ids", () => {
+  test.each(["0191a2b3c4d57e8f9a0b1c2d3e4f5061", "0191A2B3-C4D5-7E8F-9A0B-1C2D3E4F5061"])("%s is one", (text) => {
+    expect(Buffer.from(messageIdOf(text) ?? []).toString("hex")).toBe("0191a2b3c4d57e8f9a0b1c2d3e4f5061");
+  });
+
+  test.each(["0191a2b3", "blue.example/a/b", "", "0191a2b3c4d57e8f9a0b1c2d3e4f506g"])("%j is none", (text) => {
+    expect(messageIdOf(text)).toBeUndefined();
   });
 });

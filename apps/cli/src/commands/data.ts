@@ -30,3 +30,9 @@ export function numberOf(text: string, option: string, min: number, max: number)
     `expected a whole number from ${min} to ${max} for ${option}, got ${JSON.stringify(text)}`,
   );
 }
+
+/** The 16 bytes of a message id, with or without hyphens; undefined for anything else. */
+export function messageIdOf(text: string): Uint8Array | undefined {
+  const hex = text.replaceAll("-", "");
+  return /^[0-9a-f]{32}$/i.test(hex) && !text.includes("/") ? new Uint8Array(Buffer.from(hex, "hex")) : undefined;
+}

@@ -1,5 +1,5 @@
 /** What operators see and do in a running domain: peers, status, explanations, draining a gateway, a check-up. */
-import { parseSpiffeId } from "@causeway/core-base";
+import { parseSpiffeId, refuse } from "@causeway/core-base";
 import type { Command } from "commander";
 import type { DomainConfig } from "../config/domain.ts";
 import type { Operator } from "../processes/operator.ts";
@@ -7,7 +7,7 @@ import { sentenceOf } from "../terminal/failure.ts";
 import { counted, table } from "../terminal/output.ts";
 import { asOperator } from "./acting.ts";
 import { type CommonOptions, type Context, contextOf, withCommonOptions } from "./context.ts";
-import { numberOf } from "./data.ts";
+import { messageIdOf, numberOf } from "./data.ts";
 
 /** How long a service may take to say how it is. */
 const answerMs = 5_000;
@@ -34,9 +34,9 @@ export function addNetworkCommands(program: Command): void {
       return asOperator(options, (operator, context) => drain(operator, context, name, deadlineMs));
     });
 
-  withCommonOptions(program.command("explain <message-or-target>"))
-    .description("why a message took its way, or why a target is or is not reachable")
-    .action(explain);
+  withCommonOptions(program.command("explain <what> [id]"))
+    .description("why a message took its way and what became of it (message ID), or why a target is reachable (NAME)")
+    .action((what: string, id: string | undefined, options: CommonOptions) => explain(what, id, options));
 
   withCommonOptions(program.command("doctor"))
     .description("check this machine and the domain, and say what to do; exit code 1 when something is wrong")
@@ -147,8 +147,14 @@ async function drain(operator: Operator, { out }: Context, name: string, deadlin
   }
 }
 
-async function explain(what: string, options: CommonOptions): Promise<void> {
-  const messageId = messageIdOf(what);
+async function explain(what: string, id: string | undefined, options: CommonOptions): Promise<void> {
+  const messageId = messageIdOf(id ?? what);
+  if (id !== undefined && (what !== "message" || messageId === undefined)) {
+    throw refuse(
+      "CAUSEWAY_CONFIG_INVALID",
+      `expected "message" and an id of 32 hexadecimal digits, or one name; got ${what} ${id}`,
+    );
+  }
   const request = messageId === undefined ? { target: parseSpiffeId(what) } : { messageId };
   await asOperator(options, async (operator, { out }) => {
     const answers = await Promise.all(
@@ -171,17 +177,22 @@ async function explain(what: string, options: CommonOptions): Promise<void> {
     out.result({ hops, summaries }, () => {
       if (hops.length === 0)
         return summaries.map(({ gateway, summary }) => `${gateway}: ${summary || "nothing is known"}`).join("\n");
-      return table(
-        ["gateway", "verdict", "reason", "to", "ttl"],
-        hops.map((h) => [h.gateway, h.verdict, h.reason, h.to, String(h.hopTtl)]),
+      const way = table(
+        ["gateway", "at", "verdict", "reason", "to", "ttl"],
+        hops.map((h) => [
+          h.gateway,
+          new Date(Number(h.atUnixMs)).toISOString(),
+          h.verdict,
+          h.reason,
+          h.to,
+          // A stored message passes no gateway any more.
+          h.hopTtl === 0 ? "" : String(h.hopTtl),
+        ]),
         "",
       );
+      const involved = new Set(hops.map((h) => h.gateway));
+      const fates = summaries.filter((s) => involved.has(s.gateway)).map((s) => `${s.gateway}: ${s.summary}`);
+      return [way, "", ...fates].join("\n");
     });
   });
-}
-
-/** The 16 bytes of a message id, with or without hyphens; undefined for anything else. */
-function messageIdOf(text: string): Uint8Array | undefined {
-  const hex = text.replaceAll("-", "");
-  return /^[0-9a-f]{32}$/i.test(hex) && !text.includes("/") ? new Uint8Array(Buffer.from(hex, "hex")) : undefined;
 }
