@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { addA2aCommands } from "./commands/a2a.ts";
 import { addAgentCommands } from "./commands/agents.ts";
+import { addFindGatewayCommand } from "./commands/find-gateway.ts";
 import { addCertCommands } from "./commands/cert.ts";
 import { addEventCommands } from "./commands/events.ts";
 import { addMailboxCommands } from "./commands/mailboxes.ts";
@@ -26,6 +27,7 @@ const program = new Command("causeway")
 
 addServiceCommands(program);
 addA2aCommands(program);
+addFindGatewayCommand(program);
 addAgentCommands(program);
 addTopicCommands(program);
 addMailboxCommands(program);

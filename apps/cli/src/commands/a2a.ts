@@ -6,15 +6,16 @@ import { runService } from "../processes/lifecycle.ts";
 import { type AgentCommandOptions, connect, tokenOf, withAgentOptions } from "./acting.ts";
 import { type CommonOptions, contextOf, withCommonOptions } from "./context.ts";
 import { numberOf } from "./data.ts";
+import { type DiscoveryCommandOptions, discoveryOf, withDiscoveryOptions } from "./discovery.ts";
 
-interface AttachOptions extends CommonOptions {
+interface AttachOptions extends CommonOptions, DiscoveryCommandOptions {
   readonly name?: string;
   readonly token?: string;
   readonly languages: string;
 }
 
 export function addA2aCommands(program: Command): void {
-  withCommonOptions(program.command("attach <url>"))
+  withDiscoveryOptions(withCommonOptions(program.command("attach <url>")))
     .description("take a running A2A agent onto the network until Ctrl-C")
     .option("--name <name>", "its Agent ID (default: <domain>/a2a/<name of its card>)")
     .option("--token <token>", "join token, when the operator's identity is not on this machine")
@@ -30,6 +31,7 @@ export function addA2aCommands(program: Command): void {
 async function attach(url: string, options: AttachOptions): Promise<void> {
   const { out, home } = contextOf(options);
   const config = home.config(options, options.name);
+  const discovery = discoveryOf(options);
   const { attachA2aAgent, openUpstream } = await import("@causeway/bridge-a2a");
   const upstream = await out.during(`fetching the card of ${url}`, openUpstream(url));
   const name = options.name ?? `${config.domain}/a2a/${slug(upstream.card.name)}`;
@@ -37,7 +39,7 @@ async function attach(url: string, options: AttachOptions): Promise<void> {
   await runService(log, async (signal) => {
     const agent = await out.during(
       `connecting ${name}`,
-      connect({ home, config, name, log, signal, ...tokenOf(options) }),
+      connect({ home, config, name, log, signal, ...(discovery && { discovery }), ...tokenOf(options) }),
     );
     const attached = await out.during(
       `registering ${name}`,

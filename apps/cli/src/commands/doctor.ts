@@ -1,9 +1,13 @@
 /** A check-up: what a domain on this machine needs, each with what to do when it is missing. */
 import { existsSync, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
+import type { DiscoveryOptions } from "@causeway/agent/node";
 import type { DomainConfig } from "../config/domain.ts";
+import type { Home } from "../home.ts";
+import { connectAgent } from "../processes/agents.ts";
 import { Operator } from "../processes/operator.ts";
 import { sentenceOf } from "../terminal/failure.ts";
+import { describeDiscovery } from "./find-gateway.ts";
 
 /** One thing that was looked at. */
 export interface Finding {
@@ -16,11 +20,15 @@ export interface Finding {
 const freeBytesMin = 256 * 1024 * 1024;
 const nodeMajorMin = 24;
 const answerMs = 5_000;
+const attachMs = 10_000;
 /** A certificate is renewed long before; less than this says that renewal fails. */
 const validMsMin = 3_600_000;
 
 /** Looks at everything that can be looked at. Never throws. */
-export async function examine(configure: () => DomainConfig): Promise<readonly Finding[]> {
+export async function examine(
+  configure: () => DomainConfig,
+  look?: { readonly home: Home; readonly discovery: DiscoveryOptions | undefined },
+): Promise<readonly Finding[]> {
   const findings = new Findings();
   await findings.check("Node", () => {
     const major = Number(process.versions.node.split(".")[0]);
@@ -29,6 +37,8 @@ export async function examine(configure: () => DomainConfig): Promise<readonly F
   });
   const config = await findings.check("configuration", configure, (c) => `${c.domain}, data in ${c.dataDir}`);
   if (config !== undefined) await examineDomain(config, findings);
+  if (config !== undefined && look?.discovery !== undefined)
+    await examineDiscovery(config, look.home, look.discovery, findings);
   return findings.all;
 }
 
@@ -70,6 +80,23 @@ async function examineDomain(config: DomainConfig, findings: Findings): Promise<
     });
   }
   for (const gateway of config.gateways) await examinePeers(open, gateway, findings);
+}
+
+/** Whether an agent finds a gateway in these ways: it attaches one, which says what it came upon. */
+async function examineDiscovery(
+  config: DomainConfig,
+  home: Home,
+  discovery: DiscoveryOptions,
+  findings: Findings,
+): Promise<void> {
+  const ways = discovery.methods.map(({ method }) => method).join(", ");
+  await findings.check(`finding a gateway by ${ways}`, async () => {
+    const name = `${config.domain}/cli/doctor`;
+    const options = { instance: `doctor-${process.pid}`, advertise: false, timeoutMs: attachMs };
+    await using agent = await connectAgent({ home, config, name, discovery, ...options });
+    const { gateway, discovery: found } = agent.status();
+    return describeDiscovery(gateway, found);
+  });
 }
 
 async function examinePeers(

@@ -7,6 +7,7 @@ import { sentenceOf } from "../terminal/failure.ts";
 import { counted, table } from "../terminal/output.ts";
 import { asOperator } from "./acting.ts";
 import { type CommonOptions, type Context, contextOf, withCommonOptions } from "./context.ts";
+import { type DiscoveryCommandOptions, discoveryOf, withDiscoveryOptions } from "./discovery.ts";
 import { messageIdOf, numberOf } from "./data.ts";
 
 /** How long a service may take to say how it is. */
@@ -38,14 +39,14 @@ export function addNetworkCommands(program: Command): void {
     .description("why a message took its way and what became of it (message ID), or why a target is reachable (NAME)")
     .action((what: string, id: string | undefined, options: CommonOptions) => explain(what, id, options));
 
-  withCommonOptions(program.command("doctor"))
+  withDiscoveryOptions(withCommonOptions(program.command("doctor")))
     .description("check this machine and the domain, and say what to do; exit code 1 when something is wrong")
-    .action(async (options: CommonOptions) => {
+    .action(async (options: CommonOptions & DiscoveryCommandOptions) => {
       const { examine } = await import("./doctor.ts");
       const { out, home } = contextOf(options);
       const findings = await out.during(
         "checking",
-        examine(() => home.config(options)),
+        examine(() => home.config(options), { home, discovery: discoveryOf(options) }),
       );
       const ok = findings.every((finding) => finding.ok);
       out.result({ ok, findings }, () =>

@@ -1,0 +1,64 @@
+/** How commands name ways to find a gateway: `--via dns`, `--via dhcp:/run/lease`, one after the other. */
+import type { DiscoveryMethod, DiscoveryOptions } from "@causeway/agent/node";
+import { refuse } from "@causeway/core-base";
+import type { Command } from "commander";
+
+/** Options of commands that look for a gateway. */
+export interface DiscoveryCommandOptions {
+  readonly via?: readonly string[];
+  readonly prefer?: string;
+}
+
+export function withDiscoveryOptions(command: Command): Command {
+  return command
+    .option(
+      "--via <method...>",
+      "ways to find a gateway, in order: static:<gateway,...>, anycast[:<address,...>], dns[:<domain>][@<server,...>], dhcp[:<file,...>], directory",
+    )
+    .option(
+      "--prefer <order>",
+      "what tells offers apart: domain, load, delay, with commas between (default: in this order)",
+    );
+}
+
+/** Reads the options; undefined without `--via`. Throws `CAUSEWAY_CONFIG_INVALID`. */
+export function discoveryOf({ via, prefer }: DiscoveryCommandOptions): DiscoveryOptions | undefined {
+  if (via === undefined) return undefined;
+  return {
+    methods: via.map(methodOf),
+    ...(prefer !== undefined && { prefer: prefer.split(",").map(criterionOf) }),
+  };
+}
+
+function methodOf(text: string): DiscoveryMethod {
+  const [, name = "", rest = ""] = /^([a-z]+):?(.*)$/.exec(text) ?? [];
+  const words = (list: string): readonly string[] => list.split(",").filter((word) => word !== "");
+  switch (name) {
+    case "static":
+      return { method: "static", gateways: words(rest) };
+    case "anycast":
+      return { method: "anycast", ...(rest !== "" && { address: words(rest) }) };
+    case "dhcp":
+      return { method: "dhcp", ...(rest !== "" && { files: words(rest) }) };
+    case "dns": {
+      const [domain = "", servers = ""] = rest.split("@");
+      return {
+        method: "dns",
+        ...(domain !== "" && { domain }),
+        ...(servers !== "" && { servers: words(servers) }),
+      };
+    }
+    case "directory":
+      return { method: "directory" };
+    default:
+      throw refuse(
+        "CAUSEWAY_CONFIG_INVALID",
+        `expected --via static:…, anycast, dns, dhcp or directory, got ${JSON.stringify(text.slice(0, 100))}`,
+      );
+  }
+}
+
+function criterionOf(word: string): "domain" | "load" | "delay" {
+  if (word === "domain" || word === "load" || word === "delay") return word;
+  throw refuse("CAUSEWAY_CONFIG_INVALID", `expected --prefer domain, load or delay, got ${JSON.stringify(word)}`);
+}
