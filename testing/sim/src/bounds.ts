@@ -26,11 +26,7 @@ export function convergenceMs(plan: Plan): number {
   const { sync, attachment, agent, topics, dataRetryMs } = plan.limits;
   const way = hopMs(plan);
   const { dialTimeoutMs, pingMs } = plan.fabric;
-  const noticeMs = Math.max(
-    sync.offlineAfterMs + sync.keepAliveMs,
-    agent.staleAfterMs + attachment.heartbeatMs,
-    pingMs.data ?? 0,
-  );
+  const noticeMs = Math.max(sync.offlineAfterMs + sync.keepAliveMs, silenceMs(plan), pingMs.data ?? 0);
   const sessionMs = sync.reconnectMsMax + dialTimeoutMs + sync.helloMs + dataRetryMs + 6 * way;
   const agentMs = 2 * 3 * (agent.handshakeMs + dialTimeoutMs + agent.reconnectMsMax);
   const removalMs = attachment.staleAfterMs + attachment.removeAfterStaleMs + attachment.leaseMs;
@@ -44,6 +40,11 @@ export function convergenceMs(plan: Plan): number {
   return Math.ceil(
     (queueMs + subscriptionMs + noticeMs + sessionMs + agentMs + removalMs + spreadMs + viewMs) * clockFactor,
   );
+}
+
+/** From the last sign of life on an attachment until the agent gives its link up. */
+export function silenceMs({ limits: { agent, attachment } }: Plan): number {
+  return agent.staleAfterMs + attachment.heartbeatMs;
 }
 
 /** From a message to its last copy or its answer: there and back, and whatever waits for an agent. */

@@ -5,7 +5,7 @@
 import { shortName } from "@causeway/core-base";
 import { TargetKind } from "@causeway/core-wire";
 import type { Agent, AgentLife } from "./agent.ts";
-import { convergenceMs, deliveryMs, settleMs, updatesPerChangeMax } from "./bounds.ts";
+import { convergenceMs, deliveryMs, settleMs, silenceMs, updatesPerChangeMax } from "./bounds.ts";
 import type { Traffic } from "./checkers/data.ts";
 import { isWanted, mayCross, neighboursOf, pathLengths } from "./checkers/oracle.ts";
 import type { Gateway } from "./gateway.ts";
@@ -28,6 +28,8 @@ interface Live {
 
 export function demandConvergence(world: World, work: Work, traffic: Traffic): void {
   const until = world.now + convergenceMs(world.plan);
+  // An agent whose acknowledgements were held back may still give up a link on which everything moves again.
+  if (world.plan.kind === "agents") world.run(world.now + silenceMs(world.plan));
   let faults = faultsNow(world, work);
   // Looking often costs nothing and ends most runs early; the bound is what counts.
   while (faults.length > 0 && world.now < until) {

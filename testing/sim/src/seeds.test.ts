@@ -5,6 +5,7 @@ import { directedWorlds, type WorldName } from "./world-names.ts";
 /** Each has failed once. */
 const regressions: readonly (readonly [WorldName, number, string])[] = [
   ["stalls", 341, "a message that waits for its agent while the world heals is no loop"],
+  ["stalls", 532, "an agent gives up its link a moment after everything seemed well"],
 ];
 
 /** A sample for every test run; `npm run sim -- --seeds 2000` plays many. */
