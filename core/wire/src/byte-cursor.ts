@@ -23,7 +23,7 @@ export class ByteCursor {
 
   /** Starts over at another range, which has to lie inside `buf`. */
   over(buf: Uint8Array, start: number, end: number): this {
-    this.#buf = buf;
+    if (this.#buf !== buf) this.#buf = buf;
     this.#end = end;
     this.at = start;
     return this;

@@ -8,6 +8,7 @@
  */
 import type { ErrorFacts } from "@causeway/core-base";
 import { ByteCursor } from "./byte-cursor.ts";
+import { type HeadLayout, KnownHead } from "./known-head.ts";
 import { wireLimits } from "./limits.ts";
 import { isAgentName, isPrefixName, isTopicName } from "./name-bytes.ts";
 import { type SeenName, SeenNames } from "./seen-names.ts";
@@ -167,7 +168,8 @@ export class FrameScan {
  * `CAUSEWAY_FRAME_UNKNOWN`, `CAUSEWAY_HEADER_INVALID` or `CAUSEWAY_FORWARDING_TOO_LARGE`.
  */
 export function scanFrame(buf: Uint8Array, start: number, end: number, into: FrameScan): ErrorFacts | undefined {
-  into.buf = buf;
+  // Most frames share a buffer with the one before, and storing a reference costs the collector's attention.
+  if (into.buf !== buf) into.buf = buf;
   into.start = start;
   into.end = end;
   into.kind = FrameKind.none;
@@ -282,13 +284,61 @@ function scanHeader(into: FrameScan): ErrorFacts | undefined {
   }
   if (end - into.headerStart > wireLimits.headerBytesMax) return refusals.headerTooLarge;
   const c = cursor.over(into.buf, into.headerStart, end);
-  let seen = 0;
-  into.version = into.targetKind = into.hopTtl = into.hopTtlAt = into.expiresUnixMs = 0;
+  into.hopTtl = into.hopTtlAt = into.expiresUnixMs = 0;
   into.trafficClass = into.deliveryMode = into.flags = 0;
+  into.securityContextStart = into.securityContextEnd = into.traceContextStart = into.traceContextEnd = end;
+  const head = knownHead.find(into.view, into.headerStart, end - wireLimits.messageIdBytes);
+  if (head !== undefined) {
+    takeHead(into, head);
+    c.at = into.messageIdEnd;
+    return scanFields(into, c, head.seen) ?? checkHeader(into, true);
+  }
+  into.version = into.targetKind = 0;
   into.targetStart = into.targetEnd = into.sourceStart = into.sourceEnd = end;
-  into.messageIdStart = into.messageIdEnd = into.securityContextStart = into.securityContextEnd = end;
-  into.traceContextStart = into.traceContextEnd = end;
+  into.messageIdStart = into.messageIdEnd = end;
   into.targetName = into.sourceName = undefined;
+  const refusal = scanFields(into, c, 0) ?? checkHeader(into, false);
+  if (refusal === undefined) noteHead(into);
+  return refusal;
+}
+
+function takeHead(into: FrameScan, head: HeadLayout): void {
+  const start = into.headerStart;
+  into.version = head.version;
+  into.targetKind = head.targetKind;
+  into.targetStart = start + head.targetFrom;
+  into.targetEnd = start + head.targetTo;
+  into.sourceStart = start + head.sourceFrom;
+  into.sourceEnd = start + head.sourceTo;
+  if (into.targetName !== head.target) into.targetName = head.target;
+  if (into.sourceName !== head.source) into.sourceName = head.source;
+  into.messageIdStart = start + knownHead.length;
+  into.messageIdEnd = into.messageIdStart + wireLimits.messageIdBytes;
+}
+
+/** Keeps the head of a header that passed, when the one before had the same names. */
+function noteHead(s: FrameScan): void {
+  const { targetName: target, sourceName: source, headerStart: start } = s;
+  if (target === undefined || source === undefined || !knownHead.isRepeated(target, source)) return;
+  // Nothing but the first five fields may come before the id; what does is in no other order than its own.
+  if ((seenBeforeId & ~headFields) !== 0 || s.messageIdStart < s.targetEnd || s.messageIdStart < s.sourceEnd) return;
+  knownHead.keep(s.buf, start, s.messageIdStart, {
+    seen: seenBeforeId,
+    version: s.version,
+    targetKind: s.targetKind,
+    targetFrom: s.targetStart - start,
+    targetTo: s.targetEnd - start,
+    sourceFrom: s.sourceStart - start,
+    sourceTo: s.sourceEnd - start,
+    target,
+    source,
+  });
+}
+
+/** Reads fields from where the cursor is; `before` has the bits of those that were read. */
+function scanFields(into: FrameScan, c: ByteCursor, before: number): ErrorFacts | undefined {
+  const end = into.headerEnd;
+  let seen = before;
   while (c.at < end) {
     if (!c.readTag()) return malformed(c);
     const field = c.field;
@@ -301,8 +351,9 @@ function scanHeader(into: FrameScan): ErrorFacts | undefined {
     seen |= 1 << field;
     if (c.wire === 2 ? !c.readRange() : c.wire === 0 ? !c.readUint32() : !c.readFixed64()) return malformed(c);
     takeHeaderField(into, field, c);
+    if (field === messageIdField) seenBeforeId = seen;
   }
-  return checkHeader(into);
+  return undefined;
 }
 
 function takeHeaderField(into: FrameScan, field: number, c: ByteCursor): void {
@@ -352,13 +403,15 @@ function takeHeaderField(into: FrameScan, field: number, c: ByteCursor): void {
   }
 }
 
-function checkHeader(s: FrameScan): ErrorFacts | undefined {
+/** `isKnown`: the head was compared with one that passed. */
+function checkHeader(s: FrameScan, isKnown: boolean): ErrorFacts | undefined {
   if (s.version > 1) return refusals.version;
   if (s.hopTtl < 1 || s.hopTtl > wireLimits.hopTtlMax) return refusals.hopTtl;
   if (s.messageIdEnd - s.messageIdStart !== wireLimits.messageIdBytes) return refusals.messageId;
   if (s.expiresUnixMs > Number.MAX_SAFE_INTEGER) return refusals.expiry;
   if (s.securityContextEnd - s.securityContextStart > wireLimits.securityContextBytesMax) return refusals.context;
   if (s.traceContextEnd - s.traceContextStart > wireLimits.traceContextBytesMax) return refusals.trace;
+  if (isKnown) return undefined;
   s.sourceName = seenNames.find(s.view, TargetKind.agent, s.sourceStart, s.sourceEnd);
   if (s.sourceName === undefined) {
     if (!isAgentName(s.buf, s.sourceStart, s.sourceEnd)) return refusals.source;
@@ -405,9 +458,15 @@ export function hex(buf: Uint8Array, start = 0, end = buf.length): string {
 // One cursor is enough: scanning is synchronous and not re-entrant.
 const cursor = new ByteCursor();
 const seenNames = new SeenNames();
+const knownHead = new KnownHead();
+/** Fields of the header scanned last up to its message id, a bit for each. */
+let seenBeforeId = 0;
 
 const controlBodyLast = 13;
 const headerFieldLast = 12;
+const messageIdField = 5;
+/** Fields 1 to 5. */
+const headFields = 0b111110;
 /** Wire type of each field of RoutingHeader, by number. */
 const headerWireTypes = [-1, 0, 0, 2, 2, 2, 0, 1, 2, 0, 0, 2, 0];
 

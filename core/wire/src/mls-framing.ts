@@ -45,7 +45,7 @@ export type MlsPayload =
 
 /** Scans `[start, end)` without allocating. Returns undefined, or the `CAUSEWAY_PAYLOAD_NOT_MLS` that says why not. */
 export function scanMls(buf: Uint8Array, start: number, end: number, into: MlsScan): ErrorFacts | undefined {
-  into.buf = buf;
+  if (into.buf !== buf) into.buf = buf;
   into.wireFormat = into.contentType = into.epochHigh = into.epochLow = 0;
   into.groupIdStart = into.groupIdEnd = end;
   if (start < 0 || end > buf.length || end - start < 4) return refusals.short;
