@@ -7,7 +7,7 @@ import {
   TargetKind,
   wrapFrame,
 } from "@causeway/core-wire";
-import { beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { LinkEnd } from "./testing/link-pair.ts";
 import { settle } from "./testing/manual-scheduler.ts";
 import { privateMessage } from "./testing/mls-bytes.ts";
@@ -17,6 +17,8 @@ import { World, type WorldGateway } from "./testing/world.ts";
 type Chain = Awaited<ReturnType<World["chain"]>>;
 let world: World;
 let net: Chain;
+/** How the agents attach. */
+let model: "stateful" | "soft" = "stateful";
 
 beforeEach(async () => {
   world = new World();
@@ -25,7 +27,7 @@ beforeEach(async () => {
 
 /** Attached, registered and advertised; the network has heard of it. */
 async function known(at: WorldGateway, name: string): Promise<TestAgent> {
-  const agent = await world.agent(at, name).attach();
+  const agent = await world.agent(at, name, { model }).attach();
   expect((await agent.advertise()).error).toBeUndefined();
   await world.scheduler.advance(1_000);
   return agent;
@@ -49,158 +51,168 @@ const interGateway = (): readonly number[] => [
   copies(net.blue2, net.blue1),
 ];
 
-describe("two domains with two gateways each", () => {
-  test("a message takes L1, L2, L2, L1 and the answer comes back, over gateway links only [AGP-18] [AAP-8] [AAP-30] [ANA-8] [ANA-38] [ANA-40] [AMSP-26]", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const bob = await known(net.green1, "green.example/hotels/bob");
-    await alice.message(bob.agentId, "hello bob");
-    expect(bob.messages).toEqual(["hello bob"]);
-    expect(interGateway()).toEqual([1, 1, 1, 0, 0, 0]);
-    await bob.message(alice.agentId, "hello alice");
-    expect(alice.messages).toEqual(["hello alice"]);
-    expect(interGateway()).toEqual([1, 1, 1, 1, 1, 1]);
-    expect([...alice.reports, ...bob.reports]).toEqual([]);
-  });
-
-  test("payloads arrive byte for byte over three hops, whatever is in them [AAP-11] [AAP-97]", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const bob = await known(net.green1, "green.example/hotels/bob");
-    const contents = Array.from({ length: 50 }, (_, index) =>
-      Array.from(world.random.bytes(index * 7), (byte) => String.fromCharCode(33 + (byte % 94))).join(""),
-    );
-    for (const each of contents) await alice.message(bob.agentId, each);
-    const sent = alice.link?.sent ?? [];
-    const scan = new FrameScan();
-    const payloads = sent
-      .filter((frame) => scanFrame(frame, 0, frame.length, scan) === undefined && scan.kind === FrameKind.message)
-      .map((frame) => {
-        scanFrame(frame, 0, frame.length, scan);
-        return Buffer.from(frame.subarray(scan.payloadStart, scan.payloadEnd)).toString("hex");
-      });
-    expect(bob.envelopes.map((each) => Buffer.from(each.payload).toString("hex"))).toEqual(payloads);
-    expect(payloads).toHaveLength(50);
-  });
-
-  test("only the hop TTL of the header changes on the way", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const bob = await known(net.green1, "green.example/hotels/bob");
-    await alice.message(bob.agentId, "hello", {
-      hopTtl: 9,
-      securityContextId: Uint8Array.of(1, 2),
-      traceContext: "00-aa-bb-01",
+describe.each(["stateful", "soft"] as const)(
+  "two domains with two gateways each, agents attached %s [AAP-93]",
+  (each) => {
+    beforeAll(() => {
+      model = each;
     });
-    const [envelope] = bob.envelopes;
-    expect(envelope?.header).toMatchObject({
-      hopTtl: 6,
-      source: alice.agentId,
-      target: bob.agentId,
-      traceContext: "00-aa-bb-01",
+    afterAll(() => {
+      model = "stateful";
     });
-    expect(envelope?.header?.securityContextId).toEqual(Uint8Array.of(1, 2));
-  });
 
-  test("a header field that no gateway knows survives three hops [AGP-57]", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const bob = await known(net.green1, "green.example/hotels/bob");
-    const header = encodeHeader({
-      targetKind: TargetKind.agent,
-      target: bob.agentId,
-      source: alice.agentId,
-      messageId: newMessageId(world.random, world.scheduler.now().unix),
+    test("a message takes L1, L2, L2, L1 and the answer comes back, over gateway links only [AGP-18] [AAP-8] [AAP-30] [ANA-8] [ANA-38] [ANA-40] [AMSP-26]", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const bob = await known(net.green1, "green.example/hotels/bob");
+      await alice.message(bob.agentId, "hello bob");
+      expect(bob.messages).toEqual(["hello bob"]);
+      expect(interGateway()).toEqual([1, 1, 1, 0, 0, 0]);
+      await bob.message(alice.agentId, "hello alice");
+      expect(alice.messages).toEqual(["hello alice"]);
+      expect(interGateway()).toEqual([1, 1, 1, 1, 1, 1]);
+      expect([...alice.reports, ...bob.reports]).toEqual([]);
     });
-    // Field 99, varint 42.
-    const extended = wrapFrame(1, Uint8Array.from([...header, 0x98, 0x06, 0x2a]));
-    alice.link?.send(wrapFrame(1, Uint8Array.from([...extended, ...wrapFrame(2, privateMessage("future"))])));
-    await settle();
-    expect(bob.messages).toEqual(["future"]);
-    expect(bob.envelopes[0]?.header?.$unknown).toMatchObject([{ no: 99, wireType: 0, data: Uint8Array.of(0x2a) }]);
-  });
 
-  test("between agents of one gateway no other gateway is involved [AAP-77]", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const carol = await known(net.blue1, "blue.example/travel/carol");
-    await alice.message(carol.agentId, "hello");
-    expect(carol.messages).toEqual(["hello"]);
-    expect(interGateway()).toEqual([0, 0, 0, 0, 0, 0]);
-  });
-
-  test("a target at the neighbour uses that link and no other [AAP-78]", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const dave = await known(net.blue2, "blue.example/travel/dave");
-    await alice.message(dave.agentId, "hello");
-    expect(dave.messages).toEqual(["hello"]);
-    expect(interGateway()).toEqual([1, 0, 0, 0, 0, 0]);
-  });
-
-  test("the first message to a known remote agent causes no control frame and no query [ANA-125]", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const bob = await known(net.green1, "green.example/hotels/bob");
-    const control = (): number =>
-      [net.blue1, net.blue2].reduce(
-        (sum, each) => sum + copies(each, each === net.blue1 ? net.blue2 : net.green2, FrameKind.control),
-        0,
+    test("payloads arrive byte for byte over three hops, whatever is in them [AAP-11] [AAP-97]", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const bob = await known(net.green1, "green.example/hotels/bob");
+      const contents = Array.from({ length: 50 }, (_, index) =>
+        Array.from(world.random.bytes(index * 7), (byte) => String.fromCharCode(33 + (byte % 94))).join(""),
       );
-    await alice.message(bob.agentId, "hello");
-    expect(bob.messages).toEqual(["hello"]);
-    expect(control()).toBe(0);
-  });
+      for (const each of contents) await alice.message(bob.agentId, each);
+      const sent = alice.link?.sent ?? [];
+      const scan = new FrameScan();
+      const payloads = sent
+        .filter((frame) => scanFrame(frame, 0, frame.length, scan) === undefined && scan.kind === FrameKind.message)
+        .map((frame) => {
+          scanFrame(frame, 0, frame.length, scan);
+          return Buffer.from(frame.subarray(scan.payloadStart, scan.payloadEnd)).toString("hex");
+        });
+      expect(bob.envelopes.map((each) => Buffer.from(each.payload).toString("hex"))).toEqual(payloads);
+      expect(payloads).toHaveLength(50);
+    });
 
-  test("an agent that was never advertised is unreachable from outside, and reachable after it was [ANA-97] [ANA-41]", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const bob = await world.agent(net.green1, "green.example/hotels/bob").attach();
-    await alice.message(bob.agentId, "too early");
-    expect(alice.reports.map((each) => each.code)).toEqual(["CAUSEWAY_FORWARDING_NO_ROUTE"]);
-    await bob.advertise();
-    await world.scheduler.advance(1_000);
-    await alice.message(bob.agentId, "now");
-    expect(bob.messages).toEqual(["now"]);
-    await bob.request({ case: "advertise", value: { request: 9n, withdraw: true } }, "advertiseResult");
-    await world.scheduler.advance(1_000);
-    await alice.message(bob.agentId, "too late");
-    expect(bob.messages).toEqual(["now"]);
-    expect(alice.reports.at(-1)?.code).toBe("CAUSEWAY_FORWARDING_NO_ROUTE");
-  });
+    test("only the hop TTL of the header changes on the way", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const bob = await known(net.green1, "green.example/hotels/bob");
+      await alice.message(bob.agentId, "hello", {
+        hopTtl: 9,
+        securityContextId: Uint8Array.of(1, 2),
+        traceContext: "00-aa-bb-01",
+      });
+      const [envelope] = bob.envelopes;
+      expect(envelope?.header).toMatchObject({
+        hopTtl: 6,
+        source: alice.agentId,
+        target: bob.agentId,
+        traceContext: "00-aa-bb-01",
+      });
+      expect(envelope?.header?.securityContextId).toEqual(Uint8Array.of(1, 2));
+    });
 
-  test("an agent that moves to another gateway is found on the new path at once [ANA-42] [AAP-95]", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const identity = world.authority("green.example").enrol("green.example/hotels/bob");
-    const { TestAgent: Agent } = await import("./testing/test-agent.ts");
-    const before = await new Agent(world, net.green1, identity).attach();
-    await before.advertise();
-    await world.scheduler.advance(1_000);
-    await alice.message(before.agentId, "first");
-    const after = await new Agent(world, net.green2, identity).attach();
-    await after.advertise({ revision: 2n });
-    await world.scheduler.advance(1_000);
-    await alice.message(before.agentId, "second");
-    expect(before.messages).toEqual(["first"]);
-    expect(after.messages).toEqual(["second"]);
-    expect(copies(net.green2, net.green1)).toBe(1);
-  });
+    test("a header field that no gateway knows survives three hops [AGP-57]", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const bob = await known(net.green1, "green.example/hotels/bob");
+      const header = encodeHeader({
+        targetKind: TargetKind.agent,
+        target: bob.agentId,
+        source: alice.agentId,
+        messageId: newMessageId(world.random, world.scheduler.now().unix),
+      });
+      // Field 99, varint 42.
+      const extended = wrapFrame(1, Uint8Array.from([...header, 0x98, 0x06, 0x2a]));
+      alice.link?.send(wrapFrame(1, Uint8Array.from([...extended, ...wrapFrame(2, privateMessage("future"))])));
+      await settle();
+      expect(bob.messages).toEqual(["future"]);
+      expect(bob.envelopes[0]?.header?.$unknown).toMatchObject([{ no: 99, wireType: 0, data: Uint8Array.of(0x2a) }]);
+    });
 
-  test("a lost peer is answered with PEER_LOST or NO_ROUTE at once, and its agents are back when it is [ANA-120]", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const bob = await known(net.green1, "green.example/hotels/bob");
-    await world.kill(net.green2);
-    await world.scheduler.advance(500);
-    await alice.message(bob.agentId, "lost");
-    expect(alice.reports.map((each) => each.code)).toEqual([expect.stringMatching(/PEER_LOST|NO_ROUTE/)]);
-    await world.start(net.green2);
-    await world.scheduler.advance(40_000);
-    await alice.message(bob.agentId, "again");
-    expect(bob.messages).toEqual(["again"]);
-  });
+    test("between agents of one gateway no other gateway is involved [AAP-77]", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const carol = await known(net.blue1, "blue.example/travel/carol");
+      await alice.message(carol.agentId, "hello");
+      expect(carol.messages).toEqual(["hello"]);
+      expect(interGateway()).toEqual([0, 0, 0, 0, 0, 0]);
+    });
 
-  test("a gateway that leaves in good order is deleted with its agents at once [ANA-121]", async () => {
-    const alice = await known(net.blue1, "blue.example/travel/alice");
-    const bob = await known(net.green1, "green.example/hotels/bob");
-    const stopping = net.green1.gateway?.stop({ deadlineMs: 0 });
-    await world.scheduler.advance(200);
-    await stopping;
-    await alice.message(bob.agentId, "gone");
-    expect(alice.reports.map((each) => each.code)).toEqual(["CAUSEWAY_FORWARDING_NO_ROUTE"]);
-  });
-});
+    test("a target at the neighbour uses that link and no other [AAP-78]", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const dave = await known(net.blue2, "blue.example/travel/dave");
+      await alice.message(dave.agentId, "hello");
+      expect(dave.messages).toEqual(["hello"]);
+      expect(interGateway()).toEqual([1, 0, 0, 0, 0, 0]);
+    });
+
+    test("the first message to a known remote agent causes no control frame and no query [ANA-125]", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const bob = await known(net.green1, "green.example/hotels/bob");
+      const control = (): number =>
+        [net.blue1, net.blue2].reduce(
+          (sum, each) => sum + copies(each, each === net.blue1 ? net.blue2 : net.green2, FrameKind.control),
+          0,
+        );
+      await alice.message(bob.agentId, "hello");
+      expect(bob.messages).toEqual(["hello"]);
+      expect(control()).toBe(0);
+    });
+
+    test("an agent that was never advertised is unreachable from outside, and reachable after it was [ANA-97] [ANA-41]", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const bob = await world.agent(net.green1, "green.example/hotels/bob").attach();
+      await alice.message(bob.agentId, "too early");
+      expect(alice.reports.map((each) => each.code)).toEqual(["CAUSEWAY_FORWARDING_NO_ROUTE"]);
+      await bob.advertise();
+      await world.scheduler.advance(1_000);
+      await alice.message(bob.agentId, "now");
+      expect(bob.messages).toEqual(["now"]);
+      await bob.request({ case: "advertise", value: { request: 9n, withdraw: true } }, "advertiseResult");
+      await world.scheduler.advance(1_000);
+      await alice.message(bob.agentId, "too late");
+      expect(bob.messages).toEqual(["now"]);
+      expect(alice.reports.at(-1)?.code).toBe("CAUSEWAY_FORWARDING_NO_ROUTE");
+    });
+
+    test("an agent that moves to another gateway is found on the new path at once [ANA-42] [AAP-95]", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const identity = world.authority("green.example").enrol("green.example/hotels/bob");
+      const { TestAgent: Agent } = await import("./testing/test-agent.ts");
+      const before = await new Agent(world, net.green1, identity).attach();
+      await before.advertise();
+      await world.scheduler.advance(1_000);
+      await alice.message(before.agentId, "first");
+      const after = await new Agent(world, net.green2, identity).attach();
+      await after.advertise({ revision: 2n });
+      await world.scheduler.advance(1_000);
+      await alice.message(before.agentId, "second");
+      expect(before.messages).toEqual(["first"]);
+      expect(after.messages).toEqual(["second"]);
+      expect(copies(net.green2, net.green1)).toBe(1);
+    });
+
+    test("a lost peer is answered with PEER_LOST or NO_ROUTE at once, and its agents are back when it is [ANA-120]", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const bob = await known(net.green1, "green.example/hotels/bob");
+      await world.kill(net.green2);
+      await world.scheduler.advance(500);
+      await alice.message(bob.agentId, "lost");
+      expect(alice.reports.map((each) => each.code)).toEqual([expect.stringMatching(/PEER_LOST|NO_ROUTE/)]);
+      await world.start(net.green2);
+      await world.scheduler.advance(40_000);
+      await alice.message(bob.agentId, "again");
+      expect(bob.messages).toEqual(["again"]);
+    });
+
+    test("a gateway that leaves in good order is deleted with its agents at once [ANA-121]", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      const bob = await known(net.green1, "green.example/hotels/bob");
+      const stopping = net.green1.gateway?.stop({ deadlineMs: 0 });
+      await world.scheduler.advance(200);
+      await stopping;
+      await alice.message(bob.agentId, "gone");
+      expect(alice.reports.map((each) => each.code)).toEqual(["CAUSEWAY_FORWARDING_NO_ROUTE"]);
+    });
+  },
+);
 
 describe("topics over gateways", () => {
   const topic = "blue.example/travel/alice/deals";

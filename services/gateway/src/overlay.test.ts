@@ -67,6 +67,31 @@ describe("an agent that moves", () => {
   });
 });
 
+describe("an agent at two gateways at once", () => {
+  test("goes on by the other when one is killed, and gets nothing twice [AAP-15]", async () => {
+    const { world, net, other } = await withSecondEdge();
+    const bob = await known(world, net.green1, "green.example/hotels/bob");
+    const first = await world.agent(net.blue1, "blue.example/travel/double", { instance: "one" }).attach();
+    expect((await first.advertise()).error).toBeUndefined();
+    const second = await new TestAgent(world, other, first.identity, { instance: "two" }).attach();
+    expect((await second.advertise()).error).toBeUndefined();
+    await world.scheduler.advance(2_000);
+    expect(world.routes(net.green2, first.agentId).map((each) => each.origin)).toHaveLength(2);
+    const texts = Array.from({ length: 40 }, (_, index) => `m${index}`);
+    for (const [index, text] of texts.entries()) {
+      if (index === 20) {
+        await world.kill(second.messages.length > 0 ? other : net.blue1);
+        await world.scheduler.advance(1_000);
+      }
+      await bob.message(first.agentId, text);
+    }
+    await settle();
+    expect([...first.messages, ...second.messages].sort()).toEqual([...texts].sort());
+    expect([first.messages.length, second.messages.length]).toEqual([20, 20]);
+    expect(bob.reports).toEqual([]);
+  });
+});
+
 describe("the overlay", () => {
   test("five gateways in a partial mesh: traffic takes another way after a link is cut, and after it is back [AAP-9]", async () => {
     const world = new World();
