@@ -1,18 +1,25 @@
-/** State of one agent in a directory: one file of mode 0600 for each key, replaced atomically. */
+/** State of one agent in a directory: one file of mode 0600 for each key, written atomically. */
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { refuse } from "@causeway/core-base";
 import type { MonotonicCounter, StateStore } from "./ports.ts";
+import { readSlots, SlotFile, slotFileOf } from "./slot-file.ts";
 
 const suffix = ".state";
 const temporarySuffix = ".new";
+/** Files that are kept open for their next write. */
+const openMax = 64;
 /** Younger temporary files may belong to a write that is under way. */
 const temporaryMsMax = 60_000;
 
 /** Keeps every key in a file of its own. The directory is made with mode 0700 on first use. */
 export class FileStateStore implements StateStore {
   readonly #directory: string;
+  /** Files of the keys that were written last, open; the one used least recently goes first. */
+  readonly #open = new Map<string, SlotFile>();
+  /** Keys whose files are being replaced. */
+  readonly #replacing = new Map<string, Promise<void>>();
   #made: Promise<unknown> | undefined;
 
   constructor(directory: string) {
@@ -22,7 +29,7 @@ export class FileStateStore implements StateStore {
   async get(key: string): Promise<Uint8Array | undefined> {
     const path = this.#path(key);
     try {
-      return await readFile(path);
+      return readSlots(await readFile(path));
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw storeFailure("read", key, error);
@@ -38,7 +45,18 @@ export class FileStateStore implements StateStore {
         this.#made = undefined;
         throw thrown;
       });
-      await replaceFile(this.#directory, path, value, options?.durable === true);
+      for (let other = this.#replacing.get(key); other; other = this.#replacing.get(key))
+        await other.catch(() => undefined);
+      const durable = options?.durable === true;
+      const file = this.#file(key, path);
+      if (file?.write(value)) {
+        if (durable) await file.sync();
+        return;
+      }
+      this.#close(key);
+      const replaced = replaceFile(this.#directory, path, slotFileOf(value), durable);
+      this.#replacing.set(key, replaced);
+      await replaced.finally(() => this.#replacing.delete(key));
     } catch (error) {
       throw storeFailure("write", key, error);
     }
@@ -47,6 +65,7 @@ export class FileStateStore implements StateStore {
   async delete(key: string): Promise<void> {
     const path = this.#path(key);
     try {
+      this.#close(key);
       await rm(path, { force: true });
     } catch (error) {
       throw storeFailure("delete", key, error);
@@ -69,6 +88,23 @@ export class FileStateStore implements StateStore {
       if (key.startsWith(prefix)) keys.push(key);
     }
     return keys;
+  }
+
+  #file(key: string, path: string): SlotFile | undefined {
+    const file = this.#open.get(key) ?? SlotFile.open(path);
+    this.#open.delete(key);
+    if (file === undefined) return undefined;
+    this.#open.set(key, file);
+    if (this.#open.size > openMax) {
+      const oldest = this.#open.keys().next();
+      if (!oldest.done) this.#close(oldest.value);
+    }
+    return file;
+  }
+
+  #close(key: string): void {
+    this.#open.get(key)?.close();
+    this.#open.delete(key);
   }
 
   #path(key: string): string {

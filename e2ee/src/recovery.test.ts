@@ -258,6 +258,34 @@ describe("the stored state", () => {
     await expect(store.put("../A b", bytes("x"))).rejects.toMatchObject({ code: "CAUSEWAY_MISUSE" });
   });
 
+  test("keeps the value before a write that was cut off, and at most that one", async () => {
+    const path = await directory();
+    const first = new FileStateStore(path);
+    for (const value of ["one", "two", "three"]) await first.put("g/a", bytes(value));
+    const file = join(path, "g+a.state");
+    expect(Buffer.from((await new FileStateStore(path).get("g/a")) ?? []).toString()).toBe("three");
+    const content = await readFile(file);
+    expect(content.includes(Buffer.from("one"))).toBe(false);
+    // The last write came only half to the disk.
+    content.fill(0x55, content.indexOf("three") + 1, content.indexOf("three") + 5);
+    await writeFile(file, content);
+    const second = new FileStateStore(path);
+    expect(Buffer.from((await second.get("g/a")) ?? []).toString()).toBe("two");
+    await second.put("g/a", bytes("x".repeat(10_000)), { durable: true });
+    await second.put("g/a", bytes("four"));
+    expect(Buffer.from((await new FileStateStore(path).get("g/a")) ?? []).toString()).toBe("four");
+  });
+
+  test("reads values that were written as whole files", async () => {
+    const path = await directory();
+    await mkdir(path);
+    await writeFile(join(path, "g+a.state"), "plain");
+    const store = new FileStateStore(path);
+    expect(Buffer.from((await store.get("g/a")) ?? []).toString()).toBe("plain");
+    await store.put("g/a", bytes("new"));
+    expect(Buffer.from((await new FileStateStore(path).get("g/a")) ?? []).toString()).toBe("new");
+  });
+
   test("can be written again after its directory could not be made", async () => {
     const path = await directory();
     await writeFile(path, "in the way");

@@ -132,7 +132,7 @@ describe("an outbox", () => {
 
   test("believes a receiver that has the message before a gateway that says it cannot arrive", () => {
     const outbox = sent(1);
-    const { channel } = outbox.positionOf("m");
+    const { channel } = outbox.channelOf("bob");
     const nothing = { channel, taken: [], received: [], refused: new Map() };
     outbox.handleReportOfChannel(asInstant(3), "bob", { ...nothing, received: [[1, 1]] });
     expect(outbox.drain()).toMatchObject([{ type: "progress", progress: "received" }]);

@@ -51,10 +51,7 @@ export type OutboxEffect<Body> =
 
 /** Where a message stands, as its next transmission says it. */
 export interface OutPosition {
-  /** Hex, 8 bytes. */
-  readonly channel: string;
   readonly number: number;
-  readonly channelFloor: number;
   readonly laneFloor: number;
 }
 
@@ -81,12 +78,15 @@ interface Tracked<Body> extends OutEntry<Body> {
   unreported: number;
   /** Packet of its last transmission. */
   packet: number;
-  readonly progress: Set<Progress>;
+  /** Bits of `progressBits`. */
+  progress: number;
   /** Counts in the window of its peer. */
   isInFlight: boolean;
   sentAt: Instant | undefined;
   /** Asked for again while it was being sent. */
   isWanted: boolean;
+  /** To be repeated at its time even while its peer confirms other messages. */
+  isUrgent: boolean;
   lastError: CausewayError | undefined;
 }
 
@@ -101,6 +101,8 @@ interface Peer<Body> {
   bytesInFlight: number;
   /** Packets so far. */
   packets: number;
+  /** When it last confirmed something, or a time-out made us repeat something. */
+  calmSince: Instant | undefined;
   /** Not transmitted yet, in the order in which they were added. */
   readonly queue: Set<Tracked<Body>>;
   readonly roundTrip: RoundTrip;
@@ -171,10 +173,11 @@ export class Outbox<Body> {
       expiresAt: later(now, message.timeoutMs),
       unreported: 0,
       packet: 0,
-      progress: new Set(),
+      progress: 0,
       isInFlight: false,
       sentAt: undefined,
       isWanted: false,
+      isUrgent: false,
       lastError: undefined,
     };
     this.#bytes += message.bytes;
@@ -191,31 +194,37 @@ export class Outbox<Body> {
     this.#isOnline = isOnline;
     if (!isOnline) return;
     for (const entry of this.#entries.values()) {
-      if (entry.state === "waiting" && !entry.progress.has("stored")) this.#due.set(entry, now);
+      if (entry.state === "waiting" && (entry.progress & progressBits.stored) === 0) this.#urge(entry, now);
     }
     for (const peer of this.#peers.values()) this.#fill(peer);
     this.#transmitDue(now);
   }
 
-  /** What the next transmission of a message says of its place. Throws for one that was not asked for. */
-  positionOf(id: string): OutPosition {
+  /** Where messages to a peer are counted, as the next transmission says it. */
+  channelOf(peer: string): { readonly channel: string; readonly floor: number } {
+    const known = this.#peers.get(peer);
+    if (!known) return { channel: "", floor: 0 };
+    return { channel: known.channel, floor: floorOf(known.numbered, known.nextNumber) };
+  }
+
+  /** What the next transmission of a message says of its place; undefined when it was settled meanwhile. */
+  positionOf(id: string): OutPosition | undefined {
     const entry = this.#entries.get(id);
-    if (entry?.number === undefined) throw refuse("CAUSEWAY_MISUSE", `expected a message under way, got ${id}`);
-    return {
-      channel: entry.of.channel,
-      number: entry.number,
-      channelFloor: floorOf(entry.of.numbered, entry.of.nextNumber),
-      laneFloor: floorOf(entry.in.entries, entry.in.nextSequence),
-    };
+    if (entry?.number === undefined) return undefined;
+    return { number: entry.number, laneFloor: floorOf(entry.in.entries, entry.in.nextSequence) };
   }
 
   /** One packet with these messages, all to one peer, left this endpoint (`error` undefined) or could not. */
   handleTransmitted(now: Instant, ids: readonly string[], error?: CausewayError): void {
     let packet: number | undefined;
+    let lateAt = now;
     for (const id of ids) {
       const entry = this.#entries.get(id);
       if (entry?.state !== "sending") continue;
-      packet ??= ++entry.of.packets;
+      if (packet === undefined) {
+        packet = ++entry.of.packets;
+        lateAt = later(now, this.#jittered(entry.of.roundTrip.timeoutMs));
+      }
       entry.packet = packet;
       entry.state = "waiting";
       if (error) {
@@ -228,9 +237,10 @@ export class Outbox<Body> {
         entry.unreported++;
         entry.sentAt = now;
       }
-      const wait = entry.isWanted ? 0 : Math.max(this.#backoff(entry), error?.retryAfterMs ?? 0);
+      if (entry.isWanted) this.#urge(entry, now);
+      else if (error) this.#urge(entry, later(now, Math.max(this.#backoff(entry), error.retryAfterMs)));
+      else this.#plan(entry, isWithReceiver(entry) ? later(now, this.#backoff(entry)) : lateAt);
       entry.isWanted = false;
-      this.#plan(entry, later(now, wait));
     }
     // One that settled may have made room.
     this.#transmitDue(now);
@@ -250,10 +260,15 @@ export class Outbox<Body> {
       while ((received[atReceived]?.[1] ?? Infinity) < number) atReceived++;
       const isTaken = (taken[atTaken]?.[0] ?? Infinity) <= number;
       if (!isTaken && !refused.has(number) && (received[atReceived]?.[0] ?? Infinity) > number) continue;
-      latest = Math.max(latest, entry.packet);
+      // Of a repetition one does not know which copy arrived.
+      if (entry.attempts === 1) latest = Math.max(latest, entry.packet);
       this.#measure(now, entry);
       if (isTaken || refused.has(number)) settled.push(entry);
       else this.#handleReceived(now, entry);
+    }
+    if (settled.length > 0) {
+      peer.calmSince = now;
+      peer.roundTrip.reset();
     }
     for (const entry of settled) this.#settle(entry, refused.get(entry.number ?? 0));
     this.#repeatLost(now, peer, latest);
@@ -269,17 +284,20 @@ export class Outbox<Body> {
     this.#fail(entry, error);
     if (!error.retryable && !mayHaveArrived(entry)) this.#settle(entry, error);
     else if (entry.state === "waiting")
-      this.#plan(entry, later(now, Math.max(this.#backoff(entry), error.retryAfterMs)));
+      this.#urge(entry, later(now, Math.max(this.#backoff(entry), error.retryAfterMs)));
     this.#transmitDue(now);
   }
 
   /** A gateway says that it took the message over, or stored it. */
   handleProgress(now: Instant, id: string, progress: "accepted" | "stored"): void {
     const entry = this.#entries.get(id);
-    if (!entry || entry.progress.has(progress)) return;
+    if (!entry || (entry.progress & progressBits[progress]) !== 0) return;
     this.#note(entry, progress);
     // The gateway keeps it now; a repetition only makes sure.
-    if (progress === "stored" && entry.state === "waiting") this.#plan(entry, later(now, this.#backoff(entry)));
+    if (progress !== "stored") return;
+    this.#release(entry);
+    if (entry.state === "waiting") this.#plan(entry, later(now, this.#patience(entry)));
+    this.#fill(entry.of);
   }
 
   /** Sends it again at once, for example under a new security context. */
@@ -289,7 +307,7 @@ export class Outbox<Body> {
     if (entry.state === "sending") entry.isWanted = true;
     if (entry.state !== "waiting" && entry.state !== "resting") return;
     entry.state = "waiting";
-    this.#due.set(entry, now);
+    this.#urge(entry, now);
     this.#transmitDue(now);
   }
 
@@ -362,6 +380,7 @@ export class Outbox<Body> {
       inFlight: 0,
       bytesInFlight: 0,
       packets: 0,
+      calmSince: undefined,
       queue: new Set(),
       roundTrip: new RoundTrip(this.#limits),
       lastError: undefined,
@@ -399,13 +418,40 @@ export class Outbox<Body> {
     if (!this.#isOnline) return;
     for (let entry = this.#due.take(now); entry; entry = this.#due.take(now)) {
       if (entry.attempts >= this.#limits.attemptsMax) entry.state = "resting";
-      else this.#transmit(entry);
+      else if (entry.isUrgent || isWithReceiver(entry)) this.#transmit(entry);
+      else this.#handleLate(now, entry);
     }
+  }
+
+  /**
+   * RFC 6298 (5.3 to 5.6): as long as the peer confirms what was sent before, nothing is late, and what it lacks shows as
+   * a gap. When it confirms nothing, the first few messages ask for a sign; to repeat everything would only add to what
+   * holds it up.
+   */
+  #handleLate(now: Instant, entry: Tracked<Body>): void {
+    const { of: peer } = entry;
+    const { roundTrip, calmSince } = peer;
+    const lateAt = calmSince === undefined ? now : later(calmSince, roundTrip.timeoutMs);
+    if (lateAt > now) {
+      this.#plan(entry, lateAt);
+      return;
+    }
+    roundTrip.backOff();
+    peer.calmSince = now;
+    let asking = 0;
+    for (const first of peer.numbered.values()) {
+      if (asking >= askingMax) break;
+      if (first.state !== "waiting" || isWithReceiver(first) || first.attempts >= this.#limits.attemptsMax) continue;
+      this.#due.clear(first);
+      this.#transmit(first);
+      asking++;
+    }
+    if (entry.state === "waiting") this.#plan(entry, later(now, roundTrip.timeoutMs));
   }
 
   #transmit(entry: Tracked<Body>): void {
     const peer = entry.of;
-    if (!entry.isInFlight && !entry.progress.has("received")) {
+    if (!entry.isInFlight && !isWithReceiver(entry)) {
       entry.isInFlight = true;
       peer.inFlight++;
       peer.bytesInFlight += entry.bytes;
@@ -415,6 +461,7 @@ export class Outbox<Body> {
       peer.numbered.set(entry.number, entry);
     }
     entry.state = "sending";
+    entry.isUrgent = false;
     entry.attempts++;
     this.#effects.push({ type: "transmit", entry });
   }
@@ -432,6 +479,12 @@ export class Outbox<Body> {
     this.#due.set(entry, at);
   }
 
+  /** To be repeated then, whatever its peer confirms meanwhile. */
+  #urge(entry: Tracked<Body>, at: Instant): void {
+    entry.isUrgent = true;
+    this.#due.set(entry, at);
+  }
+
   /** The other endpoint has it; it may take its time. */
   #handleReceived(now: Instant, entry: Tracked<Body>): void {
     this.#note(entry, "received");
@@ -440,23 +493,26 @@ export class Outbox<Body> {
       entry.expiresAt = later(now, entry.timeoutMs);
       this.#expiry.set(entry, entry.expiresAt);
     }
-    if (entry.state === "waiting") this.#plan(entry, later(now, this.#backoff(entry)));
+    if (entry.state === "waiting") this.#plan(entry, later(now, this.#patience(entry)));
   }
 
-  /** Repeats once, without waiting for its time, what the receiver lacks though it has later packets. */
+  /** Repeats without waiting for its time what the receiver lacks though it has later packets. */
   #repeatLost(now: Instant, peer: Peer<Body>, latest: number): void {
     const lost = latest - this.#limits.reorderPacketsMax;
     if (lost <= 0) return;
     for (const entry of peer.numbered.values()) {
-      if (entry.packet > lost) return;
-      if (entry.state !== "waiting" || entry.attempts !== 1 || entry.progress.has("received")) continue;
-      this.#due.set(entry, now);
+      if (entry.packet > lost) {
+        // Later numbers left later, unless they are repetitions.
+        if (entry.attempts === 1) return;
+        continue;
+      }
+      if (entry.state === "waiting" && !isWithReceiver(entry)) this.#urge(entry, now);
     }
   }
 
   #note(entry: Tracked<Body>, progress: Progress): void {
-    if (entry.progress.has(progress)) return;
-    entry.progress.add(progress);
+    if ((entry.progress & progressBits[progress]) !== 0) return;
+    entry.progress |= progressBits[progress];
     this.#effects.push({ type: "progress", entry, progress });
   }
 
@@ -499,11 +555,20 @@ export class Outbox<Body> {
     );
   }
 
+  /** Wait after a transmission. */
+  #patience(entry: Tracked<Body>): number {
+    return isWithReceiver(entry) ? this.#backoff(entry) : this.#jittered(entry.of.roundTrip.timeoutMs);
+  }
+
+  /** Wait that doubles with each attempt: for what failed, and for what is with the receiver. */
   #backoff(entry: Tracked<Body>): number {
-    const waiting = entry.progress.has("received") || entry.progress.has("stored");
-    const timeout = entry.of.roundTrip.timeoutMs(entry.attempts);
-    const base = waiting ? Math.max(timeout, this.#limits.receivedRetryMsMin) : timeout;
-    return Math.round(base * (1 + 0.2 * this.#random.fraction()));
+    const { receivedRetryMsMin, retryMsFirst, retryMsMax } = this.#limits;
+    const first = isWithReceiver(entry) ? receivedRetryMsMin : retryMsFirst;
+    return this.#jittered(Math.min(retryMsMax, first * 2 ** Math.min(entry.attempts - 1, 20)));
+  }
+
+  #jittered(ms: number): number {
+    return Math.round(ms * (1 + 0.2 * this.#random.fraction()));
   }
 
   #settle(entry: Tracked<Body>, error: CausewayError | undefined): void {
@@ -528,11 +593,20 @@ function floorOf(held: ReadonlyMap<number, unknown>, next: number): number {
   return first.done ? next : first.value;
 }
 
-/** True when a transmission may have brought it to the other endpoint, or surely has. */
-function mayHaveArrived(entry: Tracked<unknown>): boolean {
-  return entry.progress.size > 0 || entry.unreported > 0 || entry.state === "sending";
+const progressBits = { accepted: 1, stored: 2, received: 4 } as const;
+
+/** True when the receiver has it, or the gateway that will hand it over. */
+function isWithReceiver({ progress }: Tracked<unknown>): boolean {
+  return (progress & (progressBits.received | progressBits.stored)) !== 0;
 }
 
+/** True when a transmission may have brought it to the other endpoint, or surely has. */
+function mayHaveArrived(entry: Tracked<unknown>): boolean {
+  return entry.progress !== 0 || entry.unreported > 0 || entry.state === "sending";
+}
+
+/** Messages that are repeated when a peer confirms nothing. */
+const askingMax = 64;
 /** Peers whose channel and round trip are remembered when nothing is under way to them. */
 const peersMax = 4_096;
 const peersLookedAtMax = 64;

@@ -155,7 +155,7 @@ describe("reliable messages", () => {
   test("are settled by nobody but the agent that they are for", () => {
     const world = new ReliableWorld(1, silent);
     const id = world.send("lane", "x", 1_000);
-    const { channel } = world.outbox.positionOf(id);
+    const { channel } = world.outbox.channelOf("bob");
     const report = { channel, taken: [[1, 1]] as const, received: [], refused: new Map() };
     world.outbox.handleReportOfChannel(world.instant, "mallory", report);
     expect(world.outbox.size).toBe(1);

@@ -12,6 +12,7 @@ export class RoundTrip {
   readonly #limits: RoundTripLimits;
   #smoothedMs: number | undefined;
   #variationMs = 0;
+  #doublings = 0;
 
   constructor(limits: RoundTripLimits) {
     this.#limits = limits;
@@ -33,16 +34,27 @@ export class RoundTrip {
     this.#smoothedMs += (ms - this.#smoothedMs) / 8;
   }
 
-  /** Wait before the next repetition of what was transmitted `attempts` times: doubled each time, within the bounds. */
-  timeoutMs(attempts: number): number {
+  /** Time after which what was not answered counts as lost: the measured one, doubled for each `backOff`. */
+  get timeoutMs(): number {
     const { retryMsFirst, retryMsMin, retryMsMax } = this.#limits;
     const first =
       this.#smoothedMs === undefined
         ? retryMsFirst
         : Math.max(retryMsMin, this.#smoothedMs + Math.max(clockStepMs, 4 * this.#variationMs));
-    return Math.min(retryMsMax, first * 2 ** Math.min(Math.max(0, attempts - 1), 20));
+    return Math.min(retryMsMax, first * 2 ** this.#doublings);
+  }
+
+  /** The time-out passed without an answer. */
+  backOff(): void {
+    this.#doublings = Math.min(doublingsMax, this.#doublings + 1);
+  }
+
+  /** Something was answered. */
+  reset(): void {
+    this.#doublings = 0;
   }
 }
 
 /** Granularity of the clock (G in RFC 6298). */
 const clockStepMs = 1;
+const doublingsMax = 20;

@@ -1,27 +1,47 @@
 /** One agent on the network: puts the parts together and keeps them alive while the link comes and goes. */
 import type { Lease } from "@causeway/core-attachment";
-import { type AgentId, CausewayError, type Instant, later, parseAgentId, refuse, shortName } from "@causeway/core-base";
+import {
+  type AgentId,
+  agentOf,
+  CausewayError,
+  type Instant,
+  later,
+  parseAgentId,
+  parseSpiffeId,
+  refuse,
+  type SpiffeId,
+  shortName,
+} from "@causeway/core-base";
 import { type SessionLimits, sessionLimits } from "@causeway/core-session";
 import type { agp } from "@causeway/core-wire";
+import type { ConnectRouter, Transport } from "@connectrpc/connect";
 import type {
   Agent,
   AgentEvent,
   AgentProfile,
   AgentReport,
+  AgentStream,
   Answer,
   Ask,
   CallOptions,
   CardProfile,
   DiscoverOptions,
   Discovery,
+  ManyAnswers,
+  ManyOptions,
   Match,
   MessageHandler,
   NetworkEventListener,
   PublicationHandler,
+  Receipt,
   Registration,
   RequestHandler,
+  SendOptions,
+  StreamHandler,
+  StreamOptions,
   Subscription,
   TopicRights,
+  TransportOptions,
   Watch,
 } from "./api.ts";
 import { within } from "./clock.ts";
@@ -31,7 +51,6 @@ import { type DeliveryLink, DeliveryService } from "./delivery-service.ts";
 import { discover, lookup } from "./discovery.ts";
 import type { EndToEnd } from "./end-to-end.ts";
 import { Events } from "./events.ts";
-import { timeoutOf } from "./exchange/limits.ts";
 import { Exchanges } from "./exchanges.ts";
 import { GatewaySession } from "./gateway-session.ts";
 import { KeyPackageStock } from "./key-packages.ts";
@@ -39,7 +58,10 @@ import { Mailroom } from "./mailroom.ts";
 import { type Delivery, Messenger } from "./messenger.ts";
 import { NetworkEvents } from "./network-events.ts";
 import { RecordKeeper } from "./registration.ts";
-import { dataOf } from "./session/messages.ts";
+import { requestMany } from "./scatter.ts";
+import { Sending } from "./sending.ts";
+import { AgentStreams } from "./streams/agent-streams.ts";
+import { serviceHandlers, serviceTransport } from "./streams/services.ts";
 import { Topics } from "./topics.ts";
 
 /** Options of `openAgent`. */
@@ -48,6 +70,8 @@ export interface OpenOptions {
   readonly instance?: string;
   /** False keeps the agent unknown outside of its gateway. Default true. */
   readonly advertise?: boolean;
+  /** Messages that this agent takes each second; its gateway refuses more for it, with the time to wait. Default: any. */
+  readonly messagesPerSecondMax?: number;
   /** Milliseconds for the first attachment. Default 30,000. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
@@ -112,7 +136,8 @@ class NetworkAgent implements Agent {
   readonly #records: RecordKeeper;
   readonly #networkEvents: NetworkEvents;
   readonly #keyPackages: KeyPackageStock;
-  readonly #messageLanes = new Map<AgentId, string>();
+  readonly #sending: Sending;
+  readonly #streams: AgentStreams;
   readonly #stops: (() => void)[] = [];
   #ready: { readonly resolve: () => void; readonly reject: (error: CausewayError) => void } | undefined;
   #downSince: Instant | undefined;
@@ -132,6 +157,7 @@ class NetworkAgent implements Agent {
       connector,
       instance: options.instance ?? "main",
       advertise: options.advertise ?? true,
+      ...(options.messagesPerSecondMax !== undefined && { messagesPerSecondMax: options.messagesPerSecondMax }),
       limits: { ...sessionLimits, ...options.limits },
       onMessage: (envelope) => this.#messenger.handleEnvelope(envelope),
       onControl: (control) => this.#handleControl(control),
@@ -161,6 +187,8 @@ class NetworkAgent implements Agent {
       onEvent,
       limits: { ...sessionLimits, ...options.limits },
     });
+    this.#sending = new Sending(this.#messenger, scheduler);
+    this.#streams = new AgentStreams(this.#messenger, scheduler);
     this.#topics = new Topics({
       self: this.id,
       connector,
@@ -232,38 +260,52 @@ class NetworkAgent implements Agent {
 
   async request(target: string, ask: Ask, options: CallOptions = {}): Promise<Answer> {
     this.#check();
-    return this.#exchanges.request(this.#peer(target), ask, options);
+    return this.#exchanges.request(this.#target(target), ask, options);
   }
 
   async *stream(target: string, ask: Ask, options: CallOptions = {}): AsyncGenerator<Content, void, undefined> {
     this.#check();
-    yield* this.#exchanges.stream(this.#peer(target), ask, options);
+    yield* this.#exchanges.stream(this.#target(target), ask, options);
   }
 
-  async send(target: string, data: Data, options: CallOptions = {}): Promise<void> {
+  async send(target: string, data: Data, options: SendOptions = {}): Promise<Receipt> {
     this.#check();
-    const peer = this.#peer(target);
-    const id = this.#messenger.newId();
-    const { signal } = options;
-    const abandon = (): void =>
-      this.#messenger.cancel(
-        id,
-        refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation; the message may have been taken", {
-          cause: signal?.reason,
-        }),
-      );
-    if (signal?.aborted)
-      throw refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation", { cause: signal.reason });
-    signal?.addEventListener("abort", abandon, { once: true });
-    try {
-      await this.#messenger.post(
-        peer,
-        { case: "message", value: dataOf(Content.of(data)) },
-        { lane: this.#laneTo(peer), id, timeoutMs: timeoutOf(options), trace: options.trace ?? false },
-      );
-    } finally {
-      signal?.removeEventListener("abort", abandon);
-    }
+    return this.#sending.send(this.#target(target), data, options);
+  }
+
+  openStream(target: string, options: StreamOptions = {}): AgentStream {
+    this.#check();
+    return this.#streams.open(this.#target(target), options);
+  }
+
+  onStream(...args: [string, StreamHandler] | [StreamHandler]): () => void {
+    this.#check();
+    return args.length === 1 ? this.#streams.onStream("", args[0]) : this.#streams.onStream(args[0], args[1]);
+  }
+
+  transportTo(target: string, options: TransportOptions = {}): Transport {
+    const to = this.#target(target);
+    return serviceTransport((opening) => this.openStream(to, opening), options);
+  }
+
+  serve(routes: (router: ConnectRouter) => void): () => void {
+    this.#check();
+    const stops = [...serviceHandlers(routes)].map(([name, handler]) => this.#streams.onStream(name, handler));
+    return () => {
+      for (const stop of stops) stop();
+    };
+  }
+
+  async requestMany(targets: string | readonly string[], ask: Ask, options: ManyOptions = {}): Promise<ManyAnswers> {
+    this.#check();
+    const { scheduler } = this.#connector;
+    const ports = {
+      self: this.id,
+      request: (agent: AgentId, one: Ask, more: CallOptions) => this.request(agent, one, more),
+      discover: (text: string, more: DiscoverOptions) => this.discover(text, more),
+      nowMs: () => scheduler.now().instant,
+    };
+    return requestMany(ports, targets, ask, options);
   }
 
   async discover(text: string, options: DiscoverOptions = {}): Promise<Discovery> {
@@ -355,6 +397,7 @@ class NetworkAgent implements Agent {
     const error = refuse("CAUSEWAY_CANCELLED", "the agent was closed while this was under way");
     this.#ready?.reject(error);
     this.#exchanges.close(error);
+    this.#streams.close(error);
     this.#records.close();
     await this.#messenger.settle(closeMs);
     this.#session.close("the agent was closed");
@@ -397,6 +440,7 @@ class NetworkAgent implements Agent {
     this.#ready?.reject(cause);
     // Nothing that is under way can succeed any more.
     this.#exchanges.close(cause);
+    this.#streams.close(cause);
     this.#messenger.end(cause);
   }
 
@@ -416,6 +460,7 @@ class NetworkAgent implements Agent {
 
   #deliver(delivery: Delivery): void {
     if (delivery.body.case === "message") this.#mailroom.handle(delivery);
+    else if (this.#streams.handle(delivery)) return;
     else if (delivery.body.case === "topicLeave") this.#topics.handleLeave(delivery, delivery.body.value);
     else this.#exchanges.handle(delivery);
   }
@@ -464,25 +509,12 @@ class NetworkAgent implements Agent {
     return this.#wasAttached ? "reconnecting" : "connecting";
   }
 
-  #laneTo(peer: AgentId): string {
-    const lane = this.#messageLanes.get(peer) ?? this.#messenger.newLane();
-    this.#messageLanes.delete(peer);
-    this.#messageLanes.set(peer, lane);
-    if (this.#messageLanes.size > lanesMax) {
-      const oldest = this.#messageLanes.entries().next();
-      if (!oldest.done) {
-        this.#messageLanes.delete(oldest.value[0]);
-        this.#messenger.closeLane(oldest.value[1]);
-      }
-    }
-    return lane;
-  }
-
-  #peer(target: string): AgentId {
-    const peer = parseAgentId(target);
-    if (peer === this.id)
-      throw refuse("CAUSEWAY_MISUSE", `expected another agent as target, got ${shortName(peer)} itself`);
-    return peer;
+  /** An agent, or one instance of it. */
+  #target(target: string): SpiffeId {
+    const to = parseSpiffeId(target);
+    if (agentOf(to) === this.id)
+      throw refuse("CAUSEWAY_MISUSE", `expected another agent as target, got ${shortName(to)} itself`);
+    return to;
   }
 
   #check(): void {
@@ -491,8 +523,6 @@ class NetworkAgent implements Agent {
   }
 }
 
-/** Peers with a lane for messages; the one used least recently starts a new lane next time. */
-const lanesMax = 4_096;
 const attachMs = 30_000;
 const maintainMs = 60_000;
 const stockCheckMs = 600_000;

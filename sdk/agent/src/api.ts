@@ -1,5 +1,7 @@
 /** The public interface of an agent: names, data and errors; no cryptography, no frames. */
 import type { AgentId, CausewayError, GatewayUri } from "@causeway/core-base";
+import type { Metadata } from "@causeway/core-session";
+import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
 import type { Content, Data } from "./content.ts";
 
 /** Bounds of one call. */
@@ -75,6 +77,109 @@ export type RequestHandler = (
  * stored: then it comes again, with the same `messageId`.
  */
 export type MessageHandler = (message: IncomingMessage) => Promise<void> | void;
+
+/** How an agent hears that a message has come as far as it asked for. */
+export interface SendOptions extends CallOptions {
+  /**
+   * `reliable`: repeated until acknowledged, in order, once. `best-effort`: sent once, without order. Default `reliable`.
+   */
+  readonly mode?: "best-effort" | "reliable";
+  /**
+   * What `send` waits for. `accepted`: the own gateway passed it on. `stored`: it is on the disk of the gateway that
+   * serves the target, and survives everything until it expires. `delivered`: the other SDK has it. `processed`: its
+   * handler took it. Default `processed`; of a best-effort message, that it left this process, and only `accepted` can be
+   * asked for.
+   */
+  readonly ack?: "accepted" | "stored" | "delivered" | "processed";
+  /** Messages of one session are taken in order; different sessions do not wait for each other. Default: one session. */
+  readonly session?: string;
+  /**
+   * Milliseconds after which nobody needs the message any more: gateways and the receiver then drop it. Default
+   * `timeoutMs`; for `stored` 86,400,000. At most 604,800,000.
+   */
+  readonly expiresMs?: number;
+}
+
+/** How far a message was known to have come when `send` resolved. */
+export interface Receipt {
+  readonly messageId: string;
+  readonly reached: "sent" | "accepted" | "stored" | "delivered" | "processed";
+}
+
+/** Names and values in order; names may repeat. */
+export type { Metadata } from "@causeway/core-session";
+
+/** Options of `openStream`. */
+export interface StreamOptions {
+  /** What the stream is for; the other side has a handler for this name or a default one. Default "". */
+  readonly name?: string;
+  readonly metadata?: Metadata;
+  /** Milliseconds after which both sides reset it with `CAUSEWAY_TIMEOUT`. Default: none. */
+  readonly timeoutMs?: number;
+  /** Resets the stream. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A full-duplex stream of bytes to another agent, encrypted end to end. Iterating yields what comes, in order; boundaries
+ * between pieces mean nothing. A side that does not read holds back the other side of this stream and nobody else.
+ */
+export interface AgentStream extends AsyncIterable<Uint8Array>, AsyncDisposable {
+  /** The other side, as its verified certificate names it. */
+  readonly peer: AgentId;
+  readonly name: string;
+  /** Of the opening side. */
+  readonly metadata: Metadata;
+  /** Of the accepting side; empty when its data came without. Rejects when the stream is reset before. */
+  readonly header: Promise<Metadata>;
+  /** Of the other side's end. Rejects when the stream is reset before. */
+  readonly trailer: Promise<Metadata>;
+  /** Resolves when both sides have ended; rejects when the stream was reset. */
+  readonly closed: Promise<void>;
+  /** Aborts when the stream was reset, with the error as reason. */
+  readonly signal: AbortSignal;
+  /** Sends metadata before the first data, once. */
+  sendHeader(metadata: Metadata): void;
+  /** Sends bytes. Resolves when there is room for more. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Half-closes: this side sends nothing more and still hears the other one. */
+  end(metadata?: Metadata): Promise<void>;
+  /** Gives up both directions. What was not read yet is lost on both sides. */
+  reset(error?: CausewayError): void;
+}
+
+/** Handles streams that others open. What it throws resets the stream. */
+export type StreamHandler = (stream: AgentStream) => Promise<void> | void;
+
+/** Options of `transportTo`. */
+export interface TransportOptions {
+  /** Connect's interceptors. */
+  readonly interceptors?: readonly Interceptor[];
+  /** Default deadline of calls in milliseconds. Default: none. */
+  readonly timeoutMs?: number;
+  /** Largest message of a call, either way. Default 16,777,216. */
+  readonly messageBytesMax?: number;
+}
+
+/** What `requestMany` collected. */
+export interface ManyAnswers {
+  /** In the order in which they came. */
+  readonly answers: readonly Answer[];
+  /** Those who gave none, and why: also `CAUSEWAY_TIMEOUT`, when the outcome is unknown. */
+  readonly failures: readonly { readonly agent: AgentId; readonly error: CausewayError }[];
+  /** True when every target answered. */
+  readonly isComplete: boolean;
+}
+
+/** Options of `requestMany`. */
+export interface ManyOptions extends CallOptions {
+  /** Enough answers: what is still under way then is cancelled. Default: all. */
+  readonly enough?: number;
+  /** Requests under way at once. Default 64, at most 1,024. */
+  readonly concurrency?: number;
+  /** Called for each answer as it comes. */
+  readonly onAnswer?: (answer: Answer) => void;
+}
 
 /** One publication. */
 export interface Publication {
@@ -297,10 +402,25 @@ export interface Agent extends AsyncDisposable {
    */
   stream(target: string, ask: Ask, options?: CallOptions): AsyncIterable<Content>;
   /**
-   * Resolves when the handler of the other agent took the message. Fails with `CAUSEWAY_TIMEOUT` when that is unknown, and
-   * with any other code when the message was not taken, except after `CAUSEWAY_CANCELLED` and the end of this agent.
+   * Resolves when the message has come as far as `ack` says: by default, when the handler of the other agent took it.
+   * Fails with `CAUSEWAY_TIMEOUT` when that is unknown, and with any other code when the message was not taken, except
+   * after `CAUSEWAY_CANCELLED` and the end of this agent.
    */
-  send(target: string, data: Data, options?: CallOptions): Promise<void>;
+  send(target: string, data: Data, options?: SendOptions): Promise<Receipt>;
+  /** Opens a stream to another agent; it can be written to at once. */
+  openStream(target: string, options?: StreamOptions): AgentStream;
+  /** Handles streams of one name, or all others. Returns the function that ends it. */
+  onStream(name: string, handler: StreamHandler): () => void;
+  onStream(handler: StreamHandler): () => void;
+  /** A transport for generated Connect clients: `createClient(ElizaService, agent.transportTo("green.example/x/eliza"))`. */
+  transportTo(target: string, options?: TransportOptions): Transport;
+  /** Serves Connect services to other agents, all four kinds of calls. Returns the function that ends it. */
+  serve(routes: (router: ConnectRouter) => void): () => void;
+  /**
+   * Asks many agents at once and collects what comes until `timeoutMs`. Targets are names, or one prefix that ends in '/':
+   * all agents below it that discovery finds, at most 100.
+   */
+  requestMany(targets: string | readonly string[], ask: Ask, options?: ManyOptions): Promise<ManyAnswers>;
   /** Finds agents in plain words. */
   discover(text: string, options?: DiscoverOptions): Promise<Discovery>;
   /** The record of one agent, or undefined when none is visible from here. */

@@ -65,11 +65,15 @@ export function cancelled(signal: AbortSignal): Error {
   return refuse("CAUSEWAY_CANCELLED", "the caller cancelled the operation", { cause: signal.reason });
 }
 
-/** Keeps one wake-up armed for whatever is due next. */
+/**
+ * Keeps one wake-up armed for whatever is due next. When that is put off, the armed one stays and looks again: what
+ * changes with every message would make and cancel a timer for each otherwise.
+ */
 export class WakeUp {
   readonly #scheduler: Scheduler;
   readonly #run: () => void;
   #at: Instant | undefined;
+  #armedAt: Instant | undefined;
   #cancel: () => void = () => undefined;
 
   constructor(scheduler: Scheduler, run: () => void) {
@@ -79,15 +83,25 @@ export class WakeUp {
 
   /** Arms for `at`, or disarms. */
   set(at: Instant | undefined): void {
-    if (at === this.#at) return;
-    this.#cancel();
     this.#at = at;
-    this.#cancel =
-      at === undefined
-        ? () => undefined
-        : this.#scheduler.at(at, () => {
-            this.#at = undefined;
-            this.#run();
-          });
+    if (at === undefined) {
+      this.#cancel();
+      this.#armedAt = undefined;
+    } else if (this.#armedAt === undefined || at < this.#armedAt) this.#arm(at);
+  }
+
+  #arm(at: Instant): void {
+    this.#cancel();
+    this.#armedAt = at;
+    this.#cancel = this.#scheduler.at(at, () => {
+      this.#armedAt = undefined;
+      const due = this.#at;
+      if (due === undefined) return;
+      if (due > this.#scheduler.now().instant) this.#arm(due);
+      else {
+        this.#at = undefined;
+        this.#run();
+      }
+    });
   }
 }

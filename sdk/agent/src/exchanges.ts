@@ -1,5 +1,5 @@
 /** Requests and their answers, both sides. */
-import type { AgentId, CausewayError, Scheduler } from "@causeway/core-base";
+import type { AgentId, CausewayError, Scheduler, SpiffeId } from "@causeway/core-base";
 import type { session } from "@causeway/core-wire";
 import type { Answer, Ask, CallOptions, RequestHandler } from "./api.ts";
 import type { Content } from "./content.ts";
@@ -20,11 +20,11 @@ export class Exchanges {
     return this.#serving.onRequest(method, handler);
   }
 
-  request(peer: AgentId, ask: Ask, options: CallOptions): Promise<Answer> {
+  request(peer: SpiffeId, ask: Ask, options: CallOptions): Promise<Answer> {
     return this.#asking.request(peer, ask, options);
   }
 
-  stream(peer: AgentId, ask: Ask, options: CallOptions): AsyncGenerator<Content, void, undefined> {
+  stream(peer: SpiffeId, ask: Ask, options: CallOptions): AsyncGenerator<Content, void, undefined> {
     return this.#asking.stream(peer, ask, options);
   }
 

@@ -81,6 +81,7 @@ export class GatewaySession {
   readonly #intake: Intake;
   #lastError: CausewayError | undefined;
   #ended: CausewayError | undefined;
+  #isClosing = false;
 
   constructor(ports: GatewaySessionPorts) {
     const { connector } = ports;
@@ -147,6 +148,7 @@ export class GatewaySession {
 
   /** Ends the attachment for good. */
   close(reason: string): void {
+    this.#isClosing = true;
     this.#step(() => this.#machine.detach(this.#now(), reason));
     this.#closed.abort();
     this.#dialling?.abort.abort();
@@ -241,7 +243,11 @@ export class GatewaySession {
         this.#lastError = cause;
         if (effect.isFinal) this.#ended = cause;
         this.#dropLink();
-        connector.log.warn("agent.detached", { code: cause.code, final: effect.isFinal });
+        // That an agent which is being closed detaches is what was asked for.
+        connector.log[this.#isClosing ? "debug" : "warn"]("agent.detached", {
+          code: cause.code,
+          final: effect.isFinal,
+        });
         this.#ports.onLost(cause, effect.isFinal);
         return;
       }

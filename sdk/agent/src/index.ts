@@ -6,3 +6,4 @@ export type * from "./api.ts";
 export type { Connector, FrameSlice, GatewayLink, IdentityPort, RegistryPort } from "./connector.ts";
 export { Content, type Data, type Json } from "./content.ts";
 export { exchangeLimits } from "./exchange/limits.ts";
+export { callerKey } from "./streams/services.ts";

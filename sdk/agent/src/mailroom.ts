@@ -2,12 +2,12 @@
 import { refuse } from "@causeway/core-base";
 import type { MessageHandler } from "./api.ts";
 import { handlerError } from "./exchange/answers.ts";
-import type { Delivery } from "./messenger.ts";
-import { Serial } from "./serial.ts";
+import { type Delivery, expired } from "./session/arrivals.ts";
 import { contentOf } from "./session/messages.ts";
 
 export class Mailroom {
-  readonly #serial = new Serial();
+  /** What waits for the handler, by sender; present while its handler runs. */
+  readonly #waiting = new Map<string, Delivery[]>();
   #handler: MessageHandler | undefined;
 
   /** Sets the handler. Returns the function that ends it. */
@@ -21,31 +21,71 @@ export class Mailroom {
 
   /** Takes a message; settles it when the handler has returned. */
   handle(delivery: Delivery): void {
-    if (delivery.body.case !== "message") return;
-    const content = contentOf(delivery.body.value);
-    void this.#serial.run(delivery.from, async () => {
-      const handler = this.#handler;
-      if (!handler) {
-        delivery.settle({
-          code: "CAUSEWAY_AGENT_NO_HANDLER",
-          message: "the agent does not take messages; it has no handler for them",
-        });
-        return;
-      }
-      try {
-        await handler({
-          from: delivery.from,
-          content,
-          get data() {
-            return content.data;
-          },
-          messageId: delivery.messageId,
-        });
-        delivery.settle();
-      } catch (thrown) {
-        const { code, message } = handlerError(thrown);
-        delivery.settle({ code, message });
-      }
-    });
+    const waiting = this.#waiting.get(delivery.from);
+    if (waiting) {
+      waiting.push(delivery);
+      return;
+    }
+    const running = this.#run(delivery);
+    if (!running) return;
+    this.#waiting.set(delivery.from, []);
+    void this.#goOn(delivery.from, running);
+  }
+
+  async #goOn(from: string, first: Promise<void>): Promise<void> {
+    await first;
+    const waiting = this.#waiting.get(from) ?? [];
+    // More may come while these run.
+    for (let i = 0; i < waiting.length; i++) {
+      const delivery = waiting[i];
+      const running = delivery && this.#run(delivery);
+      if (running) await running;
+      if (i < tidyAt) continue;
+      waiting.splice(0, i + 1);
+      i = -1;
+    }
+    this.#waiting.delete(from);
+  }
+
+  /** Runs the handler. Undefined when it has returned already, as handlers that only keep something do. */
+  #run(delivery: Delivery): Promise<void> | undefined {
+    const { body, from, messageId } = delivery;
+    if (body.case !== "message") return undefined;
+    if (delivery.isExpired()) {
+      delivery.settle(expired);
+      return undefined;
+    }
+    const handler = this.#handler;
+    if (!handler) {
+      delivery.settle({
+        code: "CAUSEWAY_AGENT_NO_HANDLER",
+        message: "the agent does not take messages; it has no handler for them",
+      });
+      return undefined;
+    }
+    const content = contentOf(body.value);
+    const message = {
+      from,
+      content,
+      get data() {
+        return content.data;
+      },
+      messageId,
+    };
+    const fail = (thrown: unknown): void => {
+      const { code, message: text } = handlerError(thrown);
+      delivery.settle({ code, message: text });
+    };
+    try {
+      const result = handler(message);
+      if (result !== undefined) return Promise.resolve(result).then(() => delivery.settle(), fail);
+      delivery.settle();
+    } catch (thrown) {
+      fail(thrown);
+    }
+    return undefined;
   }
 }
+
+/** Handled deliveries that stay in a queue before it is shortened. */
+const tidyAt = 1_024;

@@ -31,6 +31,14 @@ export interface PostOptions {
   readonly wantsAccepted?: boolean;
   readonly wantsStored?: boolean;
   readonly onProgress?: (progress: Progress) => void;
+  /** Of a best-effort message that a gateway reports as failed. */
+  readonly onFailed?: (error: CausewayError) => void;
+}
+
+/** A best-effort message of which the own gateway shall say that it passed it on. */
+interface Awaited {
+  readonly onProgress: (progress: Progress) => void;
+  readonly onFailed: (error: CausewayError) => void;
 }
 
 export interface MessengerPorts extends SealedSenderPorts {
@@ -59,6 +67,7 @@ export class Messenger {
   readonly #newContexts: Rate;
   /** Contexts that were given up lately; several messages may have left under one. */
   readonly #givenUp = new Set<string>();
+  readonly #awaited = new Map<string, Awaited>();
   #isClosed = false;
   #ended: CausewayError | undefined;
 
@@ -149,8 +158,10 @@ export class Messenger {
   /** Sends once. Resolves when it has left this process. */
   attempt(to: string, body: SessionBody, options: Omit<PostOptions, "lane" | "patient">): Promise<void> {
     const { timeoutMs, id = this.newId(), trace = false, wantsAccepted = false } = options;
+    const { onProgress = () => undefined, onFailed = () => undefined } = options;
     return new Promise((resolve, reject) => {
       if (this.#ended) throw this.#ended;
+      if (wantsAccepted) this.#await(id, { onProgress, onFailed });
       this.#departures.attempt({
         to,
         id,
@@ -167,6 +178,7 @@ export class Messenger {
 
   /** Gives up on a message that was posted. */
   cancel(id: string, error: CausewayError): void {
+    this.#awaited.delete(id);
     this.#departures.cancel(id, error);
   }
 
@@ -178,6 +190,11 @@ export class Messenger {
   /** Forgets an outgoing lane when its last message is settled. */
   closeLane(lane: string): void {
     this.#departures.closeLane(lane);
+  }
+
+  /** Forgets an incoming lane; what repeats of it is still known by its number. */
+  closeIncomingLane(address: string, lane: string): void {
+    this.#arrivals.closeLane(address, lane);
   }
 
   setOnline(isOnline: boolean): void {
@@ -244,7 +261,15 @@ export class Messenger {
       return;
     }
     const ids = this.sender.departed(packet)?.messages ?? [packet];
-    if (this.#departures.handleFate(ids, error)) return;
+    let isAwaited = false;
+    for (const id of ids) {
+      const awaited = this.#awaited.get(id);
+      if (!awaited) continue;
+      isAwaited = true;
+      this.#awaited.delete(id);
+      awaited.onFailed(error);
+    }
+    if (this.#departures.handleFate(ids, error) || isAwaited) return;
     this.#ports.log.debug("agent.report_received", { messageId: packet, code: error.code });
     this.#ports.onEvent({ type: "warning", error });
   }
@@ -255,6 +280,16 @@ export class Messenger {
     const isAccepted = fate === agp.Fate.ACCEPTED;
     if (!departed || !isGatewayOf(source, isAccepted ? this.#ports.self : departed.to)) return;
     this.#departures.handleFate(departed.messages, isAccepted ? "accepted" : "stored");
+    for (const id of isAccepted ? departed.messages : []) {
+      this.#awaited.get(id)?.onProgress("accepted");
+      this.#awaited.delete(id);
+    }
+  }
+
+  #await(id: string, awaited: Awaited): void {
+    this.#awaited.set(id, awaited);
+    const oldest = this.#awaited.keys().next();
+    if (this.#awaited.size > awaitedMax && !oldest.done) this.#awaited.delete(oldest.value);
   }
 
   /** A peer that lost its state says so, and nobody else can: gateways do not know who has which context. */
@@ -313,6 +348,8 @@ function isGatewayOf(source: string, agent: string): boolean {
   }
 }
 
+/** Best-effort messages that wait for the word of the own gateway; the oldest goes first, and times out. */
+const awaitedMax = 16_384;
 const newContextsMax = 6;
 const newContextsMs = 600_000;
 const givenUpMax = 256;

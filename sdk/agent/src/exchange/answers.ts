@@ -1,6 +1,6 @@
 /** The answering side of one exchange: parts in order, held back by a slow requester, ended once. */
 import { create } from "@bufbuild/protobuf";
-import { type AgentId, CausewayError, refuse } from "@causeway/core-base";
+import { CausewayError, refuse, type SpiffeId } from "@causeway/core-base";
 import { session } from "@causeway/core-wire";
 import type { Reply } from "../api.ts";
 import { fromHex } from "../bytes.ts";
@@ -11,7 +11,7 @@ import { exchangeLimits } from "./limits.ts";
 
 export class Answers implements Reply {
   readonly #messenger: Messenger;
-  readonly #peer: AgentId;
+  readonly #peer: SpiffeId;
   readonly #id: string;
   readonly #abort: AbortController;
   #ahead = 0;
@@ -19,7 +19,7 @@ export class Answers implements Reply {
   #waiting: (() => void)[] = [];
   #isEnded = false;
 
-  constructor(messenger: Messenger, peer: AgentId, id: string, abort: AbortController) {
+  constructor(messenger: Messenger, peer: SpiffeId, id: string, abort: AbortController) {
     this.#messenger = messenger;
     this.#peer = peer;
     this.#id = id;

@@ -1,6 +1,6 @@
 /** Requests to other agents: correlation of answers, collected or as a stream. */
 import { create } from "@bufbuild/protobuf";
-import { type AgentId, CausewayError, refuse, type Scheduler } from "@causeway/core-base";
+import { type AgentId, agentOf, CausewayError, refuse, type Scheduler, type SpiffeId } from "@causeway/core-base";
 import { session } from "@causeway/core-wire";
 import type { Answer, Ask, CallOptions } from "../api.ts";
 import { toHex } from "../bytes.ts";
@@ -22,7 +22,7 @@ export class Asking {
   }
 
   /** Asks and collects the whole answer. */
-  async request(peer: AgentId, ask: Ask, options: CallOptions): Promise<Answer> {
+  async request(peer: SpiffeId, ask: Ask, options: CallOptions): Promise<Answer> {
     const timeoutMs = timeoutOf(options);
     const parts: Content[] = [];
     let bytes = 0;
@@ -38,7 +38,7 @@ export class Asking {
     if (last) parts.push(last);
     const content = parts.at(-1) ?? new Content("application/octet-stream", new Uint8Array());
     return {
-      from: peer,
+      from: agentOf(peer),
       content,
       get data() {
         return content.data;
@@ -49,7 +49,7 @@ export class Asking {
   }
 
   /** Asks and yields the parts of the answer; `timeoutMs` bounds the silence before each. */
-  async *stream(peer: AgentId, ask: Ask, options: CallOptions): AsyncGenerator<Content, void, undefined> {
+  async *stream(peer: SpiffeId, ask: Ask, options: CallOptions): AsyncGenerator<Content, void, undefined> {
     const queue: Part[] = [];
     let wake: () => void = () => undefined;
     let outcome: { readonly error?: CausewayError } | undefined;
@@ -132,7 +132,7 @@ export class Asking {
     for (const exchange of [...this.#pending.values()]) exchange.fail(error);
   }
 
-  #open(peer: AgentId, body: SessionBody, options: CallOptions, onPart: (part: Part) => void): PendingExchange {
+  #open(peer: SpiffeId, body: SessionBody, options: CallOptions, onPart: (part: Part) => void): PendingExchange {
     if (options.signal?.aborted) throw cancelled(options.signal);
     if (this.#pending.size >= exchangeLimits.outgoingMax) {
       const problem = `expected at most ${exchangeLimits.outgoingMax} requests under way; await earlier ones first`;

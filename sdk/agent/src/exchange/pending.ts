@@ -1,6 +1,14 @@
 /** One request that waits for its answer: its end, its time-out and its cancellation. */
 import { create } from "@bufbuild/protobuf";
-import { type AgentId, CausewayError, later, refuse, type Scheduler } from "@causeway/core-base";
+import {
+  type AgentId,
+  agentOf,
+  CausewayError,
+  later,
+  refuse,
+  type Scheduler,
+  type SpiffeId,
+} from "@causeway/core-base";
 import { session } from "@causeway/core-wire";
 import type { CallOptions } from "../api.ts";
 import { fromHex } from "../bytes.ts";
@@ -37,6 +45,7 @@ export class PendingExchange {
   /** Hex of the request's message id. */
   readonly id: string;
   readonly peer: AgentId;
+  readonly #to: SpiffeId;
   readonly ended: Promise<Ending>;
   readonly #messenger: Messenger;
   readonly #scheduler: Scheduler;
@@ -44,9 +53,10 @@ export class PendingExchange {
   #settle: Settle | undefined;
   #stopTimer: () => void = () => undefined;
 
-  constructor(messenger: Messenger, scheduler: Scheduler, peer: AgentId, options: PendingOptions) {
+  constructor(messenger: Messenger, scheduler: Scheduler, to: SpiffeId, options: PendingOptions) {
     this.id = messenger.newId();
-    this.peer = peer;
+    this.peer = agentOf(to);
+    this.#to = to;
     this.#messenger = messenger;
     this.#scheduler = scheduler;
     this.#options = options;
@@ -62,7 +72,7 @@ export class PendingExchange {
     signal?.addEventListener("abort", this.#onAbort, { once: true });
     this.wait();
     this.#messenger
-      .post(this.peer, body, { lane: this.id, id: this.id, timeoutMs, trace })
+      .post(this.#to, body, { lane: this.id, id: this.id, timeoutMs, trace })
       .catch((error: unknown) => this.fail(CausewayError.from(error)));
   }
 
@@ -107,7 +117,7 @@ export class PendingExchange {
     const value = create(session.CancelSchema, { exchange: fromHex(this.id), reason: error.code });
     // A cancellation that does not arrive costs the other side its silence limit, nothing else.
     this.#messenger
-      .post(this.peer, { case: "cancel", value }, { lane: this.id, timeoutMs: noticeMs })
+      .post(this.#to, { case: "cancel", value }, { lane: this.id, timeoutMs: noticeMs })
       .catch(() => undefined);
     this.#messenger.closeLane(this.id);
   }

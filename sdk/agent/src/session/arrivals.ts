@@ -70,6 +70,8 @@ interface Opening {
 }
 
 interface Item {
+  readonly address: SpiffeId;
+  readonly from: AgentId;
   readonly message: PackedMessage;
   readonly opening: Opening;
 }
@@ -108,6 +110,11 @@ export class Arrivals {
 
   report(address: string, channel: string): ChannelState | undefined {
     return this.#inbox.report(address, channel);
+  }
+
+  /** Nothing more comes in a lane. */
+  closeLane(address: string, lane: string): void {
+    this.#inbox.closeLane(address, lane);
   }
 
   async close(): Promise<void> {
@@ -150,6 +157,7 @@ export class Arrivals {
   async #accept(address: SpiffeId, packet: OpenedPacket, header: agp.RoutingHeader): Promise<void> {
     const reliable = packet.messages.filter((message) => message.reliable).length;
     const opening: Opening = { header, left: reliable };
+    const from = agentOf(address);
     if (reliable > 0 && !this.#inbox.knows(address)) {
       const state = await this.#ports.restore(address);
       if (state && !this.#inbox.knows(address)) this.#inbox.restore(address, state);
@@ -157,7 +165,7 @@ export class Arrivals {
     for (const message of packet.messages) {
       const { reliable: place } = message;
       if (!place) {
-        this.#deliver(address, message, "", () => undefined);
+        this.#deliver({ address, from, message, opening }, "", () => undefined);
         continue;
       }
       const outcome = this.#inbox.handleArrival({
@@ -165,7 +173,7 @@ export class Arrivals {
         channel: packet.channel,
         channelFloor: packet.channelFloor,
         bytes: bytesOf(message.body) + overheadBytes,
-        item: { message, opening },
+        item: { address, from, message, opening },
         ...place,
       });
       if (outcome === "settled" || outcome === "given up by the sender") this.#settled(opening);
@@ -186,7 +194,7 @@ export class Arrivals {
   }
 
   #handOver(arrival: Arrival<Item>): void {
-    const { message, opening } = arrival.item;
+    const { opening } = arrival.item;
     const key = `${arrival.sender} ${arrival.channel}`;
     if (!this.#signs.has(key)) {
       const at = later(this.#now(), signMs);
@@ -194,7 +202,7 @@ export class Arrivals {
       if (this.#signs.size === 1) this.#signer.set(at);
     }
     let isSettled = false;
-    this.#deliver(parseSpiffeId(arrival.sender), message, arrival.lane, (refusal, isDurable = true) => {
+    this.#deliver(arrival.item, arrival.lane, (refusal, isDurable = true) => {
       if (isSettled) return;
       isSettled = true;
       this.#inbox.settle(arrival, refusal, isDurable);
@@ -203,7 +211,7 @@ export class Arrivals {
     });
   }
 
-  #deliver(address: SpiffeId, message: PackedMessage, lane: string, settle: Delivery["settle"]): void {
+  #deliver({ address, from, message }: Item, lane: string, settle: Delivery["settle"]): void {
     const { body, expiresUnixMs } = message;
     const isExpired = (): boolean => expiresUnixMs !== 0 && this.#unix() > expiresUnixMs + expirySlackMs;
     if (isExpired()) {
@@ -211,7 +219,7 @@ export class Arrivals {
       return;
     }
     this.#ports.onDeliver({
-      from: agentOf(address),
+      from,
       address,
       messageId: toHex(message.id),
       lane,

@@ -68,7 +68,9 @@ interface Outgoing {
 /** What waits for one target. */
 interface Line {
   readonly to: string;
-  readonly reliable: OutEntry<Outgoing>[];
+  reliable: OutEntry<Outgoing>[];
+  /** Of `reliable`, those that have left. */
+  gone: number;
   readonly plain: Parcel[];
   wantsAcks: boolean;
   isScheduled: boolean;
@@ -203,7 +205,16 @@ export class Departures {
   #line(to: string): Line {
     let line = this.#lines.get(to);
     if (!line) {
-      line = { to, reliable: [], plain: [], wantsAcks: false, isScheduled: false, active: 0, address: undefined };
+      line = {
+        to,
+        reliable: [],
+        gone: 0,
+        plain: [],
+        wantsAcks: false,
+        isScheduled: false,
+        active: 0,
+        address: undefined,
+      };
       this.#lines.set(to, line);
     }
     return line;
@@ -244,14 +255,18 @@ export class Departures {
 
   /** The next packet of a line; undefined when nothing waits. */
   #load(line: Line): Load | undefined {
-    // What was settled while it waited need not leave.
-    const waiting = line.reliable.filter(({ id }) => this.#outbox.bodyOf(id));
-    line.reliable.length = 0;
     const room = new Room();
     const entries: OutEntry<Outgoing>[] = [];
-    for (const entry of waiting) {
-      if (line.reliable.length === 0 && room.takes(entry.body.parcel, entry.bytes, true)) entries.push(entry);
-      else line.reliable.push(entry);
+    for (; line.gone < line.reliable.length; line.gone++) {
+      const entry = line.reliable[line.gone] as OutEntry<Outgoing>;
+      // What was settled while it waited need not leave.
+      if (!this.#outbox.bodyOf(entry.id)) continue;
+      if (!room.takes(entry.body.parcel, entry.bytes, true)) break;
+      entries.push(entry);
+    }
+    if (line.gone === line.reliable.length) {
+      line.reliable = [];
+      line.gone = 0;
     }
     const plain: Parcel[] = [];
     while (line.plain[0] && room.takes(line.plain[0], sizeOf(line.plain[0]), false))
@@ -261,22 +276,25 @@ export class Departures {
     line.wantsAcks = false;
     const ids = [...entries.map(({ id }) => id), ...plain.map(({ id }) => id)];
     if (ids.length === 0 && acks.length === 0) return undefined;
-    return { ...this.#pack(entries, plain, acks, room), entries, plain, ids };
+    return { ...this.#pack(line.to, entries, plain, acks, room), entries, plain, ids };
   }
 
   #pack(
+    to: string,
     entries: readonly OutEntry<Outgoing>[],
     plain: readonly Parcel[],
     acks: readonly ChannelState[],
     { facts }: Room,
   ): Pick<Load, "packetId" | "plaintext" | "facts"> {
-    let [channel, channelFloor] = ["", 0];
-    const messages: PackedMessage[] = entries.map(({ id, sequence, lane, body: { parcel } }) => {
-      const { number, laneFloor, ...rest } = this.#outbox.positionOf(id);
-      ({ channel, channelFloor } = rest);
-      const { body, expiresUnixMs } = parcel;
-      return { id: fromHex(id), body, expiresUnixMs, reliable: { number, lane, sequence, laneFloor } };
-    });
+    const { channel, floor: channelFloor } =
+      entries.length > 0 ? this.#outbox.channelOf(to) : { channel: "", floor: 0 };
+    const messages: PackedMessage[] = [];
+    for (const { id, sequence, lane, body } of entries) {
+      const position = this.#outbox.positionOf(id);
+      if (!position) continue;
+      const { body: content, expiresUnixMs } = body.parcel;
+      messages.push({ id: fromHex(id), body: content, expiresUnixMs, reliable: { ...position, lane, sequence } });
+    }
     for (const { id, body, expiresUnixMs } of plain) messages.push({ id: fromHex(id), body, expiresUnixMs });
     const [only] = messages;
     // One that travels alone is known to gateways by its own id, others by that of their packet.

@@ -6,7 +6,15 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { GatewayAttachments } from "@causeway/core-attachment";
-import { asInstant, CausewayError, domainOf, parseGatewayUri, refuse, type Scheduler } from "@causeway/core-base";
+import {
+  asInstant,
+  CausewayError,
+  domainOf,
+  parseGatewayUri,
+  parseSpiffeId,
+  refuse,
+  type Scheduler,
+} from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import { parseRecordBody } from "@causeway/core-records";
 import {
@@ -19,6 +27,7 @@ import {
   type FrameInit,
   FrameKind,
   FrameScan,
+  HeaderFlag,
   type LinkId,
   scanFrame,
   toErrorDetail,
@@ -192,6 +201,13 @@ export class Hub {
     return this.#packages.get(agent)?.single.length ?? 0;
   }
 
+  /** Says of a message that it is stored, in the name of a gateway. */
+  claimStored(header: agp.RoutingHeader, gateway: string): void {
+    const { source, messageId, target } = header;
+    const report = { messageId, target, reporter: gateway, fate: agp.Fate.STORED };
+    this.#answer(source, messageId, { case: "deliveryReport", value: report }, gateway);
+  }
+
   /** Hands out one agent's key packages as those of another. */
   swapPackages(of: string, by: string): void {
     const shelf = this.#packages.get(by);
@@ -294,7 +310,9 @@ export class Hub {
     if (!frame) return;
     const body = decodeFrame(frame);
     if (body.case !== "message" || !body.value.header) return;
-    const { target, targetKind, source, messageId } = body.value.header;
+    const { target, targetKind, source, messageId, flags } = body.value.header;
+    if (flags & HeaderFlag.accepted) this.#reportFate(source, messageId, target, agp.Fate.ACCEPTED);
+    if (flags & HeaderFlag.stored) this.#reportFate(source, messageId, target, agp.Fate.STORED);
     if (targetKind === agp.TargetKind.TOPIC) {
       for (const member of this.#subscribers.get(target) ?? []) if (member !== source) this.#deliver(member, frame);
       return;
@@ -307,6 +325,12 @@ export class Hub {
       ? refuse("CAUSEWAY_FORWARDING_NOT_ATTACHED", `${target} is not attached now`)
       : refuse("CAUSEWAY_FORWARDING_NO_ROUTE", `no gateway knows ${target}`);
     this.#report(source, messageId, target, error);
+  }
+
+  #reportFate(source: string, messageId: Uint8Array, target: string, fate: agp.Fate): void {
+    const gateway = `spiffe://${domainOf(parseSpiffeId(fate === agp.Fate.ACCEPTED ? source : target))}/gateway/gw`;
+    const report = { messageId, target, reporter: gateway, fate };
+    this.#answer(source, messageId, { case: "deliveryReport", value: report }, gateway);
   }
 
   #report(source: string, messageId: Uint8Array, target: string, error: CausewayError): void {
@@ -436,7 +460,7 @@ export class Hub {
     }
   }
 
-  #answer(agent: string, requestId: Uint8Array, body: ControlAnswer): void {
+  #answer(agent: string, requestId: Uint8Array, body: ControlAnswer, source?: string): void {
     const frame = encodeFrame({
       case: "control",
       value: {
@@ -445,7 +469,7 @@ export class Hub {
           hopTtl: 16,
           targetKind: agp.TargetKind.AGENT,
           target: agent,
-          source: "spiffe://hub.example/gateway/hub",
+          source: source ?? "spiffe://hub.example/gateway/hub",
           messageId: this.#random.bytes(16),
         },
         requestId,
