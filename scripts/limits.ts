@@ -4,6 +4,7 @@ import { h2Limits } from "../adapters/h2/src/limits.ts";
 import { defaults, parseDomain } from "../core/base/src/index.ts";
 import { sessionLimits } from "../core/session/src/limits.ts";
 import { streamLimits } from "../core/session/src/stream-frames.ts";
+import { mailboxLimits } from "../core/mailbox/src/limits.ts";
 import { defaultSyncLimits } from "../core/sync/src/limits.ts";
 import { wireLimits } from "../core/wire/src/limits.ts";
 import { exchangeLimits } from "../sdk/agent/src/exchange/limits.ts";
@@ -44,9 +45,16 @@ const sections: readonly Section[] = [
   {
     title: "Gateway",
     text: "Those that the schema of the configuration has under `gateways[].limits` can be changed there.",
-    values: gatewayLimits,
+    values: without(gatewayLimits, mailboxLimits),
     file: "services/gateway/src/ports.ts",
     declaration: "export interface GatewayLimits",
+  },
+  {
+    title: "Mailboxes",
+    text: "Of a gateway's [mailboxes](mailboxes.md). Those that the schema of the configuration has under `gateways[].limits` can be changed there.",
+    values: mailboxLimits,
+    file: "core/mailbox/src/limits.ts",
+    declaration: "export interface MailboxLimits",
   },
   {
     title: "Record sync between gateways (AMSP)",
@@ -84,6 +92,11 @@ const sections: readonly Section[] = [
     declaration: "export interface StreamLimits",
   },
 ];
+
+/** What `values` has and `others` has not. */
+function without(values: object, others: object): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(values).filter(([name]) => !(name in others)));
+}
 
 /** The page, made anew. */
 export function limitsMarkdown(): string {

@@ -2,14 +2,17 @@ import { defaults } from "@causeway/core-base";
 
 /** Bounds of the mailboxes of one gateway. */
 export interface MailboxLimits {
-  /** Messages, and their bytes, in the mailbox of one agent. Beyond it: CAUSEWAY_MAILBOX_FULL. */
+  /** Messages in the mailbox of one agent. Beyond it: CAUSEWAY_MAILBOX_FULL. */
   readonly mailboxMessagesMax: number;
+  /** Bytes in the mailbox of one agent. Beyond it: CAUSEWAY_MAILBOX_FULL. */
   readonly mailboxBytesMax: number;
-  /** Messages, and their bytes, of one sender in the mailbox of one agent. */
+  /** Messages of one sender in the mailbox of one agent. */
   readonly mailboxSenderMessagesMax: number;
+  /** Bytes of one sender in the mailbox of one agent. */
   readonly mailboxSenderBytesMax: number;
-  /** Messages, and their bytes, in all mailboxes together. */
+  /** Messages in all mailboxes together. */
   readonly mailboxTotalMessagesMax: number;
+  /** Bytes in all mailboxes together. */
   readonly mailboxTotalBytesMax: number;
   /** How long a message is stored whose sender does not say. */
   readonly mailboxMs: number;
@@ -17,19 +20,23 @@ export interface MailboxLimits {
   readonly mailboxMsMax: number;
   /** Times that a message is handed to its agent before it is given up. */
   readonly mailboxAttemptsMax: number;
-  /** Messages, and their bytes, that are handed to one agent and not acknowledged. More wait for an acknowledgement. */
+  /** Messages that are handed to one agent and not acknowledged. More wait for an acknowledgement. */
   readonly mailboxWindowMessages: number;
+  /** Bytes that are handed to one agent and not acknowledged. More wait for an acknowledgement. */
   readonly mailboxWindowBytes: number;
-  /** Dead letters that are kept, and their bytes. Beyond it the oldest go. */
+  /** Dead letters that are kept. Beyond it the oldest go. */
   readonly deadLettersMax: number;
+  /** Bytes of the dead letters that are kept. Beyond it the oldest go. */
   readonly deadLetterBytesMax: number;
   /** How long a dead letter is kept. */
   readonly deadLetterMs: number;
-  /** Messages, and their bytes, of one MailboxTransfer to another gateway. */
+  /** Messages of one MailboxTransfer to another gateway. */
   readonly mailboxTransferMessages: number;
+  /** Bytes of one MailboxTransfer to another gateway. */
   readonly mailboxTransferBytes: number;
-  /** Wait for the answer to a MailboxTransfer, and the first wait before the next attempt; it doubles, up to the second. */
+  /** Wait for the answer to a MailboxTransfer, and the first pause before the next; it doubles. */
   readonly mailboxTransferMs: number;
+  /** The longest pause between two MailboxTransfers for one agent. */
   readonly mailboxTransferMsMax: number;
 }
 
