@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { h2Limits } from "../adapters/h2/src/limits.ts";
 import { defaults, parseDomain } from "../core/base/src/index.ts";
+import { mailboxLimits } from "../core/mailbox/src/limits.ts";
 import { sessionLimits } from "../core/session/src/limits.ts";
 import { streamLimits } from "../core/session/src/stream-frames.ts";
-import { mailboxLimits } from "../core/mailbox/src/limits.ts";
 import { defaultSyncLimits } from "../core/sync/src/limits.ts";
 import { wireLimits } from "../core/wire/src/limits.ts";
 import { exchangeLimits } from "../sdk/agent/src/exchange/limits.ts";
