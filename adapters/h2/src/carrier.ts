@@ -4,6 +4,8 @@ import type { Http2Stream } from "node:http2";
 export interface LinkCarrier {
   /** Bytes in front of what `write` gets that are the carrier's own. */
   readonly headroom: number;
+  /** True when received bytes are valid until the end of the turn only. */
+  readonly isReadMemoryReused: boolean;
   /** Calls `receive` with bytes `start` to `end` of each chunk that arrives. Reading starts with it. */
   start(receive: (chunk: Uint8Array, start: number, end: number) => void): void;
   /** Writes what lies behind the headroom; `done` is called when the memory may be reused, never after a failure. */
@@ -23,6 +25,7 @@ export interface LinkCarrier {
 export function carriedBy(stream: Http2Stream): LinkCarrier {
   return {
     headroom: 0,
+    isReadMemoryReused: false,
     start: (receive) => void stream.on("data", (chunk: Uint8Array) => receive(chunk, 0, chunk.length)),
     write: (bytes, done) =>
       void stream.write(bytes, (error) => {

@@ -18,7 +18,7 @@ function told(chunks: readonly Uint8Array[]) {
       void events.push(`${type} ${flags} ${stream} ${Buffer.from(payload).toString("hex")}`),
   });
   let fault: number | undefined;
-  for (const chunk of chunks) fault ??= reader.push(chunk);
+  for (const chunk of chunks) fault ??= reader.push(chunk, 0, chunk.length);
   return { events, data, fault };
 }
 
@@ -61,7 +61,7 @@ test("nothing outside the chunk is handed on, whatever comes", () => {
         headers: () => undefined,
         control: (_type, _flags, _stream, payload) => void expect(payload.length).toBeLessThanOrEqual(192),
       });
-      for (const chunk of chunks) if (reader.push(chunk) !== undefined) return;
+      for (const chunk of chunks) if (reader.push(chunk, 0, chunk.length) !== undefined) return;
     }),
   );
 });

@@ -40,16 +40,17 @@ export class H2Reader {
     this.#to = to;
   }
 
-  push(chunk: Uint8Array): number | undefined {
-    let at = 0;
-    while (this.#failed === undefined && at < chunk.length) {
-      at = this.#isInFrame ? this.#readPayload(chunk, at) : this.#readHeader(chunk, at);
+  /** Takes bytes `start` to `end` of a chunk. */
+  push(chunk: Uint8Array, start: number, end: number): number | undefined {
+    let at = start;
+    while (this.#failed === undefined && at < end) {
+      at = this.#isInFrame ? this.#readPayload(chunk, at, end) : this.#readHeader(chunk, at, end);
     }
     return this.#failed;
   }
 
-  #readHeader(chunk: Uint8Array, from: number): number {
-    const take = Math.min(frameHeaderBytes - this.#headerBytes, chunk.length - from);
+  #readHeader(chunk: Uint8Array, from: number, to: number): number {
+    const take = Math.min(frameHeaderBytes - this.#headerBytes, to - from);
     for (let i = 0; i < take; i++) this.#header[this.#headerBytes + i] = chunk[from + i] ?? 0;
     this.#headerBytes += take;
     if (this.#headerBytes === frameHeaderBytes) {
@@ -107,7 +108,7 @@ export class H2Reader {
     }
   }
 
-  #readPayload(chunk: Uint8Array, from: number): number {
+  #readPayload(chunk: Uint8Array, from: number, to: number): number {
     let at = from;
     if (!this.#isPaddingKnown) {
       this.#padding = chunk[at++] ?? 0;
@@ -118,7 +119,7 @@ export class H2Reader {
         return at;
       }
     }
-    const take = Math.min(this.#left, chunk.length - at);
+    const take = Math.min(this.#left, to - at);
     const end = at + take;
     if (this.#type === FrameType.data) {
       const payload = Math.min(take, this.#left - this.#padding);

@@ -17,7 +17,9 @@ import {
 } from "./h2-frames.ts";
 import { H2Reader } from "./h2-reader.ts";
 import type { H2Limits } from "./limits.ts";
+import { readShared } from "./read-memory.ts";
 import { SendWindow } from "./send-window.ts";
+import { readMemory } from "./stream-link.ts";
 
 /** What the owner of a connection with one link hears. */
 export interface LinkConnectionEvents {
@@ -36,6 +38,7 @@ export interface LinkConnectionEvents {
  */
 export class LinkConnection implements LinkCarrier {
   readonly headroom = frameHeaderBytes;
+  readonly isReadMemoryReused = true;
   readonly #socket: TLSSocket;
   readonly #limits: H2Limits;
   readonly #events: LinkConnectionEvents;
@@ -49,7 +52,7 @@ export class LinkConnection implements LinkCarrier {
   #receive: ((chunk: Uint8Array, start: number, end: number) => void) | undefined;
   #isPaused = true;
   /** Received while paused, bounded by the window. */
-  #held: { readonly chunk: Uint8Array; readonly start: number; readonly end: number }[] = [];
+  #held: Uint8Array[] = [];
   #heldBytes = 0;
   #isRequested = false;
   #isRemoteEnded = false;
@@ -97,8 +100,9 @@ export class LinkConnection implements LinkCarrier {
       ]),
     );
     this.#say(encodeWindowUpdate(sessionWindowBytes - defaultWindow, 0));
-    this.#read(opening);
-    socket.on("data", (chunk: Uint8Array) => this.#read(chunk));
+    this.#read(opening, 0, opening.length);
+    const read = (memory: Uint8Array, start: number, end: number): void => this.#read(memory, start, end);
+    readShared(socket, (memory, length) => readMemory.keep(memory, length, read));
   }
 
   /** Sends the response headers. */
@@ -163,8 +167,8 @@ export class LinkConnection implements LinkCarrier {
     for (; next < held.length && !this.#isPaused; next++) {
       const piece = held[next];
       if (piece === undefined) continue;
-      this.#heldBytes -= piece.end - piece.start;
-      this.#receive?.(piece.chunk, piece.start, piece.end);
+      this.#heldBytes -= piece.length;
+      this.#receive?.(piece, 0, piece.length);
     }
     // Paused again on the way: what is left keeps its place.
     if (next < held.length) this.#held = held.slice(next);
@@ -188,9 +192,9 @@ export class LinkConnection implements LinkCarrier {
     this.#onClose = run;
   }
 
-  #read(chunk: Uint8Array): void {
+  #read(chunk: Uint8Array, start: number, end: number): void {
     if (this.#isFailed) return;
-    const fault = this.#reader.push(chunk);
+    const fault = this.#reader.push(chunk, start, end);
     if (fault !== undefined) this.#fail(fault);
     else this.#giveBack();
   }
@@ -207,7 +211,8 @@ export class LinkConnection implements LinkCarrier {
     else if (!this.#isStreamClosed) {
       if (this.#held.length === 0)
         this.#windowWanted = Math.min(this.#windowWanted, Math.max(windowWantedMin, this.#windowWanted >> 1));
-      this.#held.push({ chunk, start, end });
+      // The memory is used again in the next turn.
+      this.#held.push(new Uint8Array(chunk.subarray(start, end)));
       this.#heldBytes += end - start;
     }
   }

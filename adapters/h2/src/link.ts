@@ -2,8 +2,9 @@ import type { CausewayError } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 
 /**
- * One frame inside a received buffer: bytes `start` to `end` of `buffer`. The bytes may be handed to `send` of another
- * link without a copy. Whoever keeps them longer than the call copies them, since they hold on to the whole buffer.
+ * One frame inside a received buffer: bytes `start` to `end` of `buffer`. During the call that hands it over, the bytes
+ * may be given to `send` of another link without a copy. Whoever keeps them longer copies them: the memory is used again
+ * for the next reads.
  */
 export interface FrameSlice {
   readonly buffer: Uint8Array;

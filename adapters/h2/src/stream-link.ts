@@ -7,6 +7,7 @@ import type { H2Limits } from "./limits.ts";
 import type { FrameSlice, Link } from "./link.ts";
 import { connectionError } from "./node-errors.ts";
 import { Outbox } from "./outbox.ts";
+import { ReadMemory } from "./read-memory.ts";
 import { SlabPool } from "./slab.ts";
 import { Turn } from "./turn.ts";
 
@@ -55,7 +56,10 @@ export class StreamLink implements Link {
     this.peer = parts.peer;
     this.channelBinding = parts.channelBinding;
     if (parts.serverEndPoint) this.serverEndPoint = parts.serverEndPoint;
-    this.#splitter = new FrameSplitter({ messageBytesMax: parts.limits.frameBytesMax });
+    this.#splitter = new FrameSplitter({
+      messageBytesMax: parts.limits.frameBytesMax,
+      memory: parts.carrier.isReadMemoryReused ? readMemory : undefined,
+    });
     const { carrier } = parts;
     this.#outbox = new Outbox({
       sink: (bytes, done) => carrier.write(bytes, done),
@@ -215,4 +219,6 @@ function resetError(rstCode: number | undefined, where: string): CausewayError {
 
 /** Shared by all links of the process; it has no settings, so networks in one process do not meet in it. */
 const turn = new Turn();
+/** What connections for one link read into. */
+export const readMemory: ReadMemory = new ReadMemory(turn);
 const slabs = new SlabPool();

@@ -13,6 +13,7 @@ export interface Flushable {
  */
 export class Turn {
   #waiting: Flushable[] = [];
+  #last: Flushable[] = [];
   /** Columns of the pieces: the buffer, the range in it, and the next piece of the same list. */
   #buffers: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(piecesMin).fill(undefined);
   #starts = new Int32Array(piecesMin);
@@ -23,7 +24,13 @@ export class Turn {
   /** Flushes `target` at the end of the turn. The caller keeps it from being added twice. */
   add(target: Flushable): void {
     this.#waiting.push(target);
-    if (this.#waiting.length === 1) setImmediate(() => this.#run());
+    this.#schedule();
+  }
+
+  /** Flushes `target` behind all that `add` got. */
+  addLast(target: Flushable): void {
+    this.#last.push(target);
+    this.#schedule();
   }
 
   /** Notes a piece behind `previous` of a list (-1 for a new list) and answers its number. Valid until the end of the turn. */
@@ -65,10 +72,17 @@ export class Turn {
     this.#buffers[piece] = undefined;
   }
 
+  #schedule(): void {
+    if (this.#waiting.length + this.#last.length === 1) setImmediate(() => this.#run());
+  }
+
   #run(): void {
     const due = this.#waiting;
+    const last = this.#last;
     this.#waiting = [];
+    this.#last = [];
     for (const target of due) target.flush();
+    for (const target of last) target.flush();
     // A flush may have queued for the next turn; those pieces keep their numbers.
     if (this.#waiting.length > 0) return;
     // Links that were discarded have not let go of theirs.

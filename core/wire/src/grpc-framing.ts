@@ -9,7 +9,15 @@ import { wireLimits } from "./limits.ts";
 /** Bytes before each message. */
 export const grpcPrefixBytes = 5;
 
-/** Called for each whole message: it lies in `buf` from `start` to `end` and may be kept. */
+/** Memory for messages that straddle chunks. */
+export interface FrameMemory {
+  /** At least `bytes`. */
+  take(bytes: number): Uint8Array;
+  /** The splitter has no more use for it; the visitor may have for a while. */
+  giveBack(memory: Uint8Array): void;
+}
+
+/** Called for each whole message: it lies in `buf` from `start` to `end`, and may be kept unless the splitter was given memory. */
 export type FrameVisitor = (buf: Uint8Array, start: number, end: number) => void;
 
 /** Writes the prefix of an uncompressed message of `length` bytes at `at`. */
@@ -32,18 +40,20 @@ export function encodeGrpcMessage(message: Uint8Array): Uint8Array {
 /** Splits a stream of bytes into messages. One for each stream and direction. */
 export class FrameSplitter {
   readonly #bytesMax: number;
+  readonly #memory: FrameMemory | undefined;
   /** Prefix and message of the straddling frame so far. */
   #held: Uint8Array | undefined;
   #heldBytes = 0;
   #refusal: ErrorFacts | undefined;
 
   /** `messageBytesMax`: longest message, default `wireLimits.frameBytesMax`; a longer one ends the stream. */
-  constructor(options: { readonly messageBytesMax?: number } = {}) {
+  constructor(options: { readonly messageBytesMax?: number; readonly memory?: FrameMemory | undefined } = {}) {
     const bytesMax = options.messageBytesMax ?? wireLimits.frameBytesMax;
     if (!Number.isInteger(bytesMax) || bytesMax < 1 || bytesMax > 0x7fffffff) {
       throw refuse("CAUSEWAY_MISUSE", `expected messageBytesMax from 1 to 2147483647, got ${bytesMax}`);
     }
     this.#bytesMax = bytesMax;
+    this.#memory = options.memory;
   }
 
   /** Bytes of an unfinished message that are held. */
@@ -100,6 +110,7 @@ export class FrameSplitter {
       this.#held = undefined;
       this.#heldBytes = 0;
       visit(whole, grpcPrefixBytes, grpcPrefixBytes + length);
+      this.#memory?.giveBack(whole);
     }
     return at;
   }
@@ -108,8 +119,12 @@ export class FrameSplitter {
   #hold(chunk: Uint8Array, from: number, to: number, wholeBytes = grpcPrefixBytes): void {
     const needed = this.#heldBytes + to - from;
     if (this.#held === undefined || this.#held.length < needed) {
-      const grown = new Uint8Array(Math.max(needed, Math.min(wholeBytes, Math.max(atOnceBytes, 2 * needed))));
-      if (this.#held !== undefined) grown.set(this.#held.subarray(0, this.#heldBytes));
+      const length = Math.max(needed, Math.min(wholeBytes, Math.max(atOnceBytes, 2 * needed)));
+      const grown = this.#memory?.take(length) ?? new Uint8Array(length);
+      if (this.#held !== undefined) {
+        grown.set(this.#held.subarray(0, this.#heldBytes));
+        this.#memory?.giveBack(this.#held);
+      }
       this.#held = grown;
     }
     this.#held.set(chunk.subarray(from, to), this.#heldBytes);
