@@ -47,6 +47,8 @@ function main(): number {
       return node("testing/sim/src/main.ts", ...rest);
     case "bench":
       return node("testing/bench/src/main.ts", ...rest);
+    case "soak":
+      return node("testing/bench/src/soak-main.ts", ...rest);
     case "fuzz":
       return node("testing/fuzz/src/main.ts", ...rest);
     case "conformance":
