@@ -74,7 +74,7 @@ describe("what a message leaves behind", () => {
 
   // Needs /proc/PID/mem.
   test.skipIf(process.platform !== "linux")(
-    "no gateway, registry or authority has the marker in its memory [AGP-25, AAP-80]",
+    "no gateway, registry or authority has the marker in its memory [AGP-25, AAP-73, AAP-80]",
     () => {
       const counts = world.supervisor.services.map(({ name, pid }) => ({
         name,
