@@ -117,6 +117,21 @@ describe("segment files", () => {
     expect(readFileSync(path)).toEqual(content);
   });
 
+  test("damage in the middle of the newest file is no write that was cut off: it is refused too", () => {
+    const directory = newFolder();
+    const store = openAt(directory);
+    for (let sequence = 1; sequence <= 3; sequence++) {
+      put(store, sequence);
+      store.commit();
+    }
+    const path = join(directory, filesOf(directory)[0] ?? "");
+    const content = readFileSync(path);
+    content[600] = (content[600] ?? 0) ^ 1;
+    writeFileSync(path, content);
+    expect(thrownBy(() => openAt(directory))).toMatchObject({ code: "CAUSEWAY_STORE_FAILED" });
+    expect(readFileSync(path)).toEqual(content);
+  });
+
   test("files that hold nothing any more are deleted; what is left of old ones is moved when space is wasted", () => {
     const directory = newFolder();
     const store = openAt(directory, 20_000);

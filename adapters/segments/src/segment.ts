@@ -120,7 +120,8 @@ export class Segment {
       at += batchHeaderBytes + body.length;
     }
     if (at < content.length) {
-      if (!isLast) throw damaged(this.path, at);
+      // Nothing is written after a write that was cut off: with a whole batch behind it, it is damage.
+      if (!isLast || bodyAt(content, endOfBatch(content, at)) !== undefined) throw damaged(this.path, at);
       fs.truncateSync(this.path, at);
     }
     this.bytes = at;
@@ -154,6 +155,12 @@ function bodyAt(content: Buffer, at: number): Buffer | undefined {
   const length = content.readUInt32LE(at);
   const body = content.subarray(at + batchHeaderBytes, at + batchHeaderBytes + length);
   return length > 0 && body.length === length && crc32(body) === content.readUInt32LE(at + 4) ? body : undefined;
+}
+
+/** Where the batch at `at` says that it ends. */
+function endOfBatch(content: Buffer, at: number): number {
+  if (at + batchHeaderBytes > content.length) return content.length;
+  return at + batchHeaderBytes + content.readUInt32LE(at);
 }
 
 function* records(body: Buffer, path: string, at: number): Generator<Record> {
