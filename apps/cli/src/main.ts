@@ -2,9 +2,9 @@
 import { Command } from "commander";
 import { addA2aCommands } from "./commands/a2a.ts";
 import { addAgentCommands } from "./commands/agents.ts";
-import { addFindGatewayCommand } from "./commands/find-gateway.ts";
 import { addCertCommands } from "./commands/cert.ts";
 import { addEventCommands } from "./commands/events.ts";
+import { addFindGatewayCommand } from "./commands/find-gateway.ts";
 import { addMailboxCommands } from "./commands/mailboxes.ts";
 import { addNetworkCommands } from "./commands/network.ts";
 import { addServiceCommands } from "./commands/services.ts";
