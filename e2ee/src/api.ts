@@ -43,6 +43,8 @@ export interface SealedFrame {
   readonly securityContextId: Uint8Array;
   /** One MLSMessage: a welcome or a private message. */
   readonly payload: Uint8Array;
+  /** Of a pair: whom it is for, with the instance that can open it when that is known. */
+  readonly to?: SpiffeId;
 }
 
 /** What a received payload was. */
@@ -130,10 +132,11 @@ export interface EndToEnd {
   keyPackages(count: number): Promise<{ readonly packages: readonly Uint8Array[]; readonly lastResort: Uint8Array }>;
 
   /**
-   * Encrypts for one agent. Establishes a two-member group when there is none; the welcome then comes first and comes
-   * again with later messages until the peer has answered in the group. Send the frames in order.
+   * Encrypts for one agent, or for one instance of it. Establishes a two-member group when there is none; the welcome then
+   * comes first and comes again with later messages until the peer has answered in the group. Without an instance the
+   * messages go to the one that was met first. Send the frames in order.
    */
-  seal(peer: AgentId, plaintext: Uint8Array): Promise<readonly SealedFrame[]>;
+  seal(peer: SpiffeId, plaintext: Uint8Array): Promise<readonly SealedFrame[]>;
 
   /**
    * Opens a received payload. `source` is the header's source, an instance is allowed. Fails with

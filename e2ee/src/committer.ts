@@ -3,7 +3,7 @@
  * once it is accepted; the loser of an epoch takes the winner's commit and makes its own again on top of it. What was
  * offered is stored first, so that a crash between offer and answer loses nothing.
  */
-import { type AgentId, CausewayError, isCausewayError, refuse } from "@causeway/core-base";
+import { type AgentId, CausewayError, isCausewayError, refuse, withInstance } from "@causeway/core-base";
 import type { GroupChange, SealedFrame } from "./api.ts";
 import type { Group } from "./group.ts";
 import type { GroupBook, Report } from "./group-book.ts";
@@ -182,7 +182,7 @@ export class Committer {
     const { book, clock, report } = this.#parts;
     const frames: SealedFrame[] = group.alone
       ? []
-      : [{ kind: "commit", securityContextId: context, payload: pending.bytes }];
+      : [{ kind: "commit", securityContextId: context, payload: pending.bytes, ...addressOf(group) }];
     await group.adoptPending(pending, clock());
     if (group.facts.kind === "pair") group.history.welcome = pending.welcomes[0]?.payload ?? group.history.welcome;
     await book.saved(group);
@@ -210,6 +210,12 @@ export class Committer {
       throw refuse("CAUSEWAY_E2EE_STALE_EPOCH", group.broken ?? "this agent was removed from the group meanwhile");
     }
   }
+}
+
+/** Whom frames of a pair are for, when the peer's instance is known. */
+function addressOf({ peer, history }: Group): Pick<SealedFrame, "to"> {
+  const { peerInstance } = history;
+  return peer !== undefined && peerInstance !== undefined ? { to: withInstance(peer, peerInstance) } : {};
 }
 
 /** Decodes an MLS private message; undefined for anything else. */

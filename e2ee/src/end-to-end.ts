@@ -110,7 +110,7 @@ class MlsEndToEnd implements EndToEnd {
     return { packages, lastResort };
   }
 
-  async seal(peer: AgentId, plaintext: Uint8Array): Promise<readonly SealedFrame[]> {
+  async seal(peer: SpiffeId, plaintext: Uint8Array): Promise<readonly SealedFrame[]> {
     this.#checkOpen();
     return this.#pairs.seal(peer, plaintext);
   }

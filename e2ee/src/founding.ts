@@ -1,6 +1,6 @@
 /** Beginning of groups: the group itself with one member, and checked key packages of those who are to join. */
 import { randomBytes } from "node:crypto";
-import { type AgentId, CausewayError, isCausewayError } from "@causeway/core-base";
+import { agentOf, CausewayError, instanceOf, isCausewayError, type SpiffeId } from "@causeway/core-base";
 import type { Engine } from "./engine.ts";
 import { Group } from "./group.ts";
 import { clientConfig } from "./group-config.ts";
@@ -27,13 +27,21 @@ export async function foundGroup(engine: Engine, facts: GroupFacts, suite: MlsSu
   return Group.open({ state, history, impl, judge: engine.judge, self: engine.self });
 }
 
+/** A key package that can be used, and the instance whose it is, when that is known. */
+export interface UsablePackage {
+  readonly keyPackage: KeyPackage;
+  readonly instance: string | undefined;
+}
+
 /** Fetches and judges a key package. Packages that cannot be used are reported and another one is asked for. */
-export async function fetchKeyPackage(engine: Engine, agent: AgentId, suite: MlsSuite): Promise<KeyPackage> {
+export async function fetchKeyPackage(engine: Engine, target: SpiffeId, suite: MlsSuite): Promise<UsablePackage> {
+  const agent = agentOf(target);
   let last: unknown;
   for (let attempt = 0; attempt < packageAttemptsMax; attempt++) {
-    const fetched = await engine.options.delivery.fetchKeyPackage(agent, suite);
+    const fetched = await engine.options.delivery.fetchKeyPackage(target, suite);
     try {
-      return await engine.shelf.check(fetched, agent, suite, engine.now());
+      const keyPackage = await engine.shelf.check(fetched, agent, suite, engine.now());
+      return { keyPackage, instance: instanceOf(fetched.owner ?? target) ?? instanceOf(target) };
     } catch (error) {
       last = error;
       const { code, message } = CausewayError.from(error);

@@ -9,7 +9,7 @@ import type { StateVersion } from "./state-version.ts";
 
 export type Report = (event: EndToEndEvent) => void;
 
-/** Two-member groups kept for one peer; above it the ones that are not used for sending go first. */
+/** Two-member groups kept for one instance of a peer; above it the ones that are not used for sending go first. */
 export const pairGroupsPerPeerMax = 4;
 
 interface Held {
@@ -107,7 +107,9 @@ export class GroupBook {
 
   /** Drops pairs with a peer above the limit, those without later use first. */
   async limitPairs(peer: AgentId, inUse: Group | undefined): Promise<void> {
-    const others = this.pairsWith(peer).filter((group) => group !== inUse);
+    const others = this.pairsWith(peer).filter(
+      (group) => group !== inUse && group.history.peerInstance === inUse?.history.peerInstance,
+    );
     others.sort((a, b) => a.history.epochSince - b.history.epochSince);
     const excess = others.length + (inUse === undefined ? 0 : 1) - pairGroupsPerPeerMax;
     for (const group of others.slice(0, Math.max(0, excess)))

@@ -37,6 +37,8 @@ export interface GroupHistory {
   confirmed: boolean;
   /** The welcome to repeat until then. */
   welcome: Uint8Array | undefined;
+  /** Of a pair: the instance of the peer that has the other half, when its instances are told apart. */
+  peerInstance?: string | undefined;
 }
 
 export interface GroupParts {

@@ -2,7 +2,7 @@
  * Two-member groups, one for each peer: made with the first message, used as long as both certificates are good. Both
  * sides may make one at the same time; both groups stay usable, and sending settles on the one heard last.
  */
-import { type AgentId, refuse } from "@causeway/core-base";
+import { type AgentId, agentOf, instanceOf, refuse, type SpiffeId, withInstance } from "@causeway/core-base";
 import type { SealedFrame } from "./api.ts";
 import { type Engine, inGroup } from "./engine.ts";
 import { fetchKeyPackage, foundGroup } from "./founding.ts";
@@ -23,11 +23,12 @@ export class Pairs {
     this.#upkeep = upkeep;
   }
 
-  async seal(peer: AgentId, plaintext: Uint8Array): Promise<readonly SealedFrame[]> {
+  async seal(target: SpiffeId, plaintext: Uint8Array): Promise<readonly SealedFrame[]> {
+    const peer = agentOf(target);
     if (peer === this.#engine.self) throw refuse("CAUSEWAY_MISUSE", "an agent cannot send to itself");
     return this.#engine.queue.run(`peer ${peer}`, async () => {
       for (;;) {
-        const group = (await this.#usablePair(peer)) ?? (await this.#establish(peer));
+        const group = (await this.#usablePair(peer, instanceOf(target))) ?? (await this.#establish(target));
         const frames = await inGroup(this.#engine, group, () =>
           group.closed ? undefined : this.#sealInPair(group, plaintext),
         );
@@ -49,9 +50,10 @@ export class Pairs {
   }
 
   /** The pair to send in, without groups that hold an unfit member or an outdated own certificate. */
-  async #usablePair(peer: AgentId): Promise<Group | undefined> {
+  async #usablePair(peer: AgentId, instance: string | undefined): Promise<Group | undefined> {
     const usable: Group[] = [];
     for (const group of this.#engine.book.pairsWith(peer)) {
+      if (instance !== undefined && group.history.peerInstance !== instance) continue;
       const [unfit] = this.#upkeep.unfit(group);
       if (unfit?.forGood === false) throw unfit.reason;
       if (unfit !== undefined || group.broken !== undefined) {
@@ -74,13 +76,15 @@ export class Pairs {
     return usable[0];
   }
 
-  async #establish(peer: AgentId): Promise<Group> {
-    const keyPackage = await fetchKeyPackage(this.#engine, peer, this.#engine.suite);
+  async #establish(target: SpiffeId): Promise<Group> {
+    const peer = agentOf(target);
+    const { keyPackage, instance } = await fetchKeyPackage(this.#engine, target, this.#engine.suite);
     const group = await foundGroup(
       this.#engine,
       { kind: "pair", name: "", owner: this.#engine.self },
       this.#engine.suite,
     );
+    group.history.peerInstance = instance;
     await this.#engine.book.add(group);
     try {
       await this.#engine.committer.commit(group, () => ({
@@ -107,6 +111,10 @@ export class Pairs {
     }
     if (group.history.confirmed) frames.push(...(await this.#upkeep.updateIfDue(group)));
     frames.push(await this.#upkeep.sealIn(group, plaintext));
-    return frames;
+    const { peer } = group;
+    if (peer === undefined) return frames;
+    const { peerInstance } = group.history;
+    const to = peerInstance === undefined ? peer : withInstance(peer, peerInstance);
+    return frames.map((frame) => ({ ...frame, to }));
   }
 }

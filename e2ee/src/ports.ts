@@ -1,5 +1,5 @@
 /** What the end-to-end layer needs from outside. Every port is implemented by the SDK; tests use in-memory ones. */
-import type { AgentId, UnixMs } from "@causeway/core-base";
+import type { AgentId, SpiffeId, UnixMs } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 
 /** Where encrypted state is kept. Keys are short ASCII strings with '/' between segments; values are opaque. */
@@ -30,6 +30,8 @@ export interface FetchedKeyPackage {
   readonly keyPackage: Uint8Array;
   /** True when it is the last-resort package, which others may have received too. */
   readonly lastResort: boolean;
+  /** The agent whose package it is, with its instance when its instances are told apart. Default: the one asked for. */
+  readonly owner?: SpiffeId;
 }
 
 /** Answer of the delivery service to a commit: the first commit of an epoch wins (AGP-60). */
@@ -45,8 +47,8 @@ export type CommitAnswer =
  * receive loop that awaits every `open` before it looks at the next frame must not be the one that reads the answers.
  */
 export interface DeliveryPort {
-  /** One unused key package of the agent. Rejects with `CAUSEWAY_E2EE_NO_KEY_PACKAGE` when there is none. */
-  fetchKeyPackage(agent: AgentId, suite: MlsSuite): Promise<FetchedKeyPackage>;
+  /** One unused key package of the agent, or of the instance that is named. Rejects with `CAUSEWAY_E2EE_NO_KEY_PACKAGE` when there is none. */
+  fetchKeyPackage(agent: SpiffeId, suite: MlsSuite): Promise<FetchedKeyPackage>;
   /** Offers a commit that starts from `epoch`. `owner` is the agent whose serving gateway orders the group. */
   submitCommit(owner: AgentId, groupId: Uint8Array, epoch: bigint, commit: Uint8Array): Promise<CommitAnswer>;
   /** Commits of a group in epoch order, the first one starting from `fromEpoch`; empty when there is none. */

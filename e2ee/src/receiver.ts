@@ -2,7 +2,7 @@
  * What arrives: private messages and welcomes. A message is opened in the group that its MLS header names; the context
  * id of the routing header has to be the one of that group and epoch. Commits that were missed are fetched first.
  */
-import { type AgentId, agentOf, CausewayError, refuse, type SpiffeId } from "@causeway/core-base";
+import { type AgentId, agentOf, CausewayError, instanceOf, refuse, type SpiffeId } from "@causeway/core-base";
 import type { Opened } from "./api.ts";
 import { privateMessage } from "./committer.ts";
 import { type Engine, inGroup } from "./engine.ts";
@@ -32,7 +32,7 @@ export class Receiver {
       const welcome = welcomeIn(payload);
       if (welcome === undefined) throw refuse("CAUSEWAY_PAYLOAD_NOT_MLS", "expected an MLS private message or welcome");
       return await this.#engine.queue.run(`welcome ${agentOf(source)}`, () =>
-        this.#openWelcome(agentOf(source), securityContextId, welcome),
+        this.#openWelcome(source, securityContextId, welcome),
       );
     } catch (error) {
       throw this.#noteRefusal(error, source);
@@ -120,7 +120,8 @@ export class Receiver {
     return { kind: "handshake", change: leaves ? "pending" : "known", group: group.view() };
   }
 
-  async #openWelcome(source: AgentId, context: Uint8Array, welcome: Welcome): Promise<Opened> {
+  async #openWelcome(from: SpiffeId, context: Uint8Array, welcome: Welcome): Promise<Opened> {
+    const source = agentOf(from);
     const suite = suiteOf(welcome.cipherSuite);
     const own = await this.#engine.shelf.find(welcome.secrets.map((each) => each.newMember));
     if (own === undefined) {
@@ -152,6 +153,7 @@ export class Receiver {
     if (held !== undefined)
       await inGroup(this.#engine, held, () => this.#engine.book.drop(held, "the agent was invited again"));
     group.lastHeard = ++this.#heard;
+    if (group.facts.kind === "pair") group.history.peerInstance = instanceOf(from);
     await this.#engine.book.add(group);
     await this.#engine.shelf.use(own);
     if (group.facts.kind === "pair") await this.#engine.book.limitPairs(source, group);

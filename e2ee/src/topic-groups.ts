@@ -45,7 +45,8 @@ export class TopicGroups {
     const checked: { agent: AgentId; keyPackage: KeyPackage }[] = [];
     const fetchOne = async (agent: AgentId): Promise<void> => {
       try {
-        checked.push({ agent, keyPackage: await fetchKeyPackage(this.#engine, agent, group.suite) });
+        const { keyPackage } = await fetchKeyPackage(this.#engine, agent, group.suite);
+        checked.push({ agent, keyPackage });
       } catch (error) {
         const { code, message } = CausewayError.from(error);
         refused.push({ agent, code, message });

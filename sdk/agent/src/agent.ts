@@ -1,5 +1,5 @@
 /** One agent on the network: puts the parts together and keeps them alive while the link comes and goes. */
-import type { Lease } from "@causeway/core-attachment";
+import { type Lease, mailboxFeature } from "@causeway/core-attachment";
 import {
   type AgentId,
   agentOf,
@@ -11,10 +11,12 @@ import {
   refuse,
   type SpiffeId,
   shortName,
+  withInstance,
 } from "@causeway/core-base";
 import { type SessionLimits, sessionLimits } from "@causeway/core-session";
 import type { agp } from "@causeway/core-wire";
 import type { ConnectRouter, Transport } from "@connectrpc/connect";
+import { Anycast } from "./anycast.ts";
 import type {
   Agent,
   AgentEvent,
@@ -25,6 +27,7 @@ import type {
   Ask,
   CallOptions,
   CardProfile,
+  CloseOptions,
   DiscoverOptions,
   Discovery,
   ManyAnswers,
@@ -34,6 +37,7 @@ import type {
   NetworkEventListener,
   PublicationHandler,
   Receipt,
+  RegisterOptions,
   Registration,
   RequestHandler,
   SendOptions,
@@ -46,7 +50,7 @@ import type {
 } from "./api.ts";
 import { within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
-import { Content, type Data } from "./content.ts";
+import type { Content, Data } from "./content.ts";
 import { type DeliveryLink, DeliveryService } from "./delivery-service.ts";
 import { discover, lookup } from "./discovery.ts";
 import type { EndToEnd } from "./end-to-end.ts";
@@ -54,6 +58,7 @@ import { Events } from "./events.ts";
 import { Exchanges } from "./exchanges.ts";
 import { GatewaySession } from "./gateway-session.ts";
 import { KeyPackageStock } from "./key-packages.ts";
+import { MailboxAcks } from "./mailbox-acks.ts";
 import { Mailroom } from "./mailroom.ts";
 import { type Delivery, Messenger } from "./messenger.ts";
 import { NetworkEvents } from "./network-events.ts";
@@ -66,7 +71,11 @@ import { Topics } from "./topics.ts";
 
 /** Options of `openAgent`. */
 export interface OpenOptions {
-  /** Names this attachment among several of the same agent. Default `main`. */
+  /**
+   * Names this process among several of the same agent, each with a data directory of its own. Others meet any of them
+   * under the agent's name, and then stay with the one that they met; `name/@instance` reaches this one. Needed as soon as
+   * there are several. Default: the only one.
+   */
   readonly instance?: string;
   /** False keeps the agent unknown outside of its gateway. Default true. */
   readonly advertise?: boolean;
@@ -88,7 +97,10 @@ export async function openAgent(connector: Connector, options: OpenOptions = {})
     if (!link) throw refuse("CAUSEWAY_UNREACHABLE", "the agent is not attached yet");
     return link;
   };
-  const delivery = new DeliveryService(connector, {
+  const { agentId } = connector.identity;
+  // One that has no name is the only one, and need not be told apart.
+  const source = options.instance === undefined ? agentId : withInstance(agentId, options.instance);
+  const delivery = new DeliveryService(connector, source, {
     transmit: async (frame) => attached().transmit(frame),
     awaiting: async (work) => attached().awaiting(work),
   });
@@ -99,7 +111,7 @@ export async function openAgent(connector: Connector, options: OpenOptions = {})
     await connector.close();
     throw thrown;
   }
-  const agent = new NetworkAgent(connector, endToEnd, delivery, options);
+  const agent = new NetworkAgent(connector, endToEnd, delivery, source, options);
   link = agent.link;
   try {
     await agent.start(options);
@@ -136,6 +148,8 @@ class NetworkAgent implements Agent {
   readonly #records: RecordKeeper;
   readonly #networkEvents: NetworkEvents;
   readonly #keyPackages: KeyPackageStock;
+  readonly #mailboxAcks: MailboxAcks;
+  readonly #anycast: Anycast;
   readonly #sending: Sending;
   readonly #streams: AgentStreams;
   readonly #stops: (() => void)[] = [];
@@ -145,7 +159,13 @@ class NetworkAgent implements Agent {
   #wasAttached = false;
   #closing: Promise<void> | undefined;
 
-  constructor(connector: Connector, endToEnd: EndToEnd, delivery: DeliveryService, options: OpenOptions) {
+  constructor(
+    connector: Connector,
+    endToEnd: EndToEnd,
+    delivery: DeliveryService,
+    source: SpiffeId,
+    options: OpenOptions,
+  ) {
     const { identity, scheduler, random, store, log } = connector;
     const onEvent = (event: AgentEvent): void => this.#events.emit(event);
     this.id = identity.agentId;
@@ -170,6 +190,7 @@ class NetworkAgent implements Agent {
     });
     this.#messenger = new Messenger({
       self: this.id,
+      source,
       endToEnd,
       scheduler,
       random,
@@ -179,7 +200,7 @@ class NetworkAgent implements Agent {
       transmit: (frame) => this.#session.transmit(frame),
       onDeliver: (arrived) => this.#deliver(arrived),
       onTopic: (topic, opened, body) => this.#topics.handle(topic, opened, body),
-      onSettled: () => undefined,
+      onSettled: (header, error) => this.#mailboxAcks.add(header, error),
       onHandshake: (opened) => {
         if (opened.kind === "handshake" && opened.change === "joined") this.#keyPackages.handleUsed();
         if (opened.kind === "handshake" && opened.change === "pending") void this.#maintain();
@@ -187,6 +208,8 @@ class NetworkAgent implements Agent {
       onEvent,
       limits: { ...sessionLimits, ...options.limits },
     });
+    this.#anycast = new Anycast((prefix) => delivery.anyOf(prefix));
+    this.#mailboxAcks = new MailboxAcks({ scheduler, transmit: (frame) => this.#session.transmit(frame) });
     this.#sending = new Sending(this.#messenger, scheduler);
     this.#streams = new AgentStreams(this.#messenger, scheduler);
     this.#topics = new Topics({
@@ -238,7 +261,7 @@ class NetworkAgent implements Agent {
     return this.#session;
   }
 
-  register(profile: AgentProfile | CardProfile, options?: CallOptions): Promise<Registration> {
+  register(profile: AgentProfile | CardProfile, options?: RegisterOptions): Promise<Registration> {
     this.#check();
     return this.#records.register(profile, options);
   }
@@ -260,7 +283,7 @@ class NetworkAgent implements Agent {
 
   async request(target: string, ask: Ask, options: CallOptions = {}): Promise<Answer> {
     this.#check();
-    return this.#exchanges.request(this.#target(target), ask, options);
+    return this.#exchanges.request(await this.#oneOf(target), ask, options);
   }
 
   async *stream(target: string, ask: Ask, options: CallOptions = {}): AsyncGenerator<Content, void, undefined> {
@@ -270,7 +293,7 @@ class NetworkAgent implements Agent {
 
   async send(target: string, data: Data, options: SendOptions = {}): Promise<Receipt> {
     this.#check();
-    return this.#sending.send(this.#target(target), data, options);
+    return this.#sending.send(await this.#oneOf(target, options.session), data, options);
   }
 
   openStream(target: string, options: StreamOptions = {}): AgentStream {
@@ -383,8 +406,8 @@ class NetworkAgent implements Agent {
     return this.#events.add(listener);
   }
 
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(options.away ?? false);
     return this.#closing;
   }
 
@@ -392,7 +415,7 @@ class NetworkAgent implements Agent {
     return this.close();
   }
 
-  async #close(): Promise<void> {
+  async #close(isAway: boolean): Promise<void> {
     for (const stop of this.#stops) stop();
     const error = refuse("CAUSEWAY_CANCELLED", "the agent was closed while this was under way");
     this.#ready?.reject(error);
@@ -400,7 +423,9 @@ class NetworkAgent implements Agent {
     this.#streams.close(error);
     this.#records.close();
     await this.#messenger.settle(closeMs);
-    this.#session.close("the agent was closed");
+    this.#mailboxAcks.flush();
+    this.#mailboxAcks.close();
+    this.#session.close("the agent was closed", isAway);
     this.#delivery.reset(error);
     await this.#messenger.close();
     await this.#endToEnd.close();
@@ -413,6 +438,7 @@ class NetworkAgent implements Agent {
     const downSince = this.#downSince;
     this.#downSince = undefined;
     this.#wasAttached = true;
+    this.#mailboxAcks.setOn(lease.features.includes(mailboxFeature));
     this.#messenger.setOnline(true);
     this.#events.emit({ type: "attached", gateway: lease.gatewayId, leaseMs: lease.lifetimeMs });
     if (downSince !== undefined) {
@@ -507,6 +533,11 @@ class NetworkAgent implements Agent {
     if (this.#session.lease) return "attached";
     if (this.#session.ended) return "detached";
     return this.#wasAttached ? "reconnecting" : "connecting";
+  }
+
+  /** The target; of a prefix, the agent below it that was met first in this session. */
+  async #oneOf(target: string, session = ""): Promise<SpiffeId> {
+    return target.endsWith("/") ? this.#anycast.resolve(target, session) : this.#target(target);
   }
 
   /** An agent, or one instance of it. */

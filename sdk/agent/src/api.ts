@@ -78,6 +78,21 @@ export type RequestHandler = (
  */
 export type MessageHandler = (message: IncomingMessage) => Promise<void> | void;
 
+/** Options of `register`. */
+export interface RegisterOptions extends CallOptions {
+  /**
+   * Milliseconds for which the agent stays known, and its gateway stores reliable messages for it, after it has lost its
+   * gateway or closed with `away`. Default 86,400,000; 0 for not at all. The gateway caps it.
+   */
+  readonly awayMs?: number;
+}
+
+/** Options of `close`. */
+export interface CloseOptions {
+  /** The agent comes back: its gateway collects messages for it meanwhile. Default false: it is withdrawn at once. */
+  readonly away?: boolean;
+}
+
 /** How an agent hears that a message has come as far as it asked for. */
 export interface SendOptions extends CallOptions {
   /**
@@ -383,7 +398,7 @@ export interface AgentReport {
 export interface Agent extends AsyncDisposable {
   readonly id: AgentId;
   /** Registers the profile and makes it known. A second call replaces the first. */
-  register(profile: AgentProfile | CardProfile, options?: CallOptions): Promise<Registration>;
+  register(profile: AgentProfile | CardProfile, options?: RegisterOptions): Promise<Registration>;
   /** Takes the registration back. */
   deregister(reason?: string, options?: CallOptions): Promise<void>;
   /** Handles requests for one method, or all others. Returns the function that ends it. */
@@ -392,7 +407,8 @@ export interface Agent extends AsyncDisposable {
   /** Handles messages. Returns the function that ends it. */
   onMessage(handler: MessageHandler): () => void;
   /**
-   * Asks another agent. Fails with `CAUSEWAY_TIMEOUT` when no answer came in time (the outcome is unknown), with
+   * Asks another agent: `domain/namespace/name`, one instance of it (`…/@instance`), or any one below a prefix that ends in
+   * '/', which is then kept. Fails with `CAUSEWAY_TIMEOUT` when no answer came in time (the outcome is unknown), with
    * `CAUSEWAY_AGENT_HANDLER_FAILED` or `CAUSEWAY_AGENT_NO_HANDLER` from the other side, or with the code of a gateway.
    */
   request(target: string, ask: Ask, options?: CallOptions): Promise<Answer>;
@@ -446,5 +462,5 @@ export interface Agent extends AsyncDisposable {
   /** Calls `listener` for each event. Returns the function that ends it. */
   onEvent(listener: (event: AgentEvent) => void): () => void;
   /** Detaches and frees everything. What is under way fails with `CAUSEWAY_CANCELLED`. */
-  close(): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
 }

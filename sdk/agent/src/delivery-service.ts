@@ -2,12 +2,20 @@
  * The delivery service of RFC 9750 as this agent reaches it: key packages, the order of commits and missed handshakes,
  * asked for in Control frames that gateways route to the serving gateway of the agent concerned (AGP-60).
  */
-import { type AgentId, CausewayError, defaults, refuse } from "@causeway/core-base";
+import {
+  type AgentId,
+  CausewayError,
+  defaults,
+  isPrefixOf,
+  parseSpiffeId,
+  refuse,
+  type SpiffeId,
+} from "@causeway/core-base";
 import { agp, encodeFrame, newMessageId } from "@causeway/core-wire";
 import { toHex } from "./bytes.ts";
 import { within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
-import type { DeliveryPort } from "./end-to-end.ts";
+import type { DeliveryPort, FetchedKeyPackage } from "./end-to-end.ts";
 import { errorOf } from "./session/messages.ts";
 
 type ControlBody = Exclude<agp.Control["body"], { case: undefined }>;
@@ -28,22 +36,32 @@ export interface DeliveryLink {
 export class DeliveryService implements DeliveryPort {
   readonly #connector: Connector;
   readonly #link: DeliveryLink;
+  readonly #source: SpiffeId;
   readonly #pending = new Map<string, Pending>();
 
-  constructor(connector: Connector, link: DeliveryLink) {
+  /** `source` is this agent, with its instance when it has a name. */
+  constructor(connector: Connector, source: SpiffeId, link: DeliveryLink) {
     this.#connector = connector;
+    this.#source = source;
     this.#link = link;
   }
 
-  async fetchKeyPackage(
-    agent: AgentId,
-    suite: number,
-  ): Promise<{ readonly keyPackage: Uint8Array; readonly lastResort: boolean }> {
+  async fetchKeyPackage(agent: SpiffeId, suite: number): Promise<FetchedKeyPackage> {
     const body = await this.#ask(agent, { case: "keyPackageFetch", value: { suite } });
     if (body.case !== "keyPackageResult") throw unexpected("a key package", body.case);
-    if (body.value.error || body.value.keyPackage.length === 0)
-      throw errorOf(body.value.error, "CAUSEWAY_E2EE_NO_KEY_PACKAGE");
-    return { keyPackage: body.value.keyPackage, lastResort: body.value.lastResort };
+    const { keyPackage, lastResort, error, owner } = body.value;
+    if (error || keyPackage.length === 0) throw errorOf(error, "CAUSEWAY_E2EE_NO_KEY_PACKAGE");
+    return { keyPackage, lastResort, ...(owner !== "" && { owner: parseSpiffeId(owner) }) };
+  }
+
+  /** Any one agent below a prefix of whole segments, as the gateways choose it (AAP-69). */
+  async anyOf(prefix: string): Promise<SpiffeId> {
+    const body = await this.#ask(prefix, { case: "keyPackageFetch", value: { nameOnly: true } }, agp.TargetKind.PREFIX);
+    if (body.case !== "keyPackageResult") throw unexpected("the name of an agent", body.case);
+    if (body.value.error || body.value.owner === "") throw errorOf(body.value.error, "CAUSEWAY_FORWARDING_NO_ROUTE");
+    const owner = parseSpiffeId(body.value.owner);
+    if (isPrefixOf(prefix, owner)) return owner;
+    throw refuse("CAUSEWAY_FRAME_UNEXPECTED", `expected an agent below ${prefix}, got ${owner}`);
   }
 
   async submitCommit(
@@ -85,8 +103,12 @@ export class DeliveryService implements DeliveryPort {
     this.#pending.clear();
   }
 
-  async #ask(about: AgentId, body: ControlInit & {}): Promise<ControlBody> {
-    const { scheduler, random, identity } = this.#connector;
+  async #ask(
+    about: string,
+    body: ControlInit & {},
+    targetKind: agp.TargetKind = agp.TargetKind.AGENT,
+  ): Promise<ControlBody> {
+    const { scheduler, random } = this.#connector;
     if (this.#pending.size >= pendingMax) {
       throw refuse(
         "CAUSEWAY_FORWARDING_OVERLOADED",
@@ -102,9 +124,9 @@ export class DeliveryService implements DeliveryPort {
       value: {
         header: {
           version: 1,
-          targetKind: agp.TargetKind.AGENT,
+          targetKind,
           target: about,
-          source: identity.agentId,
+          source: this.#source,
           messageId: id,
           hopTtl: defaults.hopTtl,
           trafficClass: agp.TrafficClass.CONTROL,

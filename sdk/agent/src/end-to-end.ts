@@ -7,6 +7,7 @@ import type { EndToEnd, EndToEndOptions } from "@causeway/e2ee";
 export type {
   DeliveryPort,
   EndToEnd,
+  FetchedKeyPackage,
   GroupChange,
   GroupView,
   MlsIdentity,

@@ -9,7 +9,9 @@ import {
   type AgentEffect,
   type AgentStatusView,
   type Condition,
+  defaultFeatures,
   type Lease,
+  mailboxFeature,
   openOffer,
 } from "@causeway/core-attachment";
 import { CausewayError, domainOf, type ErrorFacts, refuse } from "@causeway/core-base";
@@ -100,6 +102,7 @@ export class GatewaySession {
       sources: connector.sources,
       policy: { preferDomain: domainOf(identity.agentId), ...connector.offerPolicy },
       model: "stateful",
+      features: [...defaultFeatures, mailboxFeature],
       messagesPerSecondMax: ports.messagesPerSecondMax ?? 0,
       advertise: ports.advertise,
       signer: () => identity.signer("tls"),
@@ -147,9 +150,9 @@ export class GatewaySession {
   }
 
   /** Ends the attachment for good. */
-  close(reason: string): void {
+  close(reason: string, isAway = false): void {
     this.#isClosing = true;
-    this.#step(() => this.#machine.detach(this.#now(), reason));
+    this.#step(() => this.#machine.detach(this.#now(), reason, isAway));
     this.#closed.abort();
     this.#dialling?.abort.abort();
     this.#failPending(refuse("CAUSEWAY_CANCELLED", "the agent was closed while this was under way"));

@@ -243,7 +243,7 @@ export class Messenger {
 
   /** Takes an envelope from the link. Resolves when it is processed. */
   handleEnvelope(envelope: agp.Envelope): Promise<void> {
-    return this.#arrivals.handleEnvelope(this.#ports.self, envelope);
+    return this.#arrivals.handleEnvelope(this.#ports.source, envelope);
   }
 
   /** Takes what `source`, a gateway or a peer, says of messages. */

@@ -1,9 +1,9 @@
 /** The agent's record: built from its profile, signed, registered, made known, and renewed while the agent lives. */
 import { create } from "@bufbuild/protobuf";
-import { CausewayError, refuse } from "@causeway/core-base";
+import { CausewayError, defaults, refuse } from "@causeway/core-base";
 import { parseReceipt, signRecord } from "@causeway/core-records";
 import { ars, type record } from "@causeway/core-wire";
-import type { AgentProfile, CallOptions, CardProfile, Registration } from "./api.ts";
+import type { AgentProfile, CallOptions, CardProfile, RegisterOptions, Registration } from "./api.ts";
 import { cancelled, sleep, within } from "./clock.ts";
 import type { Connector, RegistryPort } from "./connector.ts";
 import { timeoutOf } from "./exchange/limits.ts";
@@ -24,6 +24,8 @@ export class RecordKeeper {
   readonly #closed = new AbortController();
   #registered: Registered | undefined;
   #revision = 0n;
+  /** How long the record stays known while the agent is away. */
+  #awayMs = 0;
   #renewal = new AbortController();
 
   constructor(connector: Connector, session: GatewaySession, onWarning: (error: CausewayError) => void) {
@@ -37,7 +39,11 @@ export class RecordKeeper {
   }
 
   /** Registers, then advertises. Replaces what was registered before. */
-  async register(profile: AgentProfile | CardProfile, options: CallOptions = {}): Promise<Registration> {
+  async register(profile: AgentProfile | CardProfile, options: RegisterOptions = {}): Promise<Registration> {
+    const { awayMs = defaults.mailboxMs } = options;
+    if (!(awayMs >= 0 && awayMs <= defaults.mailboxMsMax))
+      throw refuse("CAUSEWAY_MISUSE", `expected awayMs up to ${defaults.mailboxMsMax}, got ${awayMs}`);
+    this.#awayMs = Math.ceil(awayMs);
     const { registered, registration } = await this.#enter(profile, options);
     await this.#advertise(registered, timeoutOf(options), options.signal);
     return registration;
@@ -136,11 +142,11 @@ export class RecordKeeper {
   }
 
   async #advertise({ record, receipt }: Registered, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
-    const answer = await this.#session.call((request) => ({ case: "advertise", value: { request, record, receipt } }), {
-      timeoutMs,
-      signal,
-      expected: "the gateway to take the record",
-    });
+    const awayMs = BigInt(this.#awayMs);
+    const answer = await this.#session.call(
+      (request) => ({ case: "advertise", value: { request, record, receipt, awayMs } }),
+      { timeoutMs, signal, expected: "the gateway to take the record" },
+    );
     if (answer.case === "advertiseResult" && answer.value.error)
       throw errorOf(answer.value.error, "CAUSEWAY_RECORD_NOT_REGISTERED");
   }

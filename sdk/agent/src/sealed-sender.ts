@@ -4,13 +4,13 @@
  */
 import {
   type AgentId,
-  agentOf,
   type CausewayError,
   defaults,
   parseSpiffeId,
   type Random,
   refuse,
   type Scheduler,
+  type SpiffeId,
 } from "@causeway/core-base";
 import {
   agp,
@@ -28,6 +28,8 @@ import { detailOf } from "./session/messages.ts";
 
 export interface SealedSenderPorts {
   readonly self: AgentId;
+  /** The same, with the instance when it has a name: others answer to it. */
+  readonly source: SpiffeId;
   readonly endToEnd: EndToEnd;
   readonly scheduler: Scheduler;
   readonly random: Random;
@@ -84,9 +86,9 @@ export class SealedSender {
     messages: readonly string[],
   ): Promise<string> {
     // The end-to-end layer serves calls in order, and shares work among those that wait together.
-    const sealed = this.#ports.endToEnd.seal(agentOf(parseSpiffeId(to)), plaintext);
+    const sealed = this.#ports.endToEnd.seal(parseSpiffeId(to), plaintext);
     await this.#inOrder({ kind: "agent", name: to }, sealed, id, facts, messages);
-    return to;
+    return (await sealed).at(-1)?.to ?? to;
   }
 
   /** Encrypts for a topic's group and sends it once. */
@@ -160,6 +162,7 @@ export class SealedSender {
     messages: readonly string[],
   ): Promise<void> {
     for (const frame of frames) {
+      const to: Target = frame.to === undefined ? target : { kind: "agent", name: frame.to };
       const isMessage = frame.kind === "application";
       const messageId = isMessage ? id : this.newId();
       if (frame.payload.length > wireLimits.payloadBytesMax) {
@@ -169,10 +172,10 @@ export class SealedSender {
       // What a topic's members lack is their owner's matter: nobody's word makes this agent give up a topic's group.
       if (target.kind === "agent") {
         const context = frame.securityContextId;
-        this.#remember(toHex(messageId), { to: target.name, context, messages: isMessage ? messages : [] });
+        this.#remember(toHex(messageId), { to: to.name, context, messages: isMessage ? messages : [] });
       }
       const header: HeaderInit = {
-        ...this.#header(target, messageId),
+        ...this.#header(to, messageId),
         securityContextId: frame.securityContextId,
         expiresUnixMs: BigInt(Math.ceil(facts.expiresUnixMs)),
         deliveryMode: facts.isReliable ? agp.DeliveryMode.RELIABLE : agp.DeliveryMode.BEST_EFFORT,
@@ -186,7 +189,7 @@ export class SealedSender {
     return {
       targetKind: target.kind === "topic" ? agp.TargetKind.TOPIC : agp.TargetKind.AGENT,
       target: target.name,
-      source: this.#ports.self,
+      source: this.#ports.source,
       messageId,
       trafficClass: agp.TrafficClass.INTERACTIVE,
     };

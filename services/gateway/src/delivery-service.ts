@@ -5,7 +5,7 @@
 import type { AgentId, UnixMs } from "@causeway/core-base";
 import type { agp } from "@causeway/core-wire";
 import { CommitLog } from "./commit-log.ts";
-import { KeyPackages } from "./key-packages.ts";
+import { KeyPackages, type PackageOwner } from "./key-packages.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
 
 /** A request that was routed here. */
@@ -22,19 +22,24 @@ export class DeliveryService {
   }
 
   /** Stores packages of the attached agent. The answer goes out after they are on the disk. */
-  upload(agentId: AgentId, upload: agp.KeyPackageUpload): agp.KeyPackageUploadResult {
-    return this.#packages.upload(agentId, upload);
+  upload(agentId: AgentId, instance: string, upload: agp.KeyPackageUpload): agp.KeyPackageUploadResult {
+    return this.#packages.upload(agentId, instance, upload);
+  }
+
+  /** Drops the packages of all instances of an agent (revocation, deregistration). */
+  drop(agentId: AgentId): void {
+    this.#packages.drop(agentId);
   }
 
   /** Answers a request of `source` for `owner`; undefined for a body that is not for the delivery service. */
-  answer(owner: AgentId, source: AgentId, body: Request): agp.Control["body"] | undefined {
+  answer(owner: PackageOwner, source: AgentId, body: Request): agp.Control["body"] | undefined {
     switch (body.case) {
       case "keyPackageFetch":
         return { case: "keyPackageResult", value: this.#packages.fetch(owner, source, body.value) };
       case "commitSubmit":
-        return { case: "commitResult", value: this.#commits.submit(owner, source, body.value) };
+        return { case: "commitResult", value: this.#commits.submit(owner.agentId, source, body.value) };
       case "handshakeFetch":
-        return { case: "handshakeResult", value: this.#commits.fetch(owner, source, body.value) };
+        return { case: "handshakeResult", value: this.#commits.fetch(owner.agentId, source, body.value) };
       default:
         return undefined;
     }

@@ -106,9 +106,8 @@ export class FrameDispatcher {
       }
       case FrameKind.keyPackageUpload: {
         const upload = decodeBody(agp.KeyPackageUploadSchema, scan);
-        entry.link.send(
-          encodeFrame({ case: "keyPackageUploadResult", value: delivery.upload(attachment.agentId, upload) }),
-        );
+        const value = delivery.upload(attachment.agentId, attachment.instance, upload);
+        entry.link.send(encodeFrame({ case: "keyPackageUploadResult", value }));
         return true;
       }
       case FrameKind.eventWatch: {

@@ -28,7 +28,7 @@ import { isElsewhere, MailboxDriver } from "./mailbox-driver.ts";
 import { PeerLinks } from "./peer-links.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits, Link } from "./ports.ts";
 import { PositiveReports } from "./positive-reports.ts";
-import { Relay } from "./relay.ts";
+import { Relay, type ServedOwner } from "./relay.ts";
 import { RouteInstaller } from "./route-installer.ts";
 import { SyncDriver } from "./sync-driver.ts";
 import { syncStatus } from "./sync-status.ts";
@@ -356,11 +356,12 @@ export class GatewayService implements Gateway {
     if (this.#left.size > leftMax && oldest !== undefined) this.#left.delete(oldest);
   }
 
-  #serveControl(owner: AgentId, source: SpiffeId, body: agp.Control["body"]): agp.Control["body"] | undefined {
+  #serveControl(owner: ServedOwner, source: SpiffeId, body: agp.Control["body"]): agp.Control["body"] | undefined {
     if (body.case === "topicCommand") {
       return { case: "topicResult", value: this.#topics.command(agentOf(source), body.value) };
     }
-    return this.#delivery.answer(owner, agentOf(source), body);
+    const isOneOfSeveral = this.#attachments.of(owner.agentId).length > 1;
+    return this.#delivery.answer({ ...owner, isOneOfSeveral }, agentOf(source), body);
   }
 
   #syncStatus(caller: VerifiedPeer): amsp.StatusResponse {
@@ -375,7 +376,7 @@ export class GatewayService implements Gateway {
 
   /** A changed trust store may have revoked somebody: they are out at once. */
   #enforceTrust(): void {
-    const { trust, store, disconnect } = this.#deps;
+    const { trust, disconnect } = this.#deps;
     const isRevoked = (peer: VerifiedPeer): boolean => trust.isRevoked(peer);
     const error = new CausewayError(revoked);
     const agents = new Set(
@@ -388,7 +389,7 @@ export class GatewayService implements Gateway {
     ]);
     for (const subject of revokedIds)
       this.#events.publish({ type: "credential.revoked", subject, cause: error.message });
-    for (const agentId of agents) if (this.#attachments.of(agentId).length === 0) store.dropKeyPackages(agentId);
+    for (const agentId of agents) if (this.#attachments.of(agentId).length === 0) this.#delivery.drop(agentId);
     for (const [agentId, peer] of [...this.#left]) {
       if (!isRevoked(peer) || this.#attachments.of(agentId).length > 0) continue;
       this.#left.delete(agentId);

@@ -53,9 +53,16 @@ import {
 import { Overflow, overflowOf, SlowSubscribers } from "./slow-subscribers.ts";
 import type { Count, Tally } from "./tally.ts";
 
+/** Whom a control request is about: an agent that is served here, and the instance of it that messages would go to. */
+export interface ServedOwner {
+  readonly agentId: AgentId;
+  /** Undefined while none is attached. */
+  readonly instance: string | undefined;
+}
+
 /** Answers control requests that the serving gateway of the target consumes. */
 export type ControlService = (
-  owner: AgentId,
+  owner: ServedOwner,
   source: SpiffeId,
   body: agp.Control["body"],
   now: Now,
@@ -410,7 +417,8 @@ export class Relay {
       return true;
     }
     const source = scan.source() as SpiffeId;
-    const body = this.#parts.serveControl(verdict.agentId, source, control.body, now);
+    const instance = verdict.action === "deliver" ? verdict.instance : undefined;
+    const body = this.#parts.serveControl({ agentId: verdict.agentId, instance }, source, control.body, now);
     if (body?.case === undefined) return false;
     this.#parts.tally.add("control_served");
     this.#answers.answer(source, control.requestId, body, entry, now);

@@ -92,12 +92,12 @@ export class Arrivals {
   }
 
   /** Takes an envelope from the link. Resolves when it is processed. */
-  handleEnvelope(self: AgentId, envelope: agp.Envelope): Promise<void> {
+  handleEnvelope(self: SpiffeId, envelope: agp.Envelope): Promise<void> {
     const { header } = envelope;
     if (!header || this.#isClosed) return Promise.resolve();
     const isTopic = header.targetKind === agp.TargetKind.TOPIC;
     // A gateway may return a publication to its own publisher, who cannot open it and need not.
-    if (isTopic && agentNamed(header.source) === self) return Promise.resolve();
+    if (isTopic && header.source === self) return Promise.resolve();
     const opened = this.#open(header, envelope.payload);
     opened.catch(() => undefined);
     // Decryption runs ahead; what it yields is taken in the order of arrival, for each source and for each topic.

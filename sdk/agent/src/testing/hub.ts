@@ -5,7 +5,7 @@
  */
 import { fromBinary } from "@bufbuild/protobuf";
 import { nodeCrypto } from "@causeway/adapter-keys";
-import { GatewayAttachments } from "@causeway/core-attachment";
+import { defaultFeatures, GatewayAttachments, mailboxFeature } from "@causeway/core-attachment";
 import {
   asInstant,
   CausewayError,
@@ -69,6 +69,8 @@ export class Hub {
   intercept: (frame: Uint8Array) => Uint8Array | undefined = (frame) => frame;
   /** Every message frame that passed, as a gateway sees it. */
   readonly seen: Uint8Array[] = [];
+  /** What agents said is settled: agent, source and message id. */
+  readonly mailboxAcks: string[] = [];
   isUp = true;
   /** Sent on each new link before anything else. */
   greeting: Uint8Array | undefined;
@@ -102,6 +104,7 @@ export class Hub {
         signer: () => identity.signer("tls"),
         crypto: nodeCrypto,
         random,
+        features: [...defaultFeatures, mailboxFeature],
       });
       this.#gateways.set(domain, { machine, cancel: () => undefined });
     }
@@ -376,6 +379,10 @@ export class Hub {
         send({ case: "subscriptionResult", value: { request: body.value.request, ...(error && { error }) } });
         return;
       }
+      case "mailboxAck":
+        for (const { source, messageIds } of body.value.entries)
+          for (const id of messageIds) this.mailboxAcks.push(`${link.agent} ${source} ${hex(id)}`);
+        return;
       case "unsubscribe":
         this.#subscribers.get(body.value.topic)?.delete(link.agent);
         send({ case: "subscriptionResult", value: { request: body.value.request } });

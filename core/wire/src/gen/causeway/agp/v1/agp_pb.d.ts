@@ -634,6 +634,13 @@ export declare type KeyPackageFetch = Message<"causeway.agp.v1.KeyPackageFetch">
    * @generated from field: uint32 suite = 1;
    */
   suite: number;
+
+  /**
+   * True: only `owner` is wanted, to choose an instance or a member of a prefix; no package is used up.
+   *
+   * @generated from field: bool name_only = 2;
+   */
+  nameOnly: boolean;
 };
 
 /**
@@ -666,6 +673,14 @@ export declare type KeyPackageResult = Message<"causeway.agp.v1.KeyPackageResult
    * @generated from field: causeway.common.v1.ErrorDetail error = 3;
    */
   error?: ErrorDetail | undefined;
+
+  /**
+   * SPIFFE ID of the agent whose package it is, with its instance when its instances are told apart: messages under this
+   * package have to go there (BEY-7).
+   *
+   * @generated from field: string owner = 4;
+   */
+  owner: string;
 };
 
 /**
@@ -786,7 +801,7 @@ export declare type HandshakeResult = Message<"causeway.agp.v1.HandshakeResult">
 export declare const HandshakeResultSchema: GenMessage<HandshakeResult>;
 
 /**
- * Stores key packages of the attached agent at its gateway, which hands each out once (AGP-60).
+ * Stores key packages of the attached instance at its gateway, which hands each out once (AGP-60).
  *
  * @generated from message causeway.agp.v1.KeyPackageUpload
  */
