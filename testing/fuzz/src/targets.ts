@@ -24,6 +24,7 @@ import {
 import {
   aap,
   aca,
+  addressCopy,
   agp,
   amsp,
   ars,
@@ -34,9 +35,20 @@ import {
   encodeMessageFrame,
   FrameScan,
   FrameSplitter,
+  gatewaysOf,
   record,
   scanFrame,
 } from "@causeway/core-wire";
+import {
+  encodeH2Frame,
+  encodeHeaders,
+  encodeSettings,
+  encodeWindowUpdate,
+  FrameType,
+  Setting,
+} from "../../../adapters/h2/src/h2-frames.ts";
+import { H2Reader } from "../../../adapters/h2/src/h2-reader.ts";
+import { decodePacket, encodePacket } from "../../../sdk/agent/src/session/packets.ts";
 
 /** One decoder. `run` may throw a CausewayError, or what `tolerates` admits, and nothing else. */
 export interface FuzzTarget {
@@ -142,6 +154,13 @@ function message<Desc extends DescMessage>(name: string, schema: Desc, seeds: re
   };
 }
 
+function scanned(frame: Uint8Array): FrameScan {
+  const scan = new FrameScan();
+  const refusal = scanFrame(frame, 0, frame.length, scan);
+  if (refusal !== undefined) throw new Error(refusal.message);
+  return scan;
+}
+
 export const targets: readonly FuzzTarget[] = [
   {
     name: "frame-scan",
@@ -169,6 +188,69 @@ export const targets: readonly FuzzTarget[] = [
         splitter.push(bytes.subarray(at, at + 7), (_buf, start, end) => (total += end - start));
       if (total > bytes.length) throw new RangeError("more came out than went in");
     },
+  },
+  {
+    name: "h2-frames",
+    seeds: [
+      Buffer.concat([
+        encodeSettings([[Setting.onlyLink, 1]]),
+        encodeHeaders({ ":status": "200", "content-type": "application/grpc" }, false),
+        encodeWindowUpdate(65_535, 1),
+        encodeH2Frame(FrameType.data, 0, encodeGrpcMessage(frames[0] ?? new Uint8Array())),
+        encodeH2Frame(FrameType.ping, 0, new Uint8Array(8)),
+      ]),
+    ],
+    run(bytes) {
+      // Surrounded by other bytes and in pieces, as it is read; what comes out has to lie in what went in.
+      const buffer = new Uint8Array(bytes.length + 8).fill(0xaa);
+      buffer.set(bytes, 4);
+      let total = 0;
+      const reader = new H2Reader({
+        dataFrame: (length) => (length > 16_384 ? 6 : undefined),
+        data(chunk, start, end) {
+          if (chunk !== buffer || start < 4 || end > 4 + bytes.length || start > end)
+            throw new RangeError("read outside");
+          total += end - start;
+        },
+        ended: () => undefined,
+        headers: () => undefined,
+        control: (_type, _flags, _stream, payload) => (payload.length > 192 ? 6 : undefined),
+      });
+      for (let at = 4; at < 4 + bytes.length; at += 11) {
+        if (reader.push(buffer, at, Math.min(at + 11, 4 + bytes.length)) !== undefined) break;
+      }
+      if (total > bytes.length) throw new RangeError("more came out than went in");
+    },
+  },
+  {
+    name: "for-gateways",
+    seeds: [
+      ...frames,
+      ...frames.map((frame) => addressCopy(scanned(frame), [parseGatewayUri("https://gw1.blue.example/amsp")])),
+    ],
+    run(bytes) {
+      const scan = new FrameScan();
+      if (scanFrame(bytes, 0, bytes.length, scan) !== undefined) return;
+      const gateways = gatewaysOf(scan);
+      const plain = addressCopy(scan, undefined);
+      const again = new FrameScan();
+      if (scanFrame(plain, 0, plain.length, again) !== undefined || again.gatewaysEnd !== 0)
+        throw new RangeError("a frame without its list is no frame");
+      if ((gateways?.size ?? 0) > 64) throw new RangeError("a list beyond its bound");
+    },
+  },
+  {
+    name: "session-packet",
+    seeds: [
+      encodePacket({
+        id: new Uint8Array(16).fill(1),
+        messages: [],
+        channel: "",
+        channelFloor: 0,
+        acks: [],
+      }),
+    ],
+    run: (bytes) => void decodePacket(bytes),
   },
   { name: "mls-framing", seeds: [privateMessage], run: (bytes) => void checkMlsPayload(bytes) },
   { name: "csr", seeds: [createCsr(key, { spiffeId: agentId })], run: (bytes) => void parseCsr(nodeCrypto, bytes) },
