@@ -16,6 +16,7 @@ export interface IdentityMaterial {
 /** A certified domain for one run of the bench. P-256 throughout. */
 export class BenchDomain {
   readonly name = "bench.example";
+  readonly #made = new Map<string, IdentityMaterial>();
   readonly #domain = createTestDomain(this.name, { now: asUnixMs(Date.now()) });
 
   /** Serialised trust state, base64. */
@@ -24,7 +25,9 @@ export class BenchDomain {
   }
 
   identity(path: string, role: Role = "agent"): IdentityMaterial {
-    return materialOf(this.#domain.identity(path, { role }));
+    const made = this.#made.get(path) ?? materialOf(this.#domain.identity(path, { role }));
+    this.#made.set(path, made);
+    return made;
   }
 }
 

@@ -1,12 +1,15 @@
-/** The relay benchmark: our gateway beside its peers, in one run. See `--help`. */
+/** Our gateway beside its peers, in one run. See `--help`. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { BenchDomain } from "./certificates.ts";
+import { crowdRows, type Figures } from "./crowd/rows.ts";
+import { type Figure, figuresOf, judge } from "./figures.ts";
 import { measureSystem, type Sample } from "./measure.ts";
 import { type BenchOptions, readOptions, usage } from "./options.ts";
 import { Processes } from "./processes.ts";
-import { ratiosOf, renderTable, summarise } from "./report.ts";
+import { ratiosOf, renderTable, renderVerdicts, summarise } from "./report.ts";
+import { measureScale } from "./scale/scale.ts";
 import type { RelaySystem } from "./system.ts";
 import { causewaySystem } from "./systems/causeway.ts";
 import { linkSystem } from "./systems/link.ts";
@@ -52,23 +55,44 @@ async function run(options: BenchOptions, processes: Processes, workDir: string)
     else present.push({ system, version: prepared.version });
   }
   const samples: Sample[] = [];
+  const figures: Figure[] = [];
   let facts: Record<string, string> = {};
+  const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
+    say(`bench: ${what} ...`);
+    try {
+      await work();
+    } catch (thrown) {
+      hasFailed = true;
+      missing.push({ system: what, reason: thrown instanceof Error ? thrown.message : String(thrown) });
+    }
+  };
   for (let round = 1; round <= options.rounds; round++) {
-    for (const { system } of present) {
-      say(`bench: round ${round} of ${options.rounds}, ${system.name} ...`);
-      try {
+    const note = (system: string, values: Figures): void => {
+      for (const [name, value] of Object.entries(values)) figures.push({ system, name, round, value });
+    };
+    for (const { system } of options.rows.includes("relay") ? present : []) {
+      await attempt(`round ${round} of ${options.rounds}, relay, ${system.name}`, async () => {
         const result = await measureSystem(system, round, options, processes, workDir);
         samples.push(...result.samples);
         facts = { ...facts, ...result.facts };
-      } catch (thrown) {
-        hasFailed = true;
-        missing.push({
-          system: system.name,
-          reason: `round ${round}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
-        });
+      });
+    }
+    for (const row of crowdRows(options, round)) {
+      for (const { system } of present) {
+        if (!row.systems.includes(system.name)) continue;
+        await attempt(`round ${round} of ${options.rounds}, ${row.name}, ${system.name}`, async () =>
+          note(system.name, await row.measure({ system, domain, options, processes, workDir })),
+        );
       }
     }
+    if (options.rows.includes("scale")) {
+      await attempt(`round ${round} of ${options.rounds}, scale`, async () =>
+        note("causeway", await measureScale(processes, options)),
+      );
+    }
   }
+  figures.push(...figuresOf(samples));
+  const verdicts = judge(figures);
   const rows = summarise(samples);
   const ratios = ratiosOf(rows, "causeway");
   const header = {
@@ -79,12 +103,13 @@ async function run(options: BenchOptions, processes: Processes, workDir: string)
     facts,
     missing,
   };
-  const text = `${renderHeader(header)}\n${renderTable(rows, ratios)}`;
-  const json = `${JSON.stringify({ header, rows, ratios, samples }, undefined, 2)}\n`;
+  const relay = rows.length === 0 ? "" : `${renderTable(rows, ratios)}\n`;
+  const text = `${renderHeader(header)}\n${relay}${renderVerdicts(verdicts)}`;
+  const json = `${JSON.stringify({ header, verdicts, rows, ratios, samples, figures }, undefined, 2)}\n`;
   if (options.outFile !== undefined) writeFileSync(options.outFile, json);
   if (options.isJson) process.stdout.write(json);
   (options.isJson ? process.stderr : process.stdout).write(`\n${text}`);
-  return samples.length === 0 || hasFailed ? 1 : 0;
+  return figures.length === 0 || hasFailed ? 1 : 0;
 }
 
 function renderHeader(header: {

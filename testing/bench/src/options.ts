@@ -2,6 +2,11 @@ import { parseArgs } from "node:util";
 
 /** What to measure. */
 export interface BenchOptions {
+  /** Rows to measure. */
+  readonly rows: readonly string[];
+  /** Idle agents, and the widest fan-out. */
+  readonly idleAgents: number;
+  readonly widest: number;
   readonly systems: readonly string[];
   readonly sizes: readonly number[];
   readonly rounds: number;
@@ -16,10 +21,11 @@ export interface BenchOptions {
 
 export const usage = `Usage: npm run bench -- [options]
 
-Relays messages through one gateway, sender and receiver in processes of their own, TLS 1.3 with client certificates,
-for Causeway and its peers in turn.
+Measures Causeway and its peers in turn, gateway and clients in processes of their own, TLS 1.3 with client certificates,
+and holds the ratios against the product's targets.
 
-  --rounds N        rounds; in each, every system is measured once (default 3)
+  --only a,b        rows: relay, pairs, fan-out, stopped, scale, idle, sdk, stored (default: all)
+  --rounds N        rounds; in each, every system is measured once (default 5)
   --quick           one round of short measurements, to see that it runs
   --systems a,b     of causeway, nats, slim, link (default: causeway,nats,slim)
                     link: our transport with nothing but a name lookup behind it, as a floor
@@ -28,6 +34,7 @@ for Causeway and its peers in turn.
   --out FILE        writes the JSON to FILE as well
 `;
 
+const knownRows = ["relay", "pairs", "fan-out", "stopped", "scale", "idle", "sdk", "stored"];
 const knownSystems = ["causeway", "nats", "slim", "link"];
 
 /** Reads the command line. Throws a text for the user. */
@@ -35,6 +42,7 @@ export function readOptions(args: readonly string[]): BenchOptions | "help" {
   const { values } = parseArgs({
     args: [...args],
     options: {
+      only: { type: "string" },
       rounds: { type: "string" },
       quick: { type: "boolean", default: false },
       systems: { type: "string" },
@@ -50,10 +58,18 @@ export function readOptions(args: readonly string[]): BenchOptions | "help" {
     if (!knownSystems.includes(name))
       throw new Error(`expected systems of ${knownSystems.join(", ")}, got ${JSON.stringify(name)}`);
   }
+  const rows = values.only?.split(",") ?? knownRows;
+  for (const name of rows) {
+    if (!knownRows.includes(name))
+      throw new Error(`expected rows of ${knownRows.join(", ")}, got ${JSON.stringify(name)}`);
+  }
   return {
+    rows,
+    idleAgents: values.quick ? 1_000 : 10_000,
+    widest: values.quick ? 1_000 : 10_000,
     systems,
     sizes: values.sizes?.split(",").map((text) => wholeNumber("--sizes", text, 4_000_000)) ?? [100, 1_024, 16_384],
-    rounds: values.rounds !== undefined ? wholeNumber("--rounds", values.rounds, 1_000) : values.quick ? 1 : 3,
+    rounds: values.rounds !== undefined ? wholeNumber("--rounds", values.rounds, 1_000) : values.quick ? 1 : 5,
     warmUpMs: values.quick ? 300 : 1_000,
     floodMs: values.quick ? 1_000 : 4_000,
     roundTripMs: values.quick ? 500 : 2_000,

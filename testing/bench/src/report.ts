@@ -1,3 +1,4 @@
+import type { Verdict } from "./figures.ts";
 import type { Sample } from "./measure.ts";
 
 /** Median with the range over the rounds. */
@@ -107,6 +108,23 @@ export function renderTable(rows: readonly Row[], ratios: readonly Ratio[]): str
     ]);
   }
   return `${columns(lines)}\n\n${ratios.length === 0 ? "" : `${columns(ratioLines)}\n`}`;
+}
+
+/** The targets for people, the missed ones marked. */
+export function renderVerdicts(verdicts: readonly Verdict[]): string {
+  if (verdicts.length === 0) return "";
+  const short = (value: number | undefined): string => (value === undefined ? "" : grouped(value, value < 100 ? 2 : 0));
+  const lines = verdicts.map(({ measure, by, ours, peer, value, better, must, aim, outcome }) => [
+    measure,
+    by === undefined ? "" : by.system,
+    short(ours),
+    short(peer),
+    short(value),
+    `${better === "lower" ? "≤" : "≥"} ${must}`,
+    aim === undefined ? "" : `${better === "lower" ? "≤" : "≥"} ${aim}`,
+    outcome === "missed" ? "MISSED" : outcome,
+  ]);
+  return `${columns([["measure", "against", "ours", "theirs", "value", "must", "aim", "reached"], ...lines])}\n`;
 }
 
 function spread(values: readonly number[]): Spread {

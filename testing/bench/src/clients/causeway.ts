@@ -4,6 +4,7 @@ import { type FrameSlice, type Link, openLink } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { AgentAttachment, type AgentEffect } from "@causeway/core-attachment";
 import { type AgentId, asInstant, CausewayError, type Now, parseAgentId } from "@causeway/core-base";
+import type { TrustStore } from "@causeway/core-identity";
 import { decodeFrame, encodeMessageFrame, FrameScan, newMessageId, scanFrame, TargetKind } from "@causeway/core-wire";
 import type { IdentityMaterial } from "../certificates.ts";
 import { clientSide, clock, signerOf, tlsFacts, trustFrom } from "../identity.ts";
@@ -14,7 +15,7 @@ export const openEnd: OpenEnd = async (settings, role) => {
   const { url, identity, trustState } = settings as { url: string; identity: IdentityMaterial; trustState: string };
   const own = parseAgentId(identity.spiffeId);
   const target = parseAgentId(own.replace(role, role === "sender" ? "receiver" : "sender"));
-  const agent = new AttachedAgent(own, identity, trustState, url);
+  const agent = new AttachedAgent(own, identity, trustFrom(trustState), url);
   const link = await agent.attach();
   let frame: Uint8Array = new Uint8Array(0);
   return {
@@ -42,23 +43,27 @@ export const openEnd: OpenEnd = async (settings, role) => {
 };
 
 /** Drives the attachment machine over one link. */
-class AttachedAgent {
+export class AttachedAgent {
   onMessages: (count: number) => void = () => undefined;
+  /** True for a publisher to subscribers that do not read. */
+  mayBeRefused = false;
+  /** The answer to a subscription: undefined, or why not. */
+  onSubscribed: (refusal: string | undefined) => void = () => undefined;
   readonly #machine: AgentAttachment;
   readonly #material: IdentityMaterial;
-  readonly #trustState: string;
+  readonly #trust: TrustStore;
   readonly #url: string;
   readonly #attached = Promise.withResolvers<Link>();
   #link: Link | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(agentId: AgentId, material: IdentityMaterial, trustState: string, url: string) {
+  constructor(agentId: AgentId, material: IdentityMaterial, trust: TrustStore, url: string, instance = "bench") {
     this.#material = material;
-    this.#trustState = trustState;
+    this.#trust = trust;
     this.#url = url;
     this.#machine = new AgentAttachment({
       agentId,
-      instance: "bench",
+      instance,
       hints: [{ method: "static", endpoint: url, discover: false }],
       signer: () => signerOf(material, "tls"),
       crypto: nodeCrypto,
@@ -110,7 +115,7 @@ class AttachedAgent {
   }
 
   async #connect(attempt: number): Promise<void> {
-    const link = await openLink(clientSide(this.#url, this.#material, trustFrom(this.#trustState)));
+    const link = await openLink(clientSide(this.#url, this.#material, this.#trust));
     this.#link = link;
     link.onFrames((frames) => this.#receive(attempt, frames));
     link.onClose((error) => {
@@ -145,9 +150,14 @@ class AttachedAgent {
         break;
       case "control":
       case "error":
+        // A publisher hears of subscribers that are behind.
+        if (this.mayBeRefused && body.case === "control") break;
         process.send?.({
           failed: `the gateway refused a message: ${JSON.stringify(body.value, (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value)).slice(0, 500)}`,
         });
+        break;
+      case "subscriptionResult":
+        this.onSubscribed(body.value.error?.message);
         break;
       default:
         break;

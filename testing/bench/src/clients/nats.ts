@@ -4,9 +4,17 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
-import type { OpenEnd } from "../system.ts";
+import type { OpenEnd, RelayEnd } from "../system.ts";
 
-export const openEnd: OpenEnd = async (settings, role) => {
+export const openEnd: OpenEnd = (settings, role) =>
+  openConnection(settings, role, role === "sender" ? "receiver" : "sender");
+
+/** A connection that subscribes to `own` and publishes to `other`. */
+export async function openConnection(
+  settings: Readonly<Record<string, unknown>>,
+  own: string,
+  other: string,
+): Promise<RelayEnd & { readonly socket: TLSSocket }> {
   const { port, ca, cert, key } = settings as { port: number; ca: string; cert: string; key: string };
   const tcp = connectTcp(port, "127.0.0.1");
   tcp.setNoDelay(true);
@@ -22,8 +30,6 @@ export const openEnd: OpenEnd = async (settings, role) => {
     minVersion: "TLSv1.3",
   });
   await once(socket, "secureConnect");
-  const own = role;
-  const other = role === "sender" ? "receiver" : "sender";
   socket.write('CONNECT {"verbose":false,"pedantic":false,"tls_required":true,"lang":"raw","version":"0"}\r\n');
   socket.write(`SUB ${own} 1\r\nPING\r\n`);
   const reader = new Reader();
@@ -44,6 +50,7 @@ export const openEnd: OpenEnd = async (settings, role) => {
   };
   socket.on("drain", () => writable());
   return {
+    socket,
     facts: { "TLS nats": `${socket.getProtocol()} ${socket.getCipher().name}` },
     prepareSize(bytes) {
       const message = Buffer.concat([
@@ -71,7 +78,7 @@ export const openEnd: OpenEnd = async (settings, role) => {
       reader.deliver = run;
     },
   };
-};
+}
 
 /** Waits for the answer to the first PING, then hands all data to the reader. */
 async function ready(socket: TLSSocket, reader: Reader): Promise<void> {

@@ -1,0 +1,215 @@
+/** Measurements with many connections: pairs with nothing to batch, fan-out, a subscriber that stops, idle agents. */
+import { readFileSync } from "node:fs";
+import type { BenchDomain } from "../certificates.ts";
+import type { BenchOptions } from "../options.ts";
+import { cpuSeconds, type Processes } from "../processes.ts";
+import type { RelaySystem, RunningGateway } from "../system.ts";
+import { answers, Crowd } from "./crowd.ts";
+import type { EndSpec } from "./end.ts";
+
+/** What a row is measured with. */
+export interface CrowdContext {
+  readonly system: RelaySystem;
+  readonly domain: BenchDomain;
+  readonly options: BenchOptions;
+  readonly processes: Processes;
+  readonly workDir: string;
+}
+
+/** Figures of one measurement, by name. */
+export type Figures = Readonly<Record<string, number>>;
+
+/** One row and the systems that it is measured for. */
+export interface CrowdRow {
+  readonly name: string;
+  readonly systems: readonly string[];
+  readonly measure: (context: CrowdContext) => Promise<Figures>;
+}
+
+/** The rows that were asked for. What takes long and varies little is measured in the first round only. */
+export function crowdRows(options: BenchOptions, round: number): readonly CrowdRow[] {
+  const both = ["causeway", "nats"];
+  const all: readonly (CrowdRow & { readonly row: string })[] = [
+    { row: "pairs", name: "64 pairs", systems: both, measure: measurePairs },
+    ...[10, 100, 1_000].map((count) => ({
+      row: "fan-out",
+      name: `fan-out to ${count}`,
+      systems: both,
+      measure: (context: CrowdContext) => measureFanOut(context, count),
+    })),
+    { row: "stopped", name: "a stopped subscriber", systems: ["causeway"], measure: measureStopped },
+  ];
+  const once: readonly (CrowdRow & { readonly row: string })[] = [
+    {
+      row: "fan-out",
+      name: `fan-out to ${options.widest}`,
+      systems: options.widest > 1_000 ? ["causeway"] : [],
+      measure: (context) => measureFanOut(context, options.widest),
+    },
+    {
+      row: "idle",
+      name: `${options.idleAgents} idle agents`,
+      systems: both,
+      measure: (context) => measureIdle(context, options.idleAgents),
+    },
+  ];
+  return [...all, ...(round === 1 ? once : [])].filter(({ row }) => options.rows.includes(row));
+}
+
+/** 64 pairs with one message outstanding each: CPU of the gateway for each message that it relays. */
+export function measurePairs(context: CrowdContext): Promise<Figures> {
+  return withGateway(context, async (gateway) => {
+    const name = (side: string, i: number): string => `bench/${side}${i}`;
+    const ends = (side: string, other: string): EndSpec[] =>
+      Array.from({ length: pairs }, (_, i) => ({
+        ...who(context, name(side, i)),
+        target: { agent: full(context, name(other, i)) },
+      }));
+    const replying = await Crowd.open(context.processes, gateway, ends("b", "a"));
+    const asking = await Crowd.open(context.processes, gateway, ends("a", "b"));
+    try {
+      await replying.ask({ do: "prepare", size: 1_024, isEchoing: true }, "prepare");
+      await asking.ask({ do: "prepare", size: 1_024, isEchoing: false }, "prepare");
+      asking.tell({ do: "ping" });
+      await sleep(context.options.warmUpMs);
+      const before = await counted(asking, gateway);
+      await sleep(context.options.floodMs);
+      const after = await counted(asking, gateway);
+      await asking.ask({ do: "stop" }, "stop");
+      // Each round trip is two messages through the gateway.
+      const messages = 2 * (after.total - before.total);
+      return {
+        [`pairs cpu µs`]: ((after.cpu - before.cpu) * 1e6) / messages,
+        [`pairs messages/s`]: (messages * 1_000) / (after.at - before.at),
+      };
+    } finally {
+      await Promise.all([replying.end(), asking.end()]);
+    }
+  });
+}
+
+/** Fan-out of one publisher to `subscribers`: CPU of the gateway for each delivery. */
+export function measureFanOut(context: CrowdContext, subscribers: number): Promise<Figures> {
+  return withGateway(context, async (gateway) => {
+    const { rate, cpu } = await publish(context, gateway, subscribers, 0, 100);
+    return { [`fan-out ${subscribers} cpu µs`]: cpu * 1e6, [`fan-out ${subscribers} deliveries/s`]: rate };
+  });
+}
+
+/** Ten subscribers, all reading and then with one stopped: what the others get. */
+export function measureStopped(context: CrowdContext): Promise<Figures> {
+  return withGateway(context, async (gateway) => {
+    const all = await publish(context, gateway, 10, 0, 1_024);
+    const others = await publish(context, gateway, 10, 1, 1_024);
+    return { "stopped ratio": others.rateOfEach / all.rateOfEach };
+  });
+}
+
+/** Agents that are attached and silent: memory of each, and CPU of the gateway for each attachment. */
+export function measureIdle(context: CrowdContext, count: number): Promise<Figures> {
+  return withGateway(context, async (gateway) => {
+    const specs = Array.from({ length: count }, (_, i): EndSpec => {
+      const name = `bench/idle${Math.floor(i / instancesEach)}`;
+      return { ...who(context, name), name, instance: `i${i % instancesEach}` };
+    });
+    const warm = await Crowd.open(
+      context.processes,
+      gateway,
+      specs.slice(0, 100).map((spec) => ({ ...spec, instance: `w${spec.instance}` })),
+    );
+    const rssBefore = residentKb(gateway.pid);
+    const cpuBefore = cpuSeconds(gateway.pid) ?? Number.NaN;
+    const crowd = await Crowd.open(context.processes, gateway, specs);
+    const cpu = (cpuSeconds(gateway.pid) ?? Number.NaN) - cpuBefore;
+    await sleep(1_000);
+    const rss = residentKb(gateway.pid) - rssBefore;
+    await Promise.all([crowd.end(), warm.end()]);
+    return { "idle rss KB": rss / count, "attach cpu ms": (cpu * 1_000) / count };
+  });
+}
+
+/** Publishes for a while; `stopped` of the subscribers do not read. CPU-seconds and rates of deliveries to the others. */
+async function publish(
+  context: CrowdContext,
+  gateway: RunningGateway,
+  subscribers: number,
+  stopped: number,
+  size: number,
+): Promise<{ readonly rate: number; readonly rateOfEach: number; readonly cpu: number }> {
+  const topic = `${context.domain.name}/bench/publisher/news`;
+  const subscribed = Array.from({ length: subscribers }, (_, i): EndSpec => {
+    const name = `bench/subscriber${Math.floor(i / instancesEach)}`;
+    return { ...who(context, name), name, instance: `i${i % instancesEach}`, subscribe: topic };
+  });
+  const hearing = await Crowd.open(context.processes, gateway, subscribed);
+  const publishing = await Crowd.open(context.processes, gateway, [
+    { ...who(context, "bench/publisher"), target: { topic } },
+  ]);
+  const reading = subscribers - stopped;
+  // As far ahead as keeps every connection busy, and inside the queues of every system.
+  const ahead = Math.max(32, Math.min(8_192, Math.floor(4_000_000 / (size * Math.sqrt(subscribers)))));
+  try {
+    await publishing.ask({ do: "prepare", size, isEchoing: false }, "prepare");
+    await hearing.ask(
+      { do: "prepare", size, isEchoing: false, reportEvery: Math.max(1, Math.floor((ahead * reading) / 8)) },
+      "prepare",
+    );
+    await hearing.ask({ do: "halt", ends: Array.from({ length: stopped }, (_, i) => i) }, "halt");
+    hearing.child.on("message", (message: unknown) => {
+      if (answers("progress")(message))
+        publishing.tell({ do: "allow", until: Math.floor(message.total / reading) + ahead });
+    });
+    publishing.tell({ do: "flood", ahead });
+    await sleep(context.options.warmUpMs);
+    const before = await counted(hearing, gateway);
+    await sleep(context.options.floodMs);
+    const after = await counted(hearing, gateway);
+    await publishing.ask({ do: "stop" }, "stop");
+    const deliveries = after.total - before.total;
+    if (deliveries === 0) throw new Error(`no publication arrived at ${reading} of ${subscribers} subscribers`);
+    const rate = (deliveries * 1_000) / (after.at - before.at);
+    return { rate, rateOfEach: rate / reading, cpu: (after.cpu - before.cpu) / deliveries };
+  } finally {
+    await Promise.all([hearing.end(), publishing.end()]);
+  }
+}
+
+async function withGateway(
+  context: CrowdContext,
+  work: (gateway: RunningGateway) => Promise<Figures>,
+): Promise<Figures> {
+  const gateway = await context.system.start(context.processes, context.workDir);
+  try {
+    return await work(gateway);
+  } finally {
+    await gateway.stop();
+  }
+}
+
+function who({ system, domain }: CrowdContext, path: string): EndSpec {
+  return system.name === "causeway" ? { name: path, identity: domain.identity(path) } : { name: path };
+}
+
+const full = ({ system, domain }: CrowdContext, path: string): string =>
+  system.name === "causeway" ? `spiffe://${domain.name}/${path}` : path;
+
+async function counted(crowd: Crowd, gateway: RunningGateway) {
+  const { total, at } = await crowd.ask({ do: "count" }, "count");
+  return { total, at, cpu: cpuSeconds(gateway.pid) ?? Number.NaN };
+}
+
+/** Resident memory of a process. Linux only; NaN elsewhere. */
+function residentKb(pid: number): number {
+  try {
+    const line = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+    return Number(line?.[1]);
+  } catch {
+    return Number.NaN;
+  }
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+const pairs = 64;
+/** Attachments of one identity, below the limit for one agent. */
+const instancesEach = 30;
