@@ -10,7 +10,13 @@ export type DiscoveryMethod =
   /** A list of gateways: addresses, names or URLs. */
   | { readonly method: "static"; readonly gateways: readonly string[] }
   /** One address at which the nearest of several gateways answers. */
-  | { readonly method: "anycast"; readonly address?: string | readonly string[] }
+  | {
+      readonly method: "anycast";
+      /** Default: the documented private ones. */
+      readonly address?: string | readonly string[];
+      /** True: ask in a datagram, which several gateways may answer. They have to be configured for it. Default false. */
+      readonly datagram?: boolean;
+    }
   | {
       readonly method: "dns";
       /** Domain whose records are read. Default: the agent's own. */
@@ -74,7 +80,7 @@ function partOf(method: DiscoveryMethod, deps: DiscoveryDeps): Part {
       return listOf("static", method.gateways);
     case "anycast": {
       const address = method.address ?? [assigned.anycastAddress, assigned.anycastAddressV6];
-      return listOf("anycast", typeof address === "string" ? [address] : address);
+      return listOf("anycast", typeof address === "string" ? [address] : address, method.datagram);
     }
     case "dns": {
       const client = new DnsClient({ now: deps.now, ...(method.servers && { servers: method.servers }) });
@@ -105,12 +111,13 @@ function partOf(method: DiscoveryMethod, deps: DiscoveryDeps): Part {
   }
 }
 
-function listOf(method: "static" | "anycast", texts: readonly string[]): Part {
+function listOf(method: "static" | "anycast", texts: readonly string[], isDatagram = false): Part {
   if (texts.length === 0)
     throw refuse("CAUSEWAY_CONFIG_INVALID", `expected a gateway for the method ${method}, got none`);
   const hints = texts.map((text) => {
-    const endpoint = parseEndpoint(text);
-    if (endpoint !== undefined) return { method, endpoint, discover: true };
+    const endpoint = parseEndpoint(text, isDatagram ? assigned.discoveryPort : assigned.gatewayPort);
+    if (endpoint !== undefined)
+      return { method, endpoint: isDatagram ? endpoint.replace("https:", "udp:") : endpoint, discover: true };
     throw refuse(
       "CAUSEWAY_CONFIG_INVALID",
       `expected a gateway like https://host:port or an address, got ${JSON.stringify(text.slice(0, 100))}`,

@@ -1,5 +1,11 @@
 export * from "./agent.ts";
 export * from "./agent-transitions.ts";
+export {
+  DatagramResponder,
+  datagramBytesMax,
+  decodeDatagramAnswer,
+  encodeDatagramDiscover,
+} from "./datagram-discovery.ts";
 export { dhcpFileLengthMax, findDhcpOption, readDhcpOption } from "./dhcp-lease.ts";
 export * from "./effects.ts";
 export { formatEndpoint, parseEndpoint } from "./endpoint-text.ts";

@@ -63,6 +63,16 @@ export function makeOffer(
   signer: Signer,
 ): aap.DiscoverResponse | undefined {
   parseAgentId(request.agentId);
+  return offerFor(request, facts, now, signer);
+}
+
+/** As `makeOffer`, for whoever asks. */
+export function offerFor(
+  request: Pick<aap.DiscoverRequest, "nonce" | "requiredFeatures">,
+  facts: OfferFacts,
+  now: UnixMs,
+  signer: Signer,
+): aap.DiscoverResponse | undefined {
   if (request.nonce.length !== discoverNonceBytes) {
     throw refuse(
       "CAUSEWAY_FRAME_MALFORMED",

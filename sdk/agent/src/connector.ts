@@ -70,6 +70,13 @@ export interface Connector {
   dial(candidate: GatewayCandidate, signal: AbortSignal): Promise<GatewayLink>;
   /** Sends GW-DISCOVER to an endpoint. */
   discoverGateway(endpoint: string, request: aap.DiscoverRequest, signal: AbortSignal): Promise<aap.DiscoverResponse>;
+  /** Sends GW-DISCOVER to udp://host:port and hands over every answer until the signal ends it. */
+  discoverByDatagram?(
+    endpoint: string,
+    nonce: Uint8Array,
+    onAnswer: (answer: aap.DiscoverResponse) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
   readonly registry: RegistryPort | undefined;
   readonly scheduler: Scheduler;
   readonly random: Random;

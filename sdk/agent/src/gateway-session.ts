@@ -281,9 +281,7 @@ export class GatewaySession {
     const { connector } = this.#ports;
     const { identity, scheduler } = connector;
     const asked = scheduler.now().instant;
-    try {
-      const request = create(aap.DiscoverRequestSchema, { agentId: identity.agentId, nonce, requiredFeatures: [] });
-      const response = await connector.discoverGateway(endpoint, request, this.#closed.signal);
+    const take = (response: aap.DiscoverResponse): void => {
       const offer = openOffer(response, {
         nonce,
         trust: identity.trust,
@@ -293,6 +291,26 @@ export class GatewaySession {
         method: "static",
       });
       this.#step(() => this.#machine.handleOffer(this.#now(), offer));
+    };
+    try {
+      if (endpoint.startsWith("udp:")) {
+        await connector.discoverByDatagram?.(
+          endpoint,
+          nonce,
+          (response) => {
+            try {
+              take(response);
+            } catch (thrown) {
+              // Anybody may answer: one who lies must not end the wait for the others.
+              this.#note(thrown, "agent.discover_failed");
+            }
+          },
+          this.#closed.signal,
+        );
+      } else {
+        const request = create(aap.DiscoverRequestSchema, { agentId: identity.agentId, nonce, requiredFeatures: [] });
+        take(await connector.discoverGateway(endpoint, request, this.#closed.signal));
+      }
       this.#step(() => this.#machine.handleAnswered(this.#now(), nonce));
     } catch (thrown) {
       const error = this.#note(thrown, "agent.discover_failed");

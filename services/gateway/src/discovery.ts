@@ -1,5 +1,5 @@
 /** GW-DISCOVER and GW-OFFER (AAP-37, AAP-38): a signed hint where to attach. Attaching proves everything anew (AAP-53). */
-import { makeOffer } from "@causeway/core-attachment";
+import { DatagramResponder, makeOffer, type OfferFacts, offerFor } from "@causeway/core-attachment";
 import { agentOf, defaults, parseSpiffeId, refuse } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { aap } from "@causeway/core-wire";
@@ -12,6 +12,7 @@ export class Discovery {
   readonly #deps: GatewayDeps;
   readonly #features: readonly string[];
   readonly #load: () => number | "draining";
+  readonly #datagrams: DatagramResponder;
   readonly #rates = new CallerRates("discoveryQueriesPerMinute", defaults.discoveryQueriesPerMinute, 60_000);
 
   /** `load` answers 0 (idle) to 100 (full). */
@@ -20,6 +21,25 @@ export class Discovery {
     this.#deps = deps;
     this.#features = features;
     this.#load = load;
+    this.#datagrams = new DatagramResponder({
+      crypto: deps.crypto,
+      random: deps.random,
+      offer: (request, now) => {
+        const current = load();
+        if (current === "draining") return undefined;
+        return offerFor(request, this.#facts(current), now.unix, deps.identity.tlsSigner());
+      },
+    });
+  }
+
+  /** GW-DISCOVER in a datagram (C-3): what to send back to the source, or nothing. */
+  datagram(source: string, bytes: Uint8Array): Uint8Array | undefined {
+    return this.#datagrams.handle(this.#deps.scheduler.now(), source, bytes);
+  }
+
+  /** What became of datagrams so far. */
+  get datagramCounts(): DatagramResponder["counts"] {
+    return this.#datagrams.counts;
   }
 
   discover(caller: VerifiedPeer, request: aap.DiscoverRequest): aap.DiscoverResponse {
@@ -40,14 +60,17 @@ export class Discovery {
       throw refuse("CAUSEWAY_GATEWAY_DRAINING", "this gateway is going out of service; attach elsewhere");
     }
     const { identity, scheduler } = this.#deps;
-    const { gatewayUri, endpoint } = this.#config;
-    const facts = { gatewayId: identity.spiffeId, gatewayUri, endpoint, features: this.#features, load };
-    const offer = makeOffer(request, facts, scheduler.now().unix, identity.tlsSigner());
+    const offer = makeOffer(request, this.#facts(load), scheduler.now().unix, identity.tlsSigner());
     if (offer === undefined) {
       throw refuse("CAUSEWAY_FORWARDING_OVERLOADED", "this gateway is full; attach elsewhere", {
         retryAfterMs: 60_000,
       });
     }
     return offer;
+  }
+
+  #facts(load: number): OfferFacts {
+    const { gatewayUri, endpoint } = this.#config;
+    return { gatewayId: this.#deps.identity.spiffeId, gatewayUri, endpoint, features: this.#features, load };
   }
 }

@@ -54,6 +54,8 @@ export interface Gateway extends AsyncDisposable {
   routes(router: ConnectRouter): void;
   /** Takes an accepted Link stream of an agent or a peer gateway. */
   handleLink(link: Link): void;
+  /** Answers GW-DISCOVER in a datagram of `source` (address and port), or stays silent. Off unless somebody calls it. */
+  handleDatagram(source: string, bytes: Uint8Array): Uint8Array | undefined;
   status(): GatewayStatus;
   /** Resolves when the gateway has gone out of service, by `stop` or by an operator's Drain. It does not come back. */
   readonly ended: Promise<void>;
@@ -251,6 +253,10 @@ export class GatewayService implements Gateway {
         refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected an agent or a gateway, got the ${role} ${link.peer.spiffeId}`),
       );
     }
+  }
+
+  handleDatagram(source: string, bytes: Uint8Array): Uint8Array | undefined {
+    return this.#state === "running" ? this.#discovery.datagram(source, bytes) : undefined;
   }
 
   routes(router: ConnectRouter): void {

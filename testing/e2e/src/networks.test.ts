@@ -96,6 +96,19 @@ describe.skipIf(missing !== undefined)("in a network of its own", { timeout: 300
     });
   });
 
+  test("GW-DISCOVER in a datagram leads to the same attachment, where gateways are configured for it [AAP-47]", () => {
+    works(report.datagram, "anycast", "far");
+    expect(report.datagram.discovery?.chosen?.endpoint).toBe(`https://10.80.0.12:${assigned.gatewayPort}`);
+  });
+
+  test("a spoofed offer in a datagram is discarded: nothing that the domain trusts signed it [AAP-57]", () => {
+    const found = report.impostors["foreign: a spoofed offer in a datagram"];
+    works(found, "anycast", "far");
+    expect(found?.heard).toContain("datagram");
+    expect(found?.heard).not.toContain("connection");
+    expect(found?.failures.join()).toMatch(/agent\.discover_failed CAUSEWAY_IDENTITY_/);
+  });
+
   test("a rogue DHCP server attracts nobody: authentication fails and the next method is used [AAP-53]", () => {
     const found = report.impostors["foreign: a rogue DHCP server"];
     works(found, "static", "edge");

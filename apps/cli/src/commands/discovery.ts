@@ -13,7 +13,7 @@ export function withDiscoveryOptions(command: Command): Command {
   return command
     .option(
       "--via <method...>",
-      "ways to find a gateway, in order: static:<gateway,...>, anycast[:<address,...>], dns[:<domain>][@<server,...>], dhcp[:<file,...>], directory",
+      "ways to find a gateway, in order: static:<gateway,...>, anycast[:<address,...>], datagram[:<address,...>], dns[:<domain>][@<server,...>], dhcp[:<file,...>], directory",
     )
     .option(
       "--prefer <order>",
@@ -38,6 +38,8 @@ function methodOf(text: string): DiscoveryMethod {
       return { method: "static", gateways: words(rest) };
     case "anycast":
       return { method: "anycast", ...(rest !== "" && { address: words(rest) }) };
+    case "datagram":
+      return { method: "anycast", datagram: true, ...(rest !== "" && { address: words(rest) }) };
     case "dhcp":
       return { method: "dhcp", ...(rest !== "" && { files: words(rest) }) };
     case "dns": {
@@ -53,7 +55,7 @@ function methodOf(text: string): DiscoveryMethod {
     default:
       throw refuse(
         "CAUSEWAY_CONFIG_INVALID",
-        `expected --via static:…, anycast, dns, dhcp or directory, got ${JSON.stringify(text.slice(0, 100))}`,
+        `expected --via static:…, anycast, datagram, dns, dhcp or directory, got ${JSON.stringify(text.slice(0, 100))}`,
       );
   }
 }

@@ -35,6 +35,8 @@ export interface GatewayConfig extends ListenConfig {
   readonly peers: readonly string[];
   /** `os`: what is stored survives the death of the process. `always`: the loss of power, too. */
   readonly mailboxSync: "os" | "always";
+  /** Where GW-DISCOVER is answered in datagrams; undefined: it is not. */
+  readonly datagrams: { readonly host: string; readonly port: number } | undefined;
   /** Bounds in place of the defaults. */
   readonly limits: Partial<GatewayLimits>;
 }
@@ -71,6 +73,7 @@ interface RawDomain {
     uplinks: string[];
     peers: string[];
     mailboxSync: "os" | "always";
+    datagrams?: string;
     limits?: Partial<GatewayLimits>;
   })[];
 }
@@ -172,20 +175,24 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
       uplinks: gateway.uplinks.map((target) => dial(target, `gateways.${i}.uplinks`)),
       peers: gateway.peers.map((target) => dial(target, `gateways.${i}.peers`)),
       mailboxSync: gateway.mailboxSync,
+      datagrams: gateway.datagrams === undefined ? undefined : addressOf(gateway.datagrams),
       limits: gateway.limits ?? {},
     })),
   };
 }
 
 function listenOf(raw: RawListen): ListenConfig {
-  const split = raw.listen.lastIndexOf(":");
   const url = urlOf(raw);
   return {
-    host: raw.listen.slice(0, split).replace(/^\[|\]$/g, ""),
-    port: Number(raw.listen.slice(split + 1)),
+    ...addressOf(raw.listen),
     url,
     hosts: raw.hosts ?? [...new Set([new URL(url).hostname.replace(/^\[|\]$/g, ""), "localhost"])],
   };
+}
+
+function addressOf(text: string): { readonly host: string; readonly port: number } {
+  const split = text.lastIndexOf(":");
+  return { host: text.slice(0, split).replace(/^\[|\]$/g, ""), port: Number(text.slice(split + 1)) };
 }
 
 const urlOf = (raw: RawListen): string => raw.url ?? `https://${raw.listen}`;

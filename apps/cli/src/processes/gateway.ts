@@ -1,6 +1,7 @@
 /** The process of one gateway. */
 import { join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
+import { serveDatagrams } from "@causeway/adapter-discovery";
 import { type Port, peerOf } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { openMailboxStore } from "@causeway/adapter-segments";
@@ -92,11 +93,15 @@ export async function startGateway(
     onLink: (link) => gateway.handleLink(link),
   });
   port = served.port;
+  const datagrams =
+    own.datagrams &&
+    (await serveDatagrams({ ...own.datagrams, handle: (source, bytes) => gateway.handleDatagram(source, bytes) }));
   await gateway.start({ signal: options.signal });
   return {
     url: served.address.url,
     ended: gateway.ended,
     async stop() {
+      await datagrams?.stop();
       await gateway.stop({ deadlineMs: 2_000 });
       await port?.stop({ deadlineMs: 2_000 });
       mailboxes.close();

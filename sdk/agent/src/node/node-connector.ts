@@ -2,8 +2,10 @@
 import { createHash } from "node:crypto";
 import { basename, dirname, join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
+import { askByDatagram } from "@causeway/adapter-discovery";
 import type { ClientTransport } from "@causeway/adapter-h2";
 import { type IdentityKeeper, type KeyVault, nodeCrypto } from "@causeway/adapter-keys";
+import { decodeDatagramAnswer, encodeDatagramDiscover } from "@causeway/core-attachment";
 import { asUnixMs, CausewayError, type Log } from "@causeway/core-base";
 import { aap, ars } from "@causeway/core-wire";
 import { createEndToEnd, FileCounter, FileStateStore } from "@causeway/e2ee";
@@ -68,6 +70,23 @@ export function nodeConnector(options: NodeConnectorOptions): Connector {
         transport.close();
       }
     },
+    discoverByDatagram: (endpoint, nonce, onAnswer, signal) =>
+      askByDatagram(
+        endpoint,
+        (cookie) =>
+          encodeDatagramDiscover(nodeCrypto, {
+            agentId: keeper.spiffeId,
+            salt: systemRandom.bytes(saltBytes),
+            nonce,
+            ...(cookie && { cookie }),
+          }),
+        (bytes) => {
+          const answer = decodeDatagramAnswer(bytes, nonce);
+          if (answer?.case === "offer") onAnswer(answer.value);
+          return answer?.case === "cookie" ? answer.value : undefined;
+        },
+        signal,
+      ),
     registry,
     scheduler,
     random: systemRandom,
@@ -83,6 +102,9 @@ export function nodeConnector(options: NodeConnectorOptions): Connector {
     },
   };
 }
+
+/** Of the hash that stands for the Agent ID in a datagram. */
+const saltBytes = 16;
 
 function identityOf(keeper: IdentityKeeper): IdentityPort {
   return {

@@ -3,11 +3,13 @@
  * from an authority of its own. `agent`: it has a real certificate of the domain, for an agent. `spoof`: it has a real
  * one for a gateway, and makes offers in another's name. Says what it was asked.
  */
+import { systemRandom } from "@causeway/adapter-clock";
+import { serveDatagrams } from "@causeway/adapter-discovery";
 import { createPort } from "@causeway/adapter-h2";
-import { loadIdentity, openKeyVault, type TlsIdentity } from "@causeway/adapter-keys";
+import { loadIdentity, nodeCrypto, openKeyVault, type TlsIdentity } from "@causeway/adapter-keys";
 import { serverOptions, verifiedPeerOf } from "@causeway/adapter-tls";
-import { defaultFeatures, makeOffer } from "@causeway/core-attachment";
-import { asUnixMs, type GatewayUri, type SpiffeId } from "@causeway/core-base";
+import { DatagramResponder, defaultFeatures, makeOffer, type OfferFacts, offerFor } from "@causeway/core-attachment";
+import { asInstant, asUnixMs, type GatewayUri, type SpiffeId } from "@causeway/core-base";
 import type { PeerVerifier, Signer, TrustStore } from "@causeway/core-identity";
 import { createTestDomain } from "@causeway/core-identity/testing";
 import { aap } from "@causeway/core-wire";
@@ -39,15 +41,7 @@ const port = createPort({
     router.service(aap.DiscoveryService, {
       discover(request) {
         say("discover");
-        const { id, uri, endpoint } = order.claims;
-        const facts = {
-          gatewayId: id as SpiffeId,
-          gatewayUri: uri as GatewayUri,
-          endpoint,
-          features: defaultFeatures,
-          load: 0,
-        };
-        const offer = makeOffer(request, facts, now(), signer);
+        const offer = makeOffer(request, factsOf(), now(), signer);
         if (offer === undefined) throw new Error("no offer");
         return offer;
       },
@@ -58,7 +52,25 @@ const port = createPort({
   },
 });
 await port.start();
+const responder = new DatagramResponder({
+  crypto: nodeCrypto,
+  random: systemRandom,
+  offer: (request) => offerFor(request, factsOf(), now(), signer),
+});
+await serveDatagrams({
+  host: order.listen,
+  port: order.port,
+  handle(source, bytes) {
+    say("datagram");
+    return responder.handle({ instant: asInstant(performance.now()), unix: now() }, source, bytes);
+  },
+});
 say("ready");
+
+function factsOf(): OfferFacts {
+  const { id, uri, endpoint } = order.claims;
+  return { gatewayId: id as SpiffeId, gatewayUri: uri as GatewayUri, endpoint, features: defaultFeatures, load: 0 };
+}
 
 async function identityOf(): Promise<{ tls: TlsIdentity; signer: Signer; trust: PeerVerifier }> {
   if (order.identity === undefined) {

@@ -20,5 +20,6 @@ export interface LabReport {
   readonly dns: Record<string, Attempt>;
   readonly dhcp: Record<string, Attempt>;
   readonly anycast: { readonly first: Attempt; readonly lost: Attempt; readonly second: Attempt };
+  readonly datagram: Attempt;
   readonly impostors: Record<string, Attempt>;
 }

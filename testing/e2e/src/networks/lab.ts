@@ -29,7 +29,7 @@ const program = fileURLToPath(new URL("../../../../apps/cli/src/main.ts", import
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const node = [process.execPath, "--disable-warning=ExperimentalWarning"] as const;
 const children = new Set<ChildProcess>();
-const { gatewayPort, anycastAddress, dhcpOption } = assigned;
+const { gatewayPort, discoveryPort, anycastAddress, dhcpOption } = assigned;
 /** Nothing of the machine's own configuration, in the foreground, as whoever we are. */
 const quiet = [
   "--keep-in-foreground",
@@ -89,6 +89,7 @@ const report: LabReport = {
   dns: {},
   dhcp: {},
   anycast: await anycast(),
+  datagram: await attempt(laptop, "datagram", [{ method: "anycast", address: anycastAddress, datagram: true }]),
   impostors: {},
 };
 await namesWork();
@@ -169,6 +170,7 @@ async function startGateway(name: string, machine: Machine, address: string): Pr
           level: 1,
           listen: `0.0.0.0:${gatewayPort}`,
           url: `https://${address}:${gatewayPort}`,
+          datagrams: `0.0.0.0:${discoveryPort}`,
           uplinks: [config.gateways.find(({ level }) => level === 2)?.url],
         },
       ],
@@ -347,6 +349,10 @@ async function impostorsFail(): Promise<void> {
       },
       "a rogue DNS answer": () =>
         attempt(laptop, "rogue-dns", [{ method: "dns", domain: "spoofed.example", servers: ["10.80.1.53"] }]),
+      "a spoofed offer in a datagram": () =>
+        attempt(laptop, "rogue-datagram", [
+          { method: "anycast", address: ["10.80.1.66", "10.80.0.12"], datagram: true },
+        ]),
       "nothing else is known": () =>
         attempt(laptop, "rogue-only", [{ method: "dns", domain: "lies.example", servers: ["10.80.1.53"] }], {
           timeoutMs: 4_000,

@@ -126,6 +126,99 @@ export declare type GatewayOffer = Message<"causeway.aap.v1.GatewayOffer"> & {
 export declare const GatewayOfferSchema: GenMessage<GatewayOffer>;
 
 /**
+ * GW-DISCOVER in a datagram, off by default (C-3): to an address at which nobody is known yet. At least 1,400 bytes, so
+ * that no answer is larger than what asked for it (AAP-102).
+ *
+ * @generated from message causeway.aap.v1.DatagramDiscover
+ */
+export declare type DatagramDiscover = Message<"causeway.aap.v1.DatagramDiscover"> & {
+  /**
+   * SHA-256 over "causeway discover v1" 0x00 salt and the Agent ID: tells nobody who asks.
+   *
+   * @generated from field: bytes agent_hash = 1;
+   */
+  agentHash: Uint8Array;
+
+  /**
+   * 16 bytes.
+   *
+   * @generated from field: bytes salt = 2;
+   */
+  salt: Uint8Array;
+
+  /**
+   * 16 bytes, echoed in the offer.
+   *
+   * @generated from field: bytes nonce = 3;
+   */
+  nonce: Uint8Array;
+
+  /**
+   * @generated from field: repeated string required_features = 4;
+   */
+  requiredFeatures: string[];
+
+  /**
+   * Of an earlier answer; shows that the sender is where it says.
+   *
+   * @generated from field: bytes cookie = 5;
+   */
+  cookie: Uint8Array;
+
+  /**
+   * @generated from field: bytes padding = 6;
+   */
+  padding: Uint8Array;
+};
+
+/**
+ * Describes the message causeway.aap.v1.DatagramDiscover.
+ * Use `create(DatagramDiscoverSchema)` to create a new message.
+ */
+export declare const DatagramDiscoverSchema: GenMessage<DatagramDiscover>;
+
+/**
+ * Answer to DatagramDiscover. What is malformed gets none.
+ *
+ * @generated from message causeway.aap.v1.DatagramAnswer
+ */
+export declare type DatagramAnswer = Message<"causeway.aap.v1.DatagramAnswer"> & {
+  /**
+   * Of the request.
+   *
+   * @generated from field: bytes nonce = 1;
+   */
+  nonce: Uint8Array;
+
+  /**
+   * @generated from oneof causeway.aap.v1.DatagramAnswer.answer
+   */
+  answer: {
+    /**
+     * Ask again with it.
+     *
+     * @generated from field: bytes cookie = 2;
+     */
+    value: Uint8Array;
+    case: "cookie";
+  } | {
+    /**
+     * GW-OFFER, signed.
+     *
+     * @generated from field: causeway.aap.v1.DiscoverResponse offer = 3;
+     */
+    value: DiscoverResponse;
+    case: "offer";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message causeway.aap.v1.DatagramAnswer.
+ * Use `create(DatagramAnswerSchema)` to create a new message.
+ */
+export declare const DatagramAnswerSchema: GenMessage<DatagramAnswer>;
+
+/**
  * Agent to gateway, first frame (AAP-62, AAP-63).
  *
  * @generated from message causeway.aap.v1.AttachHello
