@@ -3,6 +3,7 @@ import { isCausewayError } from "@causeway/core-base";
 import { afterEach, expect, test } from "vitest";
 import { gatewayNamed, gatewaysOf } from "./dns.ts";
 import { DnsClient } from "./dns-client.ts";
+import { createDiscovery, type DiscoveryMethod } from "./methods.ts";
 import { type DnsRecord, startDnsServer, svcb, type TestDnsServer } from "./testing/dns-server.ts";
 
 const { signal } = new AbortController();
@@ -64,6 +65,26 @@ test("answers are used as long as they live, and asked for again then [AAP-56]",
   clock += 1;
   expect(await endpointsOf(client)).toEqual(["https://10.0.0.9:7443"]);
   expect(asks()).toBe(2);
+});
+
+test("names and ports of private use are defaults, and configuration replaces them [AAP-104]", async () => {
+  const server = await serve(
+    svcbOf("_agents.blue.example", svcb(1, "gw1.blue.example")),
+    {
+      name: "_agw._tcp.blue.example",
+      type: "SRV",
+      data: { priority: 0, weight: 0, port: 7401, target: "gw1.blue.example" },
+    },
+    a("gw1.blue.example", "10.0.0.1"),
+  );
+  const found = async (more: Partial<DiscoveryMethod & { method: "dns" }>): Promise<readonly string[]> => {
+    const method = { method: "dns" as const, servers: [server.address], ...more };
+    const { lookUp } = createDiscovery([method], { domain: "blue.example", now: () => clock, fraction: () => 0 });
+    return (await lookUp(0, signal)).map(({ endpoint }) => endpoint);
+  };
+  expect(await found({})).toEqual([]);
+  expect(await found({ label: "_agents", port: 9_000 })).toEqual(["https://10.0.0.1:9000"]);
+  expect(await found({ service: "_agw._tcp" })).toEqual(["https://10.0.0.1:7401"]);
 });
 
 test("DNS-SD: services with their records, and those of a version that is not known are left out", async () => {

@@ -25,6 +25,12 @@ export type DiscoveryMethod =
       readonly servers?: readonly string[];
       /** Default `svcb`, `dns-sd`, `srv`: the first kind that exists counts. */
       readonly records?: readonly DnsRecordKind[];
+      /** Label of SVCB records. Default `_causeway`. */
+      readonly label?: string;
+      /** Service of DNS-SD and SRV records. Default `_causeway._tcp`. */
+      readonly service?: string;
+      /** Of gateways whose record names none. Default 7443. */
+      readonly port?: number;
     }
   | {
       readonly method: "dhcp";
@@ -32,6 +38,8 @@ export type DiscoveryMethod =
       readonly files?: readonly string[];
       /** Default 224. */
       readonly option?: number;
+      /** Of gateways that are named without one. Default 7443. */
+      readonly port?: number;
     }
   /** What the domain's registry names as gateways of its agents, resolved by DNS. */
   | { readonly method: "directory"; readonly servers?: readonly string[] };
@@ -84,12 +92,11 @@ function partOf(method: DiscoveryMethod, deps: DiscoveryDeps): Part {
     }
     case "dns": {
       const client = new DnsClient({ now: deps.now, ...(method.servers && { servers: method.servers }) });
-      const { records } = method;
+      const { method: _, domain = deps.domain, servers: __, ...more } = method;
       const { fraction } = deps;
       return {
         source: { method: "dns" },
-        lookUp: (signal) =>
-          gatewaysOf(method.domain ?? deps.domain, { client, signal, fraction, ...(records && { records }) }),
+        lookUp: (signal) => gatewaysOf(domain, { ...more, client, signal, fraction }),
       };
     }
     case "dhcp":

@@ -178,6 +178,7 @@ describe("lease", () => {
         instance: "i",
         peer: agent.peer,
         model: "stateful",
+        messagesPerSecondMax: 0,
         features: ["agp/1", "mls/1"],
         attachmentSequence: 5n,
         leaseId: expect.any(Uint8Array),
