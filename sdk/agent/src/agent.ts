@@ -143,7 +143,7 @@ class NetworkAgent implements Agent {
   readonly #session: GatewaySession;
   readonly #messenger: Messenger;
   readonly #exchanges: Exchanges;
-  readonly #mailroom = new Mailroom();
+  readonly #mailroom: Mailroom;
   readonly #topics: Topics;
   readonly #records: RecordKeeper;
   readonly #networkEvents: NetworkEvents;
@@ -208,6 +208,7 @@ class NetworkAgent implements Agent {
       onEvent,
       limits: { ...sessionLimits, ...options.limits },
     });
+    this.#mailroom = new Mailroom(scheduler);
     this.#anycast = new Anycast((prefix) => delivery.anyOf(prefix));
     this.#mailboxAcks = new MailboxAcks({ scheduler, transmit: (frame) => this.#session.transmit(frame) });
     this.#sending = new Sending(this.#messenger, scheduler);

@@ -404,7 +404,7 @@ export interface Agent extends AsyncDisposable {
   /** Handles requests for one method, or all others. Returns the function that ends it. */
   onRequest(method: string, handler: RequestHandler): () => void;
   onRequest(handler: RequestHandler): () => void;
-  /** Handles messages. Returns the function that ends it. */
+  /** Handles messages. They wait for it during the first five seconds. Returns the function that ends it. */
   onMessage(handler: MessageHandler): () => void;
   /**
    * Asks another agent: `domain/namespace/name`, one instance of it (`…/@instance`), or any one below a prefix that ends in

@@ -1,5 +1,5 @@
 /** Hands messages to the application: one at a time and in order for each sender, senders independently of each other. */
-import { refuse } from "@causeway/core-base";
+import { later, refuse, type Scheduler } from "@causeway/core-base";
 import type { MessageHandler } from "./api.ts";
 import { handlerError } from "./exchange/answers.ts";
 import { type Delivery, expired } from "./session/arrivals.ts";
@@ -9,11 +9,26 @@ export class Mailroom {
   /** What waits for the handler, by sender; present while its handler runs. */
   readonly #waiting = new Map<string, Delivery[]>();
   #handler: MessageHandler | undefined;
+  /** Settles when there is a handler, or when it is too late to wait for the first one. */
+  readonly #ready: Promise<void>;
+  #open: (() => void) | undefined;
+
+  constructor(scheduler: Scheduler) {
+    this.#ready = new Promise((resolve) => {
+      const stop = scheduler.at(later(scheduler.now().instant, firstHandlerMs), () => this.#open?.());
+      this.#open = () => {
+        stop();
+        this.#open = undefined;
+        resolve();
+      };
+    });
+  }
 
   /** Sets the handler. Returns the function that ends it. */
   onMessage(handler: MessageHandler): () => void {
     if (this.#handler) throw refuse("CAUSEWAY_MISUSE", "expected one handler for messages, got a second one");
     this.#handler = handler;
+    this.#open?.();
     return () => {
       if (this.#handler === handler) this.#handler = undefined;
     };
@@ -56,6 +71,10 @@ export class Mailroom {
       return undefined;
     }
     const handler = this.#handler;
+    if (!handler && this.#open) {
+      // What was stored comes as soon as the agent is attached; the application has not had its turn yet.
+      return this.#ready.then(() => this.#run(delivery));
+    }
     if (!handler) {
       delivery.settle({
         code: "CAUSEWAY_AGENT_NO_HANDLER",
@@ -87,5 +106,7 @@ export class Mailroom {
   }
 }
 
+/** How long after its start messages wait for an agent to set its handler. */
+const firstHandlerMs = 5_000;
 /** Handled deliveries that stay in a queue before it is shortened. */
 const tidyAt = 1_024;
