@@ -101,6 +101,13 @@ describe.skipIf(missing !== undefined)("in a network of its own", { timeout: 300
     expect(report.datagram.discovery?.chosen?.endpoint).toBe(`https://10.80.0.12:${assigned.gatewayPort}`);
   });
 
+  test("a flood of GW-DISCOVER keeps no agent from finding the gateway and attaching to it [AAP-102]", () => {
+    const { overTls, inDatagrams, isFlooding } = report.flooded;
+    works(overTls, "anycast", "far");
+    works(inDatagrams, "anycast", "far");
+    expect(isFlooding).toBe(true);
+  });
+
   test("a spoofed offer in a datagram is discarded: nothing that the domain trusts signed it [AAP-57]", () => {
     const found = report.impostors["foreign: a spoofed offer in a datagram"];
     works(found, "anycast", "far");

@@ -21,5 +21,6 @@ export interface LabReport {
   readonly dhcp: Record<string, Attempt>;
   readonly anycast: { readonly first: Attempt; readonly lost: Attempt; readonly second: Attempt };
   readonly datagram: Attempt;
+  readonly flooded: { readonly overTls: Attempt; readonly inDatagrams: Attempt; readonly isFlooding: boolean };
   readonly impostors: Record<string, Attempt>;
 }

@@ -90,6 +90,7 @@ const report: LabReport = {
   dhcp: {},
   anycast: await anycast(),
   datagram: await attempt(laptop, "datagram", [{ method: "anycast", address: anycastAddress, datagram: true }]),
+  flooded: await flooded(),
   impostors: {},
 };
 await namesWork();
@@ -199,6 +200,19 @@ async function anycast(): Promise<LabReport["anycast"]> {
   const second = await agent.next();
   agent.end();
   return { first, lost, second };
+}
+
+/** Agents look for a gateway and attach while it is flooded with questions. */
+async function flooded(): Promise<LabReport["flooded"]> {
+  const flood = launch(rogue, [...node, here("flood.ts"), "10.80.0.12", String(discoveryPort)]);
+  await new Promise((resolve) => flood.stdout?.once("data", resolve));
+  const overTls = await attempt(laptop, "flooded-tls", [{ method: "anycast", address: anycastAddress }]);
+  const inDatagrams = await attempt(laptop, "flooded", [
+    { method: "anycast", address: anycastAddress, datagram: true },
+  ]);
+  const isFlooding = flood.exitCode === null;
+  await stop(flood);
+  return { overTls, inDatagrams, isFlooding };
 }
 
 async function namesWork(): Promise<void> {
