@@ -50,6 +50,8 @@ export class AttachmentDriver {
       gatewayId: deps.identity.spiffeId,
       gatewayUri: config.gatewayUri,
       features: parts.features,
+      ...(config.attachmentModels && { models: config.attachmentModels }),
+      ...(config.channelBindings && { channelBindings: config.channelBindings }),
       signer: () => deps.identity.tlsSigner(),
       crypto: deps.crypto,
       random: deps.random,

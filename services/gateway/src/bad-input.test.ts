@@ -96,6 +96,21 @@ describe("bad input gets a typed refusal, a log line and no other effect", () =>
     expect(logged("forwarding.source_forged")).toBe(true);
   });
 
+  test("a message without an Agent ID as source is not taken, nor a link of somebody who has none [AAP-20]", async () => {
+    await raw(alice, frameTo(bob.agentId, ""));
+    await raw(alice, frameTo(bob.agentId, "alice"));
+    expect(bob.messages).toEqual([]);
+    expect(alice.errors.length + alice.reports.length).toBe(2);
+    // The hello of an attachment has to name the certified Agent ID as well.
+    const nameless = world.authority("blue.example").enrol("blue.example/travel/eve");
+    const now = world.scheduler.now().unix;
+    const pair = linkPair(at.trust.peer(nameless, now), world.trust("blue.example").peer(at.identity, now));
+    at.gateway?.handleLink(pair.far);
+    pair.near.send(encodeFrame({ case: "attachHello", value: { instance: "i", nonce: new Uint8Array(32) } }));
+    await settle();
+    expect(pair.near.closedWith?.code).toBe("CAUSEWAY_IDENTITY_MISMATCH");
+  });
+
   test("an expired message, and a malformed name, go nowhere", async () => {
     await raw(alice, frameTo(bob.agentId, alice.agentId, privateMessage("x"), { expiresUnixMs: 1n }));
     await raw(alice, frameTo("spiffe://blue.example/a//b", alice.agentId));

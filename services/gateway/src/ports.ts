@@ -1,4 +1,6 @@
 /** What a gateway needs of the world. apps/cli hands in the adapters, tests hand in memory ones. */
+
+import type { AttachmentModelName, ChannelBindingName } from "@causeway/core-attachment";
 import type {
   CausewayError,
   Domain,
@@ -128,6 +130,10 @@ export interface GatewayConfig {
   /** https://host:port under which agents and peers reach this gateway; stands in offers. */
   readonly endpoint: string;
   readonly peers: readonly PeerConfig[];
+  /** Attachment models offered, the preferred one first (AAP-81). Default stateful, soft. */
+  readonly attachmentModels?: readonly AttachmentModelName[];
+  /** Channel bindings that are taken of agents (ADR 30). Default both. */
+  readonly channelBindings?: readonly ChannelBindingName[];
   /** Forwarding policy: the first rule that matches decides. Default: everything is permitted. */
   readonly policy?: readonly PolicyRule[];
   readonly limits?: Partial<GatewayLimits>;

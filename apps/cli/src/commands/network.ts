@@ -7,8 +7,8 @@ import { sentenceOf } from "../terminal/failure.ts";
 import { counted, table } from "../terminal/output.ts";
 import { asOperator } from "./acting.ts";
 import { type CommonOptions, type Context, contextOf, withCommonOptions } from "./context.ts";
-import { type DiscoveryCommandOptions, discoveryOf, withDiscoveryOptions } from "./discovery.ts";
 import { messageIdOf, numberOf } from "./data.ts";
+import { type DiscoveryCommandOptions, discoveryOf, withDiscoveryOptions } from "./discovery.ts";
 
 /** How long a service may take to say how it is. */
 const answerMs = 5_000;

@@ -41,6 +41,22 @@ test("bounds of a gateway have the names and the meaning of the service's own, a
   for (const name of Object.keys(definitions.gatewayLimits.properties)) expect(gatewayLimits).toHaveProperty(name);
 });
 
+test("what a gateway offers at attachment is configured for each gateway [AAP-81]", () => {
+  const gatewayOf = (more: string) => parse(minimal.replace("level: 1,", `level: 1, ${more},`)).gateways[0];
+  expect(gatewayOf("attachmentModels: [soft], channelBindings: [tls-exporter]")).toMatchObject({
+    attachmentModels: ["soft"],
+    channelBindings: ["tls-exporter"],
+  });
+  expect(gatewayOf('datagrams: "[::]:7443"')?.datagrams).toEqual({ host: "::", port: 7443 });
+  // Off unless it is asked for.
+  expect(parse(minimal).gateways[0]).toMatchObject({
+    attachmentModels: undefined,
+    channelBindings: undefined,
+    datagrams: undefined,
+  });
+  expect(() => gatewayOf("attachmentModels: [hard]")).toThrow(/gateways\.0\.attachmentModels\.0 must be one of/);
+});
+
 test("a wrong value says what was expected and what came", () => {
   expect(() => parse(minimal.replace("level: 2", "level: 3"))).toThrow(
     /gateways\.1\.level must be one of \[1,2\], got 3/,

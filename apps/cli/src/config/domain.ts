@@ -35,6 +35,10 @@ export interface GatewayConfig extends ListenConfig {
   readonly peers: readonly string[];
   /** `os`: what is stored survives the death of the process. `always`: the loss of power, too. */
   readonly mailboxSync: "os" | "always";
+  /** Attachment models offered, the preferred one first; undefined: both. */
+  readonly attachmentModels: readonly ("stateful" | "soft")[] | undefined;
+  /** Channel bindings taken of agents; undefined: both. */
+  readonly channelBindings: readonly ("tls-exporter" | "tls-server-end-point")[] | undefined;
   /** Where GW-DISCOVER is answered in datagrams; undefined: it is not. */
   readonly datagrams: { readonly host: string; readonly port: number } | undefined;
   /** Bounds in place of the defaults. */
@@ -73,6 +77,8 @@ interface RawDomain {
     uplinks: string[];
     peers: string[];
     mailboxSync: "os" | "always";
+    attachmentModels?: ("stateful" | "soft")[];
+    channelBindings?: ("tls-exporter" | "tls-server-end-point")[];
     datagrams?: string;
     limits?: Partial<GatewayLimits>;
   })[];
@@ -175,6 +181,8 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
       uplinks: gateway.uplinks.map((target) => dial(target, `gateways.${i}.uplinks`)),
       peers: gateway.peers.map((target) => dial(target, `gateways.${i}.peers`)),
       mailboxSync: gateway.mailboxSync,
+      attachmentModels: gateway.attachmentModels,
+      channelBindings: gateway.channelBindings,
       datagrams: gateway.datagrams === undefined ? undefined : addressOf(gateway.datagrams),
       limits: gateway.limits ?? {},
     })),

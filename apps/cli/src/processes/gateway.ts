@@ -58,6 +58,8 @@ export async function startGateway(
         ...own.uplinks.map((url) => ({ url, kind: "uplink" as const })),
         ...own.peers.map((url) => ({ url, kind: "peer" as const })),
       ],
+      ...(own.attachmentModels && { attachmentModels: own.attachmentModels }),
+      ...(own.channelBindings && { channelBindings: own.channelBindings }),
       limits: own.limits,
     },
     {
