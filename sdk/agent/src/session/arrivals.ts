@@ -83,6 +83,8 @@ export class Arrivals {
   /** Channels whose senders are told that messages are here, when those are not settled in a while; oldest first. */
   readonly #signs = new Map<string, { readonly sender: string; readonly channel: string; readonly at: Instant }>();
   readonly #signer: WakeUp;
+  /** Envelopes with a message that is here already and not settled, by that message. Bounded, oldest first. */
+  readonly #repeats = new Map<string, Opening[]>();
   #isClosed = false;
 
   constructor(ports: ArrivalPorts) {
@@ -177,6 +179,7 @@ export class Arrivals {
         ...place,
       });
       if (outcome === "settled" || outcome === "given up by the sender") this.#settled(opening);
+      if (outcome === "repeated") this.#noteRepeat(repeatKey(address, message), opening);
       if (outcome !== "accepted" && outcome !== "repeated" && outcome !== "settled")
         this.#ports.onDrop(address, outcome);
     }
@@ -207,6 +210,9 @@ export class Arrivals {
       isSettled = true;
       this.#inbox.settle(arrival, refusal, isDurable);
       this.#settled(opening);
+      const key = repeatKey(arrival.item.address, arrival.item.message);
+      for (const repeat of this.#repeats.get(key) ?? []) this.#settled(repeat);
+      this.#repeats.delete(key);
       this.#pump();
     });
   }
@@ -221,12 +227,21 @@ export class Arrivals {
     this.#ports.onDeliver({
       from,
       address,
-      messageId: toHex(message.id),
+      messageId: message.id,
       lane,
       body,
       isExpired,
       settle,
     });
+  }
+
+  /** A sender that hears nothing repeats a message in other envelopes, each of which a gateway may have stored. */
+  #noteRepeat(key: string, opening: Opening): void {
+    const repeats = this.#repeats.get(key);
+    if (repeats) repeats.push(opening);
+    else this.#repeats.set(key, [opening]);
+    const [oldest] = this.#repeats.keys();
+    if (this.#repeats.size > repeatsMax && oldest !== undefined) this.#repeats.delete(oldest);
   }
 
   #settled(opening: Opening): void {
@@ -278,7 +293,7 @@ function checked(
     );
   }
   const packet = decodePacket(plaintext);
-  if (toHex(packet.id) !== toHex(header.messageId)) {
+  if (packet.id !== toHex(header.messageId)) {
     throw refuse(
       "CAUSEWAY_E2EE_DECRYPT_FAILED",
       "expected the message id of the header inside the message, got another",
@@ -307,3 +322,7 @@ const overheadBytes = 256;
 const signMs = 50;
 /** How far the clocks of two agents may differ before a message counts as expired. */
 const expirySlackMs = 5_000;
+
+const repeatKey = (address: string, message: PackedMessage): string => `${address} ${message.id}`;
+/** Messages whose repetitions wait for them; those beyond come once more at the next attachment. */
+const repeatsMax = 4_096;
