@@ -1,5 +1,8 @@
 /** What a gateway is configured to offer at attachment. */
+import { decodeDatagramAnswer, encodeDatagramDiscover } from "@causeway/core-attachment";
+import { parseAgentId } from "@causeway/core-base";
 import { expect, test } from "vitest";
+import { testCrypto } from "./testing/pki.ts";
 import { World } from "./testing/world.ts";
 
 test("the models that a gateway offers are its configuration's; a wish for another gets the first [AAP-81]", async () => {
@@ -21,4 +24,33 @@ test("a gateway that takes one channel binding still takes agents of the SDK, wh
   strict.terms = { channelBindings: ["tls-exporter"] };
   await world.start(strict);
   expect((await world.agent(strict, "blue.example/a/one").attach()).state).toBe("attached");
+});
+
+test("GW-DISCOVER in datagrams is answered while the gateway serves, and counted; what is malformed gets no answer [AAP-37]", async () => {
+  const world = new World();
+  const at = world.add("l1", "blue.example", 1);
+  await world.start(at);
+  const ask = (cookie?: Uint8Array): Uint8Array =>
+    encodeDatagramDiscover(testCrypto, {
+      agentId: parseAgentId("blue.example/a/one"),
+      salt: new Uint8Array(16),
+      nonce: new Uint8Array(16),
+      ...(cookie && { cookie }),
+    });
+  const send = (bytes: Uint8Array) => {
+    const answer = at.gateway?.handleDatagram("192.0.2.1:5000", bytes);
+    return answer && decodeDatagramAnswer(answer, new Uint8Array(16));
+  };
+  const first = send(ask());
+  expect(first?.case).toBe("cookie");
+  const second = send(ask(first?.case === "cookie" ? first.value : undefined));
+  expect(second?.case).toBe("offer");
+  expect(send(new Uint8Array(10))).toBeUndefined();
+  expect(at.gateway?.status().counters).toMatchObject({
+    causeway_discovery_datagrams_cookies_total: 1,
+    causeway_discovery_datagrams_offers_total: 1,
+    causeway_discovery_datagrams_malformed_total: 1,
+  });
+  await at.gateway?.stop({ deadlineMs: 0 });
+  expect(send(ask())).toBeUndefined();
 });

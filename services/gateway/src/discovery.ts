@@ -37,9 +37,16 @@ export class Discovery {
     return this.#datagrams.handle(this.#deps.scheduler.now(), source, bytes);
   }
 
-  /** What became of datagrams so far. */
-  get datagramCounts(): DatagramResponder["counts"] {
-    return this.#datagrams.counts;
+  /** What became of datagrams so far; empty while none came. */
+  counters(): Readonly<Record<string, number>> {
+    const { malformed, cookies, offers, silent } = this.#datagrams.counts;
+    if (malformed + cookies + offers + silent === 0) return {};
+    return {
+      causeway_discovery_datagrams_malformed_total: malformed,
+      causeway_discovery_datagrams_cookies_total: cookies,
+      causeway_discovery_datagrams_offers_total: offers,
+      causeway_discovery_datagrams_silent_total: silent,
+    };
   }
 
   discover(caller: VerifiedPeer, request: aap.DiscoverRequest): aap.DiscoverResponse {

@@ -201,7 +201,7 @@ export class GatewayService implements Gateway {
       sync: this.#sync,
       mailboxes: new MailboxAdmin({ ...parts, mailboxes: this.#mailboxes }),
       startedUnixMs: () => this.#startedAt.unix,
-      counters: () => tally.snapshot(),
+      counters: () => ({ ...tally.snapshot(), ...this.#discovery.counters() }),
       isDraining: () => this.#state === "draining",
       drain: (deadlineMs) => void this.stop({ deadlineMs }),
     });
@@ -295,7 +295,7 @@ export class GatewayService implements Gateway {
       peers: this.#links.peers().length,
       records: this.#sync.machine.recordCount(),
       isDraining: this.#state === "draining",
-      counters: this.#tally.snapshot(),
+      counters: { ...this.#tally.snapshot(), ...this.#discovery.counters() },
     };
   }
 
