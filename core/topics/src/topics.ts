@@ -29,7 +29,7 @@ import { PatternIndex } from "./subscriptions.ts";
 import { parseTopicPattern, type TopicName, type TopicPattern } from "./topic-name.ts";
 import { TopicTable } from "./topic-table.ts";
 
-/** Copies of one message. The arrays belong to the caller. */
+/** Copies of one message. The arrays are shared: nobody changes them. */
 export interface FanOut {
   /** Local attachments, the publisher's own link left out. */
   readonly links: readonly LinkId[];
@@ -79,6 +79,8 @@ export class Topics implements Machine<TopicsEffect> {
   readonly #interest: Interest;
   readonly #duplicates: Duplicates;
   readonly #timers = new Timers<"interest" | "idle">();
+  /** Who gets a topic's messages here, as long as no subscription and no policy changes. */
+  readonly #reached = new Map<TopicName, { readonly set: ReadonlySet<LinkId>; readonly list: readonly LinkId[] }>();
   #effects: TopicsEffect[] = [];
 
   constructor(options: TopicsOptions) {
@@ -101,12 +103,14 @@ export class Topics implements Machine<TopicsEffect> {
 
   /** Takes back what was persisted. Idle times begin anew. */
   restore(now: Now, topics: readonly Topic[]): void {
+    this.#reached.clear();
     for (const topic of topics) this.#table.restore(now, topic);
     this.#armIdle();
   }
 
   /** Serves create, describe, list and delete for an authenticated caller; refusals are in the result. */
   handleCommand(now: Now, caller: AgentId, command: agp.TopicCommand): agp.TopicResult {
+    this.#reached.clear();
     try {
       const topics = this.#serve(now, caller, command.command);
       this.#armIdle();
@@ -140,6 +144,7 @@ export class Topics implements Machine<TopicsEffect> {
         { details: { limit: "patternsMax" } },
       );
     }
+    this.#reached.clear();
     this.#subscribers.set(link, held);
     held.patterns.add(parsed);
     if (this.#local.add(parsed, link)) this.#interestChanged(now);
@@ -150,6 +155,7 @@ export class Topics implements Machine<TopicsEffect> {
   handleUnsubscribe(now: Now, link: LinkId, pattern: string): CausewayError | undefined {
     const parsed = parsePattern(pattern);
     if (isCausewayError(parsed)) return parsed;
+    this.#reached.clear();
     this.#subscribers.get(link)?.patterns.delete(parsed);
     if (this.#local.delete(parsed, link)) this.#interestChanged(now);
     return undefined;
@@ -159,6 +165,7 @@ export class Topics implements Machine<TopicsEffect> {
   handleLinkDown(now: Now, link: LinkId): void {
     const held = this.#subscribers.get(link);
     if (held === undefined) return;
+    this.#reached.clear();
     this.#subscribers.delete(link);
     for (const pattern of held.patterns) this.#local.delete(pattern, link);
     this.#interestChanged(now);
@@ -189,14 +196,14 @@ export class Topics implements Machine<TopicsEffect> {
     const refusal = this.#table.checkPublish(now, agentOf(source as SpiffeId), topic);
     if (refusal !== undefined) return { links: none, peers: none, refusal, reason: "refused" };
     const from = arrival.kind === "peer" ? arrival.peer : undefined;
-    const { passage, isFirst } = this.#duplicates.note(`${source} ${scan.messageId()}`);
-    if (from !== undefined) passage.sentTo.add(from);
-    const links = passage.isDeliveredHere ? none : this.#linksFor(topic, arrival);
-    passage.isDeliveredHere = true;
+    const passages = this.#duplicates;
+    const isFirst = passages.note(source, scan.buf, scan.messageIdStart);
+    if (from !== undefined) passages.noteSentTo(from);
+    const links = passages.deliverHere() ? none : this.#linksFor(topic, arrival);
     const listed = from === undefined ? undefined : gatewaysOf(scan);
-    const wanted = this.#interest.next(topic, from, listed).filter(({ peer }) => !passage.sentTo.has(peer));
+    const wanted = this.#interest.next(topic, from, listed).filter(({ peer }) => !passages.wasSentTo(peer));
     if (wanted.length > 0 && scan.hopTtl <= 1) return { links, peers: none, reason: "ttl-exhausted" };
-    for (const { peer } of wanted) passage.sentTo.add(peer);
+    for (const { peer } of wanted) passages.noteSentTo(peer);
     const isNothing = links.length === 0 && wanted.length === 0;
     return { links, peers: wanted, reason: !isNothing ? "fan-out" : isFirst ? "no-subscriber" : "duplicate" };
   }
@@ -229,6 +236,7 @@ export class Topics implements Machine<TopicsEffect> {
   handleTimeout(now: Now): void {
     for (const name of this.#timers.takeDue(now.instant)) {
       if (name === "idle") {
+        this.#reached.clear();
         this.#table.expire(now);
         this.#armIdle();
       } else {
@@ -256,14 +264,27 @@ export class Topics implements Machine<TopicsEffect> {
   }
 
   #linksFor(topic: TopicName, arrival: TopicArrival): readonly LinkId[] {
+    let all = this.#reached.get(topic);
+    if (all === undefined) {
+      if (this.#reached.size >= reachedMax) this.#reached.clear();
+      const set = this.#subscribersOf(topic);
+      all = { set, list: [...set] };
+      this.#reached.set(topic, all);
+    }
+    if (arrival.kind !== "agent" || !all.set.has(arrival.link)) return all.list;
+    return all.list.filter((link) => link !== arrival.link);
+  }
+
+  #subscribersOf(topic: TopicName): ReadonlySet<LinkId> {
     const links = new Set<LinkId>();
     this.#local.collect(topic, links);
-    if (arrival.kind === "agent") links.delete(arrival.link);
     // A wildcard must not reach what the topic's own policy withholds.
-    return [...links].filter((link) => {
+    for (const link of links) {
       const subscriber = this.#subscribers.get(link);
-      return subscriber !== undefined && this.#table.checkSubscribe(subscriber.agentId, topic) === undefined;
-    });
+      if (subscriber === undefined || this.#table.checkSubscribe(subscriber.agentId, topic) !== undefined)
+        links.delete(link);
+    }
+    return links;
   }
 
   #isWanted(topic: TopicName): boolean {
@@ -329,5 +350,7 @@ export function policyMessage(policy: TopicPolicy): MessageInitShape<typeof agp.
 
 /** Topics in one answer to a list; ask with a longer prefix for the rest. */
 const listMax = 1_000;
+/** Topics whose subscribers are remembered; beyond, all are looked up anew. */
+const reachedMax = 10_000;
 const patternsMaxDefault = 4_096;
 const none: readonly never[] = [];

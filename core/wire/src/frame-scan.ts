@@ -451,9 +451,11 @@ export function ascii(buf: Uint8Array, start: number, end: number): string {
 /** Lower-case hexadecimal digits of a range. */
 export function hex(buf: Uint8Array, start = 0, end = buf.length): string {
   let text = "";
-  for (let i = start; i < end; i++) text += (buf[i] ?? 0).toString(16).padStart(2, "0");
+  for (let i = start; i < end; i++) text += hexOf[buf[i] as number];
   return text;
 }
+
+const hexOf: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
 // One cursor is enough: scanning is synchronous and not re-entrant.
 const cursor = new ByteCursor();

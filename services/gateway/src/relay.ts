@@ -98,6 +98,8 @@ export class Relay {
   readonly #in: Count;
   readonly #delivered: Count;
   readonly #relayed: Count;
+  /** By what became of a publication. */
+  readonly #topicCounts = new Map<string, Count>();
   readonly #mls = new MlsScan();
   readonly #answers: Answers;
   readonly #pressure: BackPressure;
@@ -336,7 +338,7 @@ export class Relay {
   }
 
   #fanOut(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
-    const { topics, links, tally } = this.#parts;
+    const { topics, links } = this.#parts;
     if (scan.kind !== FrameKind.message || arrival.kind === "own") {
       this.#answers.refuse(scan, entry, controlToTopic, now);
       return;
@@ -351,7 +353,7 @@ export class Relay {
       return;
     }
     if (copies.peers.length > 0) decrementTtl(scan);
-    tally.add(`topic_${copies.reason.replaceAll("-", "_")}`);
+    this.#countTopic(copies.reason);
     // A list of gateways that came with the frame was for us and goes no further.
     const plain = scan.gatewaysEnd === 0 ? undefined : addressCopy(scan, undefined);
     let kept: Uint8Array | undefined;
@@ -368,6 +370,15 @@ export class Relay {
     for (const { peer, only } of copies.peers)
       give(links.peer(peer), only === undefined ? plain : addressCopy(scan, only));
     this.#accept(scan, entry);
+  }
+
+  #countTopic(reason: string): void {
+    let count = this.#topicCounts.get(reason);
+    if (count === undefined) {
+      count = this.#parts.tally.count(`topic_${reason.replaceAll("-", "_")}`);
+      this.#topicCounts.set(reason, count);
+    }
+    count.value++;
   }
 
   /** A topic message for a subscriber that is behind (AGP-15): it waits, and its publisher hears what is lost. */
