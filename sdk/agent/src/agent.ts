@@ -149,6 +149,8 @@ class NetworkAgent implements Agent {
   readonly #networkEvents: NetworkEvents;
   readonly #keyPackages: KeyPackageStock;
   readonly #mailboxAcks: MailboxAcks;
+  /** Checked last, in its full form: whoever sends much often sends to the same agent. */
+  #lastTarget: SpiffeId | undefined;
   readonly #anycast: Anycast;
   readonly #sending: Sending;
   readonly #streams: AgentStreams;
@@ -543,9 +545,11 @@ class NetworkAgent implements Agent {
 
   /** An agent, or one instance of it. */
   #target(target: string): SpiffeId {
+    if (target === this.#lastTarget) return this.#lastTarget;
     const to = parseSpiffeId(target);
     if (agentOf(to) === this.id)
       throw refuse("CAUSEWAY_MISUSE", `expected another agent as target, got ${shortName(to)} itself`);
+    if (to === target) this.#lastTarget = to;
     return to;
   }
 

@@ -2,7 +2,7 @@
  * Encrypted messages between this agent and others: puts the way out and the way in together with the end-to-end layer
  * below, and hears what gateways and peers say of messages. It says nothing about what messages mean.
  */
-import { agentOf, CausewayError, domainOf, type Log, parseSpiffeId, refuse } from "@causeway/core-base";
+import { agentOf, CausewayError, domainOf, type Log, parseSpiffeId, refuse, type SpiffeId } from "@causeway/core-base";
 import { decodeInboxState, encodeInboxState, type Progress, type SessionLimits } from "@causeway/core-session";
 import { agp } from "@causeway/core-wire";
 import type { AgentEvent } from "./api.ts";
@@ -93,7 +93,7 @@ export class Messenger {
       log,
       report: (address, channel) => this.#arrivals.report(address, channel),
       store: (address) => ports.store.put(this.#storeKey(address), encodeInboxState(this.#arrivals.state(address))),
-      depart: (address) => this.#departures.acknowledge(address),
+      depart: (address) => this.#departures.acknowledge(parseSpiffeId(address)),
     });
     this.#arrivals = new Arrivals({
       limits,
@@ -134,29 +134,34 @@ export class Messenger {
   }
 
   /** Sends until the other agent has taken it. Rejects with the reason why that did not happen. */
-  post(to: string, body: SessionBody, options: PostOptions): Promise<void> {
-    const { lane, timeoutMs, patient = false, onProgress = () => undefined } = options;
+  post(to: SpiffeId, body: SessionBody, options: PostOptions): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#ended) throw this.#ended;
-      this.#departures.promise(
-        {
-          to,
-          id: options.id ?? this.newId(),
-          body,
-          trace: options.trace ?? false,
-          wantsAccepted: options.wantsAccepted ?? false,
-          wantsStored: options.wantsStored ?? false,
-          expiresUnixMs: patient ? 0 : this.#ports.scheduler.now().unix + timeoutMs,
-          onProgress,
-          onSettled: (error) => (error ? reject(error) : resolve()),
-        },
-        { lane, timeoutMs, patient },
-      );
+      this.promise(to, body, options, (error) => (error ? reject(error) : resolve()));
     });
   }
 
+  /** The same without a promise: `onSettled` hears of the end once. Throws at a bound. */
+  promise(to: SpiffeId, body: SessionBody, options: PostOptions, onSettled: (error?: CausewayError) => void): void {
+    if (this.#ended) throw this.#ended;
+    const { lane, timeoutMs, patient = false, onProgress = ignore } = options;
+    this.#departures.promise(
+      {
+        to,
+        id: options.id ?? this.newId(),
+        body,
+        trace: options.trace ?? false,
+        wantsAccepted: options.wantsAccepted ?? false,
+        wantsStored: options.wantsStored ?? false,
+        expiresUnixMs: patient ? 0 : this.#ports.scheduler.now().unix + timeoutMs,
+        onProgress,
+        onSettled,
+      },
+      { lane, timeoutMs, patient },
+    );
+  }
+
   /** Sends once. Resolves when it has left this process. */
-  attempt(to: string, body: SessionBody, options: Omit<PostOptions, "lane" | "patient">): Promise<void> {
+  attempt(to: SpiffeId, body: SessionBody, options: Omit<PostOptions, "lane" | "patient">): Promise<void> {
     const { timeoutMs, id = this.newId(), trace = false, wantsAccepted = false } = options;
     const { onProgress = () => undefined, onFailed = () => undefined } = options;
     return new Promise((resolve, reject) => {
@@ -209,11 +214,12 @@ export class Messenger {
     facts: { readonly trace: boolean; readonly overflow: agp.TopicOverflow },
   ): Promise<string> {
     const id = this.sender.newId();
-    const messages = [{ id, body, expiresUnixMs: 0 }];
-    const packet = encodePacket({ id, messages, channel: "", channelFloor: 0, acks: [] });
+    const name = toHex(id);
+    const messages = [{ id: name, body, expiresUnixMs: 0 }];
+    const packet = encodePacket({ id: name, messages, channel: "", channelFloor: 0, acks: [] });
     await this.sender.publish(topic, groupId, id, packet, facts);
     this.counters.sent++;
-    return toHex(id);
+    return name;
   }
 
   /** Everything that is under way fails, and so does what is posted from now on. */
@@ -337,6 +343,8 @@ export class Messenger {
     this.#ports.onEvent({ type: "warning", error });
   }
 }
+
+const ignore = (): void => undefined;
 
 /** True when `source` is a gateway of the domain of `agent`; authorities certify such names for gateways alone. */
 function isGatewayOf(source: string, agent: string): boolean {

@@ -1,4 +1,5 @@
 /** How far a message has to come before its sender hears of it, and one question to many. */
+import { silentLog } from "@causeway/core-base";
 import { decodeFrame, HeaderFlag } from "@causeway/core-wire";
 import { describe, expect, test } from "vitest";
 import { codeOf, type TestAgent, TestNetwork } from "./testing/index.ts";
@@ -164,4 +165,70 @@ describe("a question to many", () => {
     );
     expect(await codeOf(alice.requestMany("green.example/hotels", {}))).toBe("CAUSEWAY_MISUSE");
   });
+});
+
+describe("an agent that runs several times", () => {
+  test("meets each sender with one of its instances, which then stays; a named instance is that one [BEY-7]", async () => {
+    const network = new TestNetwork();
+    const instances = await Promise.all(
+      ["a", "b", "c"].map(async (instance) => {
+        const agent = await network.connect(bobName, { instance });
+        agent.onRequest("who", () => instance);
+        agent.onMessage(() => undefined);
+        return agent;
+      }),
+    );
+    expect(instances).toHaveLength(3);
+    const senders = await Promise.all([1, 2, 3].map((i) => network.connect(`blue.example/travel/sender${i}`)));
+    const who = async (sender: TestAgent, target: string): Promise<unknown> =>
+      (await network.clock.until(sender.request(target, { method: "who" }))).data;
+    const met: unknown[] = [];
+    for (const sender of senders) met.push(await who(sender, bobName));
+    expect(new Set(met)).toEqual(new Set(["a", "b", "c"]));
+    for (const [i, sender] of senders.entries()) {
+      expect(await who(sender, bobName)).toBe(met[i]);
+      expect(await network.clock.until(sender.send(bobName, "x"))).toMatchObject({ reached: "processed" });
+      for (const name of ["a", "b", "c"]) expect(await who(sender, `${bobName}/@${name}`)).toBe(name);
+    }
+  });
+});
+
+describe("what a gateway may have stored", () => {
+  test("is acknowledged to it when the handler took it, batched, and not before", async () => {
+    const { network, alice, bob } = await pair();
+    let finish: () => void = () => undefined;
+    bob.onMessage(({ data }) => (data === "slow" ? new Promise<void>((resolve) => (finish = resolve)) : undefined));
+    await network.clock.until(alice.send(bobName, "first"));
+    await network.clock.advance(1_000);
+    const acks = (): string[] => network.hub.mailboxAcks.filter((each) => each.startsWith(`${bob.id} ${alice.id}`));
+    const before = acks().length;
+    const slow = alice.send(bobName, "slow");
+    await network.clock.advance(1_000);
+    expect(acks().length).toBe(before);
+    finish();
+    const { messageId } = await network.clock.until(slow);
+    await network.clock.advance(1_000);
+    expect(acks().slice(before)).toEqual([`${bob.id} ${alice.id} ${messageId}`]);
+  });
+
+  test("waits for the first handler of an agent that has just started", async () => {
+    const { network, alice, bob } = await pair();
+    const taken: unknown[] = [];
+    const sent = alice.send(bobName, "early");
+    await network.clock.advance(1_000);
+    bob.onMessage(({ data }) => void taken.push(data));
+    await network.clock.until(sent);
+    expect(taken).toEqual(["early"]);
+    const { network: other, alice: sender } = await pair();
+    expect(await codeOf(other.clock.until(sender.send(bobName, "x")))).toBe("CAUSEWAY_AGENT_NO_HANDLER");
+  });
+});
+
+test("an agent that is closed warns of nothing", async () => {
+  const network = new TestNetwork();
+  const warnings: string[] = [];
+  const log = { ...silentLog, warn: (event: string) => void warnings.push(event) };
+  const alice = await network.connect(aliceName, { log });
+  await network.clock.until(alice.close());
+  expect(warnings).toEqual([]);
 });

@@ -73,8 +73,10 @@ export class Sending {
           : signal
             ? this.#cancellable(signal, id, reject)
             : (settle: () => void): void => settle();
-      this.#messenger
-        .post(to, body, {
+      this.#messenger.promise(
+        to,
+        body,
+        {
           lane: this.#laneOf(to, session),
           id,
           timeoutMs,
@@ -86,11 +88,9 @@ export class Sending {
               if (isEnough(ack, progress)) arrive(progress === "received" ? "delivered" : progress);
             },
           }),
-        })
-        .then(
-          () => arrive("processed"),
-          (error: unknown) => finish(() => reject(CausewayError.from(error))),
-        );
+        },
+        (error) => (error ? finish(() => reject(error)) : arrive("processed")),
+      );
     });
   }
 

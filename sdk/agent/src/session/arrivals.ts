@@ -227,7 +227,7 @@ export class Arrivals {
     this.#ports.onDeliver({
       from,
       address,
-      messageId: toHex(message.id),
+      messageId: message.id,
       lane,
       body,
       isExpired,
@@ -293,7 +293,7 @@ function checked(
     );
   }
   const packet = decodePacket(plaintext);
-  if (toHex(packet.id) !== toHex(header.messageId)) {
+  if (packet.id !== toHex(header.messageId)) {
     throw refuse(
       "CAUSEWAY_E2EE_DECRYPT_FAILED",
       "expected the message id of the header inside the message, got another",
@@ -323,6 +323,6 @@ const signMs = 50;
 /** How far the clocks of two agents may differ before a message counts as expired. */
 const expirySlackMs = 5_000;
 
-const repeatKey = (address: string, message: PackedMessage): string => `${address} ${toHex(message.id)}`;
+const repeatKey = (address: string, message: PackedMessage): string => `${address} ${message.id}`;
 /** Messages whose repetitions wait for them; those beyond come once more at the next attachment. */
 const repeatsMax = 4_096;

@@ -7,10 +7,10 @@ import {
   agentOf,
   CausewayError,
   type Instant,
-  parseSpiffeId,
   type Random,
   refuse,
   type Scheduler,
+  type SpiffeId,
 } from "@causeway/core-base";
 import { type ChannelState, Outbox, type OutEntry, type Progress, type SessionLimits } from "@causeway/core-session";
 import { fromHex, toHex } from "../bytes.ts";
@@ -32,7 +32,7 @@ export interface GatewayWishes {
 /** One message for the way out. */
 export interface Parcel extends GatewayWishes {
   /** The target: an agent or one instance of it. */
-  readonly to: string;
+  readonly to: SpiffeId;
   /** Hex. */
   readonly id: string;
   readonly body: SessionBody;
@@ -67,7 +67,7 @@ interface Outgoing {
 
 /** What waits for one target. */
 interface Line {
-  readonly to: string;
+  readonly to: SpiffeId;
   reliable: OutEntry<Outgoing>[];
   /** Of `reliable`, those that have left. */
   gone: number;
@@ -101,7 +101,7 @@ export class Departures {
     const bytes = sizeOf(parcel);
     this.#outbox.add(this.#now(), {
       peer: to,
-      agent: agentOf(parseSpiffeId(to)),
+      agent: agentOf(to),
       id,
       bytes,
       body: { parcel, contextsLost: 0 },
@@ -123,7 +123,7 @@ export class Departures {
   }
 
   /** Sends the acknowledgements for an address soon, along with other things if there are any. */
-  acknowledge(address: string): void {
+  acknowledge(address: SpiffeId): void {
     const line = this.#line(address);
     line.wantsAcks = true;
     this.#schedule(line);
@@ -202,7 +202,7 @@ export class Departures {
     this.#retries.set(this.#outbox.deadline());
   }
 
-  #line(to: string): Line {
+  #line(to: SpiffeId): Line {
     let line = this.#lines.get(to);
     if (!line) {
       line = {
@@ -284,7 +284,7 @@ export class Departures {
     entries: readonly OutEntry<Outgoing>[],
     plain: readonly Parcel[],
     acks: readonly ChannelState[],
-    { facts }: Room,
+    { facts, bytes }: Room,
   ): Pick<Load, "packetId" | "plaintext" | "facts"> {
     const { channel, floor: channelFloor } =
       entries.length > 0 ? this.#outbox.channelOf(to) : { channel: "", floor: 0 };
@@ -293,13 +293,14 @@ export class Departures {
       const position = this.#outbox.positionOf(id);
       if (!position) continue;
       const { body: content, expiresUnixMs } = body.parcel;
-      messages.push({ id: fromHex(id), body: content, expiresUnixMs, reliable: { ...position, lane, sequence } });
+      messages.push({ id, body: content, expiresUnixMs, reliable: { ...position, lane, sequence } });
     }
-    for (const { id, body, expiresUnixMs } of plain) messages.push({ id: fromHex(id), body, expiresUnixMs });
+    for (const { id, body, expiresUnixMs } of plain) messages.push({ id, body, expiresUnixMs });
     const [only] = messages;
     // One that travels alone is known to gateways by its own id, others by that of their packet.
-    const packetId = only && messages.length === 1 ? only.id : this.#ports.sender.newId();
-    return { packetId, plaintext: encodePacket({ id: packetId, messages, channel, channelFloor, acks }), facts };
+    const id = only && messages.length === 1 ? only.id : toHex(this.#ports.sender.newId());
+    const plaintext = encodePacket({ id, messages, channel, channelFloor, acks }, bytes + 1_024);
+    return { packetId: fromHex(id), plaintext, facts };
   }
 
   #now(): Instant {
@@ -344,6 +345,11 @@ class Room {
     this.#wishes = parcel;
     this.#isReliable = isReliable;
     return true;
+  }
+
+  /** Of what it took. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   get facts(): HeaderFacts {

@@ -35,7 +35,7 @@ export function bytesOf(body: SessionBody): number {
 }
 
 export function dataOf(content: Content): session.Data {
-  return create(session.DataSchema, { contentType: content.contentType, content: content.bytes });
+  return { $typeName: "causeway.session.v1.Data", contentType: content.contentType, content: content.bytes };
 }
 
 export function contentOf(data: session.Data | undefined): Content {

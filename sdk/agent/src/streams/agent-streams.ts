@@ -142,7 +142,7 @@ export class AgentStreams {
   }
 
   #send(peer: string, id: string, frame: StreamFrame): void {
-    const to = this.#known.get(id)?.address ?? this.#addresses.get(id) ?? peer;
+    const to = this.#known.get(id)?.address ?? this.#addresses.get(id) ?? parseSpiffeId(peer);
     // Nothing before a reset is worth bringing over.
     if (frame.type === "reset") this.#messenger.cancelLane(id, refuse("CAUSEWAY_CANCELLED", "the stream was reset"));
     this.#messenger.post(to, bodyOf(frame), { lane: id, timeoutMs: frameMs, patient: true }).then(

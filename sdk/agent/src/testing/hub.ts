@@ -7,6 +7,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { defaultFeatures, GatewayAttachments, mailboxFeature } from "@causeway/core-attachment";
 import {
+  agentOf,
   asInstant,
   CausewayError,
   domainOf,
@@ -52,6 +53,8 @@ interface HubLink {
   readonly id: LinkId;
   readonly gateway: HubGateway;
   readonly agent: string;
+  /** Name of the attachment, with which several of one agent are told apart. */
+  instance: string;
   readonly serial: string;
   readonly deliver: (frame: Uint8Array) => void;
   readonly close: (error?: CausewayError) => void;
@@ -85,6 +88,9 @@ export class Hub {
   /** Types that each agent asked for last. */
   readonly watches = new Map<string, readonly string[]>();
   readonly #attached = new Map<string, HubLink>();
+  /** By the name with the instance. */
+  readonly #instances = new Map<string, HubLink>();
+  #turn = 0;
   readonly #known = new Set<string>();
   readonly #packages = new Map<string, { single: Uint8Array[]; lastResort: Uint8Array | undefined }>();
   readonly #advertised = new Map<string, readonly bigint[]>();
@@ -138,6 +144,7 @@ export class Hub {
       id,
       gateway: owner,
       agent: agent.spiffeId,
+      instance: "",
       serial: hex(agent.serial),
       deliver: (frame) => {
         if (!isOpen) return;
@@ -244,7 +251,13 @@ export class Hub {
 
   #drop(link: HubLink): void {
     this.#links.delete(link.id);
-    if (this.#attached.get(link.agent) === link) this.#attached.delete(link.agent);
+    const name = `${link.agent}/@${link.instance}`;
+    if (this.#instances.get(name) === link) this.#instances.delete(name);
+    if (this.#attached.get(link.agent) === link) {
+      const other = this.#instancesOf(link.agent)[0];
+      if (other) this.#attached.set(link.agent, other);
+      else this.#attached.delete(link.agent);
+    }
     for (const members of this.#subscribers.values()) members.delete(link.agent);
     this.#step(link.gateway, (machine) => machine.handleLinkDown(this.#scheduler.now(), link.id));
   }
@@ -259,7 +272,11 @@ export class Hub {
           this.#links.get(effect.link)?.close(effect.error && new CausewayError(effect.error));
         else if (effect.kind === "install") {
           const link = this.#links.get(effect.attachment.link);
-          if (link) this.#attached.set(effect.attachment.agentId, link);
+          if (link) {
+            link.instance = effect.attachment.instance;
+            this.#attached.set(link.agent, link);
+            this.#instances.set(`${link.agent}/@${link.instance}`, link);
+          }
           this.#known.add(effect.attachment.agentId);
         }
       }
@@ -299,7 +316,8 @@ export class Hub {
         );
         return;
       case FrameKind.message:
-        if (scan.source() !== link.agent) throw new Error("the SDK sent another agent's name as source");
+        if (scan.source() !== link.agent && scan.source() !== `${link.agent}/@${link.instance}`)
+          throw new Error("the SDK sent another agent's name as source");
         this.seen.push(frame);
         this.#route(frame);
         return;
@@ -320,7 +338,7 @@ export class Hub {
       for (const member of this.#subscribers.get(target) ?? []) if (member !== source) this.#deliver(member, frame);
       return;
     }
-    if (this.#attached.has(target)) {
+    if (this.#linkOf(target)) {
       this.#deliver(target, frame);
       return;
     }
@@ -348,8 +366,17 @@ export class Hub {
     const copies = this.#random.fraction() < duplication ? 2 : 1;
     for (let i = 0; i < copies; i++) {
       if (this.#random.fraction() < loss) continue;
-      this.#after(delayMs === 1 ? 1 : 1 + this.#random.below(delayMs), () => this.#attached.get(agent)?.deliver(frame));
+      this.#after(delayMs === 1 ? 1 : 1 + this.#random.below(delayMs), () => this.#linkOf(agent)?.deliver(frame));
     }
+  }
+
+  /** An instance that is named, or the one that attached last. */
+  #linkOf(name: string): HubLink | undefined {
+    return this.#instances.get(name) ?? this.#attached.get(name);
+  }
+
+  #instancesOf(agent: string): HubLink[] {
+    return [...this.#instances.values()].filter((link) => link.agent === agent);
   }
 
   #handleBody(link: HubLink, body: FrameBody): void {
@@ -359,11 +386,12 @@ export class Hub {
         this.#handleControl(link, body.value);
         return;
       case "keyPackageUpload": {
-        const shelf = this.#packages.get(link.agent) ?? { single: [], lastResort: undefined };
+        const holder = holderOf(link);
+        const shelf = this.#packages.get(holder) ?? { single: [], lastResort: undefined };
         if (body.value.replace) shelf.single.length = 0;
         shelf.single.push(...body.value.keyPackages);
         if (body.value.lastResort.length > 0) shelf.lastResort = body.value.lastResort;
-        this.#packages.set(link.agent, shelf);
+        this.#packages.set(holder, shelf);
         send({ case: "keyPackageUploadResult", value: { request: body.value.request, stored: shelf.single.length } });
         return;
       }
@@ -421,11 +449,15 @@ export class Hub {
   #handleControl(link: HubLink, control: Control): void {
     const { header, requestId, body } = control;
     if (!header) return;
-    const answer = (value: ControlAnswer): void => this.#answer(link.agent, requestId, value);
+    const answer = (value: ControlAnswer): void => this.#answer(header.source, requestId, value);
     switch (body.case) {
       case "keyPackageFetch": {
-        const shelf = this.#packages.get(header.target);
-        if (!this.#known.has(header.target)) {
+        const agent = agentOf(parseSpiffeId(header.target));
+        const among = this.#instancesOf(agent);
+        const chosen = this.#instances.get(header.target) ?? among[this.#turn++ % Math.max(1, among.length)];
+        const shelf = this.#packages.get(chosen ? holderOf(chosen) : agent);
+        const owner = chosen && among.length > 1 ? `${agent}/@${chosen.instance}` : agent;
+        if (!this.#known.has(agent)) {
           this.#report(
             link.agent,
             header.messageId,
@@ -439,7 +471,7 @@ export class Hub {
         const missing = toErrorDetail(refuse("CAUSEWAY_E2EE_NO_KEY_PACKAGE", `${header.target} has none left`));
         answer({
           case: "keyPackageResult",
-          value: keyPackage ? { keyPackage, lastResort: single === undefined } : { error: missing },
+          value: keyPackage ? { keyPackage, lastResort: single === undefined, owner } : { error: missing },
         });
         return;
       }
@@ -483,7 +515,7 @@ export class Hub {
         body,
       },
     });
-    this.#after(1, () => this.#attached.get(agent)?.deliver(frame));
+    this.#after(1, () => this.#linkOf(agent)?.deliver(frame));
   }
 
   #soon(run: () => void): void {
@@ -494,6 +526,9 @@ export class Hub {
     this.#scheduler.at(asInstant(this.#scheduler.now().instant + ms), run);
   }
 }
+
+/** Under which name an attachment's key packages are kept. */
+const holderOf = ({ agent, instance }: HubLink): string => (instance === "main" ? agent : `${agent}/@${instance}`);
 
 const kindNames = new Map<number, string>(Object.entries(FrameKind).map(([name, kind]) => [kind, name]));
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");

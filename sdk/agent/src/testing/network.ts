@@ -6,6 +6,7 @@ import {
   asUnixMs,
   type CausewayError,
   domainOf,
+  type Log,
   parseAgentId,
   parseGatewayUri,
   refuse,
@@ -38,6 +39,8 @@ export interface TestAgentOptions extends OpenOptions {
   readonly discover?: boolean;
   /** Stands in for dialling; `open` makes the link. */
   readonly dial?: (open: () => GatewayLink) => Promise<GatewayLink>;
+  /** Default: nothing is logged. */
+  readonly log?: Log;
   /** How far the agent's wall clock is ahead of the others'. Default 0. */
   readonly clockSkewMs?: number;
   /** The gateway that answers: role and domain as certified. Default the right one. */
@@ -170,7 +173,7 @@ export class TestNetwork {
       random: this.random,
       store,
       createEndToEnd: async (basics) => this.#tapped(spiffeId, await createEndToEnd({ ...basics, store, stateKey })),
-      log: silentLog,
+      log: options.log ?? silentLog,
       close: async () => undefined,
     };
   }
