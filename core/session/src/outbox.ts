@@ -37,6 +37,11 @@ export interface OutMessage<Body> {
   readonly timeoutMs: number;
   /** True: each sign that the receiver has it starts `timeoutMs` again. */
   readonly patient?: boolean;
+  /**
+   * True: part of a whole. When it fails, everything behind it in its lane fails with it, so that the receiver never gets
+   * the rest without it. Default `patient`.
+   */
+  readonly chained?: boolean;
 }
 
 /** How far a message has come without being settled. */
@@ -73,6 +78,7 @@ interface Tracked<Body> extends OutEntry<Body> {
   state: "queued" | "waiting" | "sending" | "resting";
   readonly timeoutMs: number;
   readonly patient: boolean;
+  readonly chained: boolean;
   expiresAt: Instant;
   /** Transmissions of which no gateway said that they failed. */
   unreported: number;
@@ -170,6 +176,7 @@ export class Outbox<Body> {
       state: "queued",
       timeoutMs: message.timeoutMs,
       patient: message.patient ?? false,
+      chained: message.chained ?? message.patient ?? false,
       expiresAt: later(now, message.timeoutMs),
       unreported: 0,
       packet: 0,
@@ -572,8 +579,22 @@ export class Outbox<Body> {
   }
 
   #settle(entry: Tracked<Body>, error: CausewayError | undefined): void {
-    if (!this.#entries.delete(entry.id)) return;
+    if (!this.#entries.has(entry.id)) return;
+    this.#finish(entry, error);
+    if (error && entry.chained) this.#failBehind(entry, error);
+    this.#fill(entry.of);
+  }
+
+  /** Before anything else leaves, since the next transmission tells the receiver to wait for `failed` no longer. */
+  #failBehind(failed: Tracked<Body>, error: CausewayError): void {
+    const behind = [...failed.in.entries.values()].filter(({ sequence }) => sequence > failed.sequence);
+    for (const entry of behind) this.#finish(entry, error);
+    for (const peer of new Set(behind.map(({ of }) => of))) if (peer !== failed.of) this.#fill(peer);
+  }
+
+  #finish(entry: Tracked<Body>, error: CausewayError | undefined): void {
     const { of: peer, in: lane } = entry;
+    this.#entries.delete(entry.id);
     this.#due.clear(entry);
     this.#expiry.clear(entry);
     this.#bytes -= entry.bytes;
@@ -583,7 +604,6 @@ export class Outbox<Body> {
     this.#effects.push({ type: "settled", entry, error });
     lane.entries.delete(entry.sequence);
     if (lane.isClosing && lane.entries.size === 0) this.#lanes.delete(lane.name);
-    this.#fill(peer);
   }
 }
 

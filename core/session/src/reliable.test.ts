@@ -77,6 +77,25 @@ describe("reliable messages", () => {
     }
   });
 
+  test("that are parts of a whole fail with those before them, and the receiver gets no rest without its beginning", () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const world = new ReliableWorld(seed, stormy);
+      // The second runs out of time under way, now and then after later ones arrived.
+      const ids = Array.from({ length: 20 }, (_, i) =>
+        world.send("whole", `${i}`, i === 1 ? 1 + 40 * seed : 3_600_000, true),
+      );
+      const other = world.send("other", "x");
+      world.run();
+      const taken = world.taken.filter((body) => body !== "x");
+      expect(taken, `seed ${seed}`).toEqual(Array.from({ length: taken.length }, (_, i) => `${i}`));
+      const codes = ids.map((id) => world.settled.get(id)?.code);
+      const isWhole = !codes.includes("CAUSEWAY_TIMEOUT");
+      expect(codes.slice(isWhole ? 20 : codes.indexOf("CAUSEWAY_TIMEOUT")), `seed ${seed}`).not.toContain(undefined);
+      if (isWhole) expect(taken.length).toBe(20);
+      expect(world.settled.get(other)).toBeUndefined();
+    }
+  });
+
   test("that are refused reach the sender as refused, once, and the rest goes on", () => {
     const world = new ReliableWorld(7, stormy);
     world.refuses = (body) => (body === "3" ? { code: "CAUSEWAY_AGENT_HANDLER_FAILED", message: "no" } : undefined);

@@ -158,6 +158,18 @@ describe("streams", () => {
     expect(streams.drain()).toEqual([]);
   });
 
+  test("of which a frame could not be brought over are given up on both sides", () => {
+    const streams = inState("open");
+    streams.handleFailed("s", { code: "CAUSEWAY_MAILBOX_FULL", message: "test" });
+    expect(streams.drain()).toMatchObject([
+      { type: "send", frame: { type: "reset", error: { code: "CAUSEWAY_MAILBOX_FULL" } } },
+      { type: "closed", error: { code: "CAUSEWAY_MAILBOX_FULL" } },
+    ]);
+    // The reset may fail, too.
+    streams.handleFailed("s", { code: "CAUSEWAY_TIMEOUT", message: "test" });
+    expect(streams.drain()).toEqual([]);
+  });
+
   test("that are silent are asked for", () => {
     const streams = inState("open");
     const deadline = streams.deadline();

@@ -217,10 +217,9 @@ export class Streams {
     }
   }
 
-  /** A frame could not be brought over: the stream cannot go on. */
+  /** A frame could not be brought over: the stream cannot go on. The other side hears of it, if it can be reached. */
   handleFailed(id: string, error: ErrorFacts): void {
-    const stream = this.#streams.get(id);
-    if (stream) this.#close(stream, error, "reset");
+    this.reset(id, error);
   }
 
   /** Ends every stream, telling the other sides. */
