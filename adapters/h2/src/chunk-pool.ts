@@ -6,8 +6,8 @@ export class ChunkPool {
   readonly #spare: Buffer[] = [];
   readonly #spareMax: number;
 
-  /** Keeps at most `spareMax` unused chunks of full size (default 64, 4 MiB). */
-  constructor(spareMax = 64) {
+  /** Keeps at most `spareMax` unused chunks of full size (default 256, 16 MiB). */
+  constructor(spareMax = 256) {
     this.#spareMax = spareMax;
   }
 

@@ -15,8 +15,8 @@ export class SlabPool {
   readonly #spareMax: number;
   #current: Slab;
 
-  /** Slabs of `slabBytes` (default 256 KiB); at most `spareMax` (default 16) unused ones are kept. */
-  constructor(slabBytes = 262_144, spareMax = 16) {
+  /** Slabs of `slabBytes` (default 256 KiB); at most `spareMax` (default 64, 16 MiB) unused ones are kept. */
+  constructor(slabBytes = 262_144, spareMax = 64) {
     this.#slabBytes = slabBytes;
     this.#spareMax = spareMax;
     this.#current = new Slab(slabBytes);

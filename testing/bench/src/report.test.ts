@@ -21,7 +21,7 @@ test("a row is the median of the rounds with its range", () => {
   expect(rows).toHaveLength(1);
   expect(rows[0]).toMatchObject({
     system: "causeway",
-    rounds: 3,
+    rounds: 5,
     messagesPerSecond: { median: 200, min: 100, max: 300 },
   });
   expect(summarise([sample("nats", 1, 100), sample("nats", 2, 200)])[0]?.messagesPerSecond.median).toBe(150);
@@ -65,7 +65,7 @@ test("options are checked and have defaults", () => {
   expect(readOptions([])).toMatchObject({
     systems: ["causeway", "nats", "slim"],
     sizes: [100, 1_024, 16_384],
-    rounds: 3,
+    rounds: 5,
   });
   expect(readOptions(["--quick", "--sizes", "64,128"])).toMatchObject({ rounds: 1, sizes: [64, 128] });
   expect(readOptions(["--quick", "--rounds", "2"])).toMatchObject({ rounds: 2 });

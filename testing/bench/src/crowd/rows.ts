@@ -121,7 +121,8 @@ export function measureIdle(context: CrowdContext, count: number): Promise<Figur
     const cpuBefore = cpuSeconds(gateway.pid) ?? Number.NaN;
     const crowd = await Crowd.open(context.processes, gateway, specs);
     const cpu = (cpuSeconds(gateway.pid) ?? Number.NaN) - cpuBefore;
-    await sleep(1_000);
+    // Idle for a while: collectors of garbage on both sides come to rest.
+    await sleep(idleSettleMs);
     const rss = residentKb(gateway.pid) - rssBefore;
     await Promise.all([crowd.end(), warm.end()]);
     return { "idle rss KB": rss / count, "attach cpu ms": (cpu * 1_000) / count };
@@ -146,8 +147,8 @@ async function publish(
     { ...who(context, "bench/publisher"), target: { topic } },
   ]);
   const reading = subscribers - stopped;
-  // As far ahead as keeps every connection busy, and inside the queues of every system.
-  const ahead = Math.max(32, Math.min(8_192, Math.floor(4_000_000 / (size * Math.sqrt(subscribers)))));
+  // As far ahead as keeps every connection busy, and little enough for every system's queues.
+  const ahead = Math.max(64, Math.floor(aheadBytes / (size * subscribers)));
   try {
     await publishing.ask({ do: "prepare", size, isEchoing: false }, "prepare");
     await hearing.ask(
@@ -211,5 +212,8 @@ function residentKb(pid: number): number {
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 const pairs = 64;
+const idleSettleMs = 12_000;
+/** Of all subscribers together. */
+const aheadBytes = 8_388_608;
 /** Attachments of one identity, below the limit for one agent. */
 const instancesEach = 30;
