@@ -10,6 +10,7 @@ import { type BenchOptions, readOptions, usage } from "./options.ts";
 import { Processes } from "./processes.ts";
 import { ratiosOf, renderTable, renderVerdicts, summarise } from "./report.ts";
 import { measureScale } from "./scale/scale.ts";
+import { measureSdk, measureSlimSessions } from "./sdk/rows.ts";
 import type { RelaySystem } from "./system.ts";
 import { causewaySystem } from "./systems/causeway.ts";
 import { linkSystem } from "./systems/link.ts";
@@ -82,6 +83,17 @@ async function run(options: BenchOptions, processes: Processes, workDir: string)
         if (!row.systems.includes(system.name)) continue;
         await attempt(`round ${round} of ${options.rounds}, ${row.name}, ${system.name}`, async () =>
           note(system.name, await row.measure({ system, domain, options, processes, workDir })),
+        );
+      }
+    }
+    if (options.rows.includes("sdk")) {
+      await attempt(`round ${round} of ${options.rounds}, SDK to SDK`, async () =>
+        note("causeway", await measureSdk(processes, workDir, options, round)),
+      );
+      const slim = present.find(({ system }) => system.name === "slim")?.system;
+      if (slim !== undefined) {
+        await attempt(`round ${round} of ${options.rounds}, sessions, slim`, async () =>
+          note("slim", await measureSlimSessions(slim, processes, workDir, options)),
         );
       }
     }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 export interface SlimSession {
-  publishAsync(data: ArrayBuffer, payloadType: undefined, metadata: undefined): Promise<unknown>;
+  publishAsync(data: ArrayBuffer, payloadType: undefined, metadata: undefined): Promise<{ waitAsync(): Promise<void> }>;
   getMessageAsync(timeout: number | undefined): Promise<{ readonly payload: ArrayBuffer }>;
 }
 
@@ -25,6 +25,7 @@ export interface SlimBindings {
   newServerConfig(endpoint: string): { tls: object };
   readonly Name: new (organisation: string, namespace: string, application: string) => object;
   readonly SessionType: { readonly PointToPoint: number };
+  readonly MlsSettings: { create(settings: { readonly headerIntegrityValidationPercent: number }): object };
   readonly SessionConfig: { create(config: object): object };
   readonly TlsSource: { readonly File: new (files: { readonly cert: string; readonly key: string }) => object };
   readonly CaSource: { readonly File: new (file: { readonly path: string }) => object };
