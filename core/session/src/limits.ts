@@ -46,14 +46,14 @@ export interface SessionLimits {
 }
 
 export const sessionLimits: SessionLimits = {
-  peerWindow: 1_024,
+  peerWindow: 4_096,
   peerWindowBytes: 8_388_608,
   laneQueueMax: 16_384,
   bytesMax: 67_108_864,
   senderBytesMax: 16_777_216,
   laneSpanMax: 16_384,
   channelSpanMax: 65_536,
-  pendingPerSenderMax: 2_048,
+  pendingPerSenderMax: 8_192,
   refusalsMax: 1_024,
   ackRangesMax: 256,
   channelsPerSenderMax: 16,
