@@ -139,7 +139,7 @@ export class Interest {
    */
   next(topic: string, from: GatewayUri | undefined, listed: ReadonlySet<GatewayUri> | undefined): readonly Copy[] {
     // An edge gateway carries nothing from one neighbour to another.
-    if (from !== undefined && this.#options.level === 1) return [];
+    if (this.#wanted.size === 0 || (from !== undefined && this.#options.level === 1)) return nobody;
     const origins = new Set<GatewayUri>();
     this.#wanted.collect(topic, origins);
     if (this.#options.level === 1) return this.#carriers(origins);
@@ -354,3 +354,5 @@ function isBetter(a: Best, b: Best): boolean {
 
 const digestOf = (i: Omit<Announcement["interest"], "withdrawn">): string =>
   `${i.epoch}.${i.sequence} ${i.path.join(" ")} ${i.topics.join(" ")} ${i.core}`;
+
+const nobody: readonly Copy[] = [];

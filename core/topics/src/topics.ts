@@ -201,7 +201,8 @@ export class Topics implements Machine<TopicsEffect> {
     if (from !== undefined) passages.noteSentTo(from);
     const links = passages.deliverHere() ? none : this.#linksFor(topic, arrival);
     const listed = from === undefined ? undefined : gatewaysOf(scan);
-    const wanted = this.#interest.next(topic, from, listed).filter(({ peer }) => !passages.wasSentTo(peer));
+    const interested = this.#interest.next(topic, from, listed);
+    const wanted = interested.length === 0 ? none : interested.filter(({ peer }) => !passages.wasSentTo(peer));
     if (wanted.length > 0 && scan.hopTtl <= 1) return { links, peers: none, reason: "ttl-exhausted" };
     for (const { peer } of wanted) passages.noteSentTo(peer);
     const isNothing = links.length === 0 && wanted.length === 0;
