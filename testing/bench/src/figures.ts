@@ -126,14 +126,6 @@ export const targets: readonly Target[] = [
     aim: 1,
   },
   {
-    measure: "stored and acknowledged, 1 KB (JetStream with file storage)",
-    figure: "stored/s",
-    by: { system: "nats" },
-    better: "higher",
-    must: 1,
-    aim: 3,
-  },
-  {
     measure: "one of ten subscribers stopped: rate of the others",
     figure: "stopped ratio",
     better: "higher",

@@ -21,7 +21,7 @@ test("a row is the median of the rounds with its range", () => {
   expect(rows).toHaveLength(1);
   expect(rows[0]).toMatchObject({
     system: "causeway",
-    rounds: 5,
+    rounds: 3,
     messagesPerSecond: { median: 200, min: 100, max: 300 },
   });
   expect(summarise([sample("nats", 1, 100), sample("nats", 2, 200)])[0]?.messagesPerSecond.median).toBe(150);
