@@ -47,9 +47,35 @@ export class Lane<Item> {
   /** Settled for good, from the floor on; what a restored lane need not wait for. */
   settled = new RangeSet();
 
-  constructor(floor: number) {
+  /** Something came since gaps were looked at. */
+  isTouched = true;
+  /** Passed over without having been here; handed over when it comes, since late is better than never. */
+  readonly skipped = new RangeSet();
+  /** Something was skipped: what hangs together is whole no more. */
+  isBroken = false;
+
+  /** Channels of its messages, the latest ones: more than one when a message goes to another address of the receiver. */
+  #channels: readonly string[];
+
+  constructor(floor: number, channels: readonly string[] = []) {
     this.next = floor;
     this.floor = floor;
+    this.#channels = channels;
+  }
+
+  /** True for a message of a later run of the sender, which counts from the beginning again. */
+  isUsedAnew(channel: string, sequence: number): boolean {
+    if (this.#channels.includes(channel)) return false;
+    const isAnew = this.#channels.length > 0 && sequence < this.next;
+    this.#channels = [...this.#channels, channel].slice(-laneChannelsMax);
+    return isAnew;
+  }
+
+  /** Waits no longer for what is missing before the first that is held. */
+  skip(): void {
+    const first = Math.min(...this.held.keys());
+    for (; this.next < first; this.next++) if (!this.settled.has(this.next)) this.skipped.add(this.next);
+    this.isBroken = true;
   }
 
   /** `sequence` was here before. */
@@ -129,19 +155,36 @@ export class InboxSender<Item> {
     if (this.#newestLane === lane) this.#newestLane = undefined;
   }
 
-  /** The sender waits for nothing below `floor` any more: neither does the lane. */
-  advance(lane: Lane<Item>, floor: number): void {
-    if (floor <= lane.floor) return;
+  /** The sender waits for nothing below `floor` any more: neither does the lane. Returns what it held of that. */
+  advance(lane: Lane<Item>, floor: number): readonly Arrival<Item>[] {
+    if (floor <= lane.floor) return [];
     lane.floor = floor;
     lane.settled.dropBelow(floor);
-    if (floor <= lane.next) return;
+    lane.skipped.dropBelow(floor);
+    if (floor <= lane.next) return [];
+    const dropped: Arrival<Item>[] = [];
     for (const [sequence, arrival] of [...lane.held]) {
       if (sequence >= floor) continue;
       // The sender has given it up; handing it over now would surprise both sides.
       lane.held.delete(sequence);
       this.#drop(arrival);
+      dropped.push(arrival);
     }
     lane.next = floor;
+    return dropped;
+  }
+
+  /** A later run of the sender uses the lane. Returns what it held of the earlier one. */
+  restart(lane: Lane<Item>, floor: number): readonly Arrival<Item>[] {
+    const dropped = [...lane.held.values()];
+    for (const arrival of dropped) this.#drop(arrival);
+    lane.held.clear();
+    lane.settled = new RangeSet();
+    lane.skipped.dropBelow(Infinity);
+    lane.isBroken = false;
+    lane.next = floor;
+    lane.floor = floor;
+    return dropped;
   }
 
   settleIn({ lane, sequence }: Arrival<Item>, isDurable: boolean): void {
@@ -191,7 +234,7 @@ export class InboxSender<Item> {
       this.#channels.set(name, channel);
     }
     for (const { lane: name, floor, settled } of state.lanes) {
-      const lane = new Lane<Item>(floor);
+      const lane = new Lane<Item>(floor, [...this.#channels.keys()].slice(-laneChannelsMax));
       lane.settled = RangeSet.of(settled);
       while (lane.settled.has(lane.next)) lane.next++;
       this.#lanes.set(name, lane);
@@ -211,3 +254,6 @@ export class InboxSender<Item> {
   #newestChannel: Channel | undefined;
   #newestLane: Lane<Item> | undefined;
 }
+
+/** Channels of one lane that are remembered. */
+const laneChannelsMax = 8;

@@ -21,6 +21,8 @@ export interface Arrival<Item> {
   readonly sequence: number;
   readonly laneFloor: number;
   readonly bytes: number;
+  /** True: worth nothing without what comes before it in its lane. */
+  readonly chained?: boolean;
   readonly item: Item;
 }
 
@@ -32,6 +34,11 @@ export interface Refusal {
 
 export type InboxEffect<Item> =
   | { readonly type: "deliver"; readonly arrival: Arrival<Item> }
+  /**
+   * Never to be handed over: its sender has given it up, or what comes before it is missing for good. To be settled as
+   * refused.
+   */
+  | { readonly type: "abandon"; readonly arrival: Arrival<Item> }
   /** The sender has to be told of this channel: that messages are here, or what became of them. */
   | { readonly type: "report"; readonly sender: string; readonly channel: string; readonly isDurable: boolean };
 
@@ -52,6 +59,8 @@ export type DropReason = "invalid position" | "outside the window" | "too much i
 export class Inbox<Item> {
   readonly #limits: SessionLimits;
   readonly #senders = new Map<string, InboxSender<Item>>();
+  /** Lanes in which something waits behind a gap, or did. */
+  readonly #gaps = new Set<Lane<Item>>();
   #effects: InboxEffect<Item>[] = [];
   #bytes = 0;
 
@@ -74,7 +83,10 @@ export class Inbox<Item> {
     const before = sender.bytes;
     // Also a repetition moves the floors, and what waited behind a message that was given up goes on.
     channel.raise(channelFloor);
-    sender.advance(lane, laneFloor);
+    lane.isTouched = true;
+    if (lane.isUsedAnew(arrival.channel, sequence))
+      for (const old of sender.restart(lane, laneFloor)) this.#abandon(old);
+    for (const dropped of sender.advance(lane, laneFloor)) this.#abandon(dropped);
     this.#bytes += sender.bytes - before;
     const outcome = this.#admit(sender, lane, arrival);
     this.#deliver(lane);
@@ -102,6 +114,26 @@ export class Inbox<Item> {
     sender.pending--;
     this.#bytes -= bytes;
     this.#effects.push({ type: "report", sender: arrival.sender, channel: arrival.channel, isDurable });
+  }
+
+  /** True while something waits for what comes before it: `skipGaps` has to be called now and then. */
+  get hasGaps(): boolean {
+    return this.#gaps.size > 0;
+  }
+
+  /**
+   * Goes on without what is missing in lanes in which nothing came since the call before this one. A sender that lives
+   * repeats what waits here, so that only one that is gone leaves a gap, of which another gateway may still have the rest.
+   */
+  skipGaps(): void {
+    for (const lane of this.#gaps) {
+      if (lane.held.size === 0) this.#gaps.delete(lane);
+      else if (lane.isTouched) lane.isTouched = false;
+      else {
+        lane.skip();
+        this.#deliver(lane);
+      }
+    }
   }
 
   /** Forgets a lane that its sender will not use again. Numbers stay remembered. */
@@ -150,7 +182,8 @@ export class Inbox<Item> {
       this.#effects.push({ type: "report", sender: arrival.sender, channel: arrival.channel, isDurable: false });
       return isSettled ? "settled" : "repeated";
     }
-    if (sequence < lane.next) return "given up by the sender";
+    const isLate = sequence < lane.next && lane.skipped.has(sequence);
+    if (sequence < lane.next && !isLate) return "given up by the sender";
     if (
       number >= channel.floor + channelSpanMax ||
       sequence >= lane.next + laneSpanMax ||
@@ -171,10 +204,11 @@ export class Inbox<Item> {
     this.#bytes += bytes;
     if (sequence > lane.next) {
       lane.held.set(sequence, arrival);
+      this.#gaps.add(lane);
       this.#effects.push({ type: "report", sender: arrival.sender, channel: arrival.channel, isDurable: false });
     } else {
-      lane.next++;
-      this.#effects.push({ type: "deliver", arrival });
+      if (!isLate) lane.next++;
+      this.#handOver(lane, arrival);
     }
     return "accepted";
   }
@@ -213,7 +247,16 @@ export class Inbox<Item> {
   }
 
   #deliver(lane: Lane<Item>): void {
-    for (const arrival of lane.takeNext()) this.#effects.push({ type: "deliver", arrival });
+    for (const arrival of lane.takeNext()) this.#handOver(lane, arrival);
+    if (lane.held.size === 0 && this.#gaps.size > 0) this.#gaps.delete(lane);
+  }
+
+  #abandon(arrival: Arrival<Item>): void {
+    this.#effects.push({ type: "abandon", arrival });
+  }
+
+  #handOver(lane: Lane<Item>, arrival: Arrival<Item>): void {
+    this.#effects.push({ type: arrival.chained && lane.isBroken ? "abandon" : "deliver", arrival });
   }
 }
 

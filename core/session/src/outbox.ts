@@ -133,6 +133,8 @@ export class Outbox<Body> {
   readonly #due = new Schedule<Tracked<Body>>();
   readonly #expiry = new Schedule<Tracked<Body>>();
   #effects: OutboxEffect<Body>[] = [];
+  /** Where new lanes begin: a lane that is used again after its end goes on behind it. */
+  #laneStart = 1;
   #bytes = 0;
   #isOnline = false;
 
@@ -343,7 +345,7 @@ export class Outbox<Body> {
     const known = this.#lanes.get(lane);
     if (!known) return;
     known.isClosing = true;
-    if (known.entries.size === 0) this.#lanes.delete(lane);
+    if (known.entries.size === 0) this.#forgetLane(known);
   }
 
   handleTimeout(now: Instant): void {
@@ -369,10 +371,15 @@ export class Outbox<Body> {
   #lane(name: string): Lane<Body> {
     let lane = this.#lanes.get(name);
     if (!lane) {
-      lane = { name, nextSequence: 1, entries: new Map(), isClosing: false };
+      lane = { name, nextSequence: this.#laneStart, entries: new Map(), isClosing: false };
       this.#lanes.set(name, lane);
     }
     return lane;
+  }
+
+  #forgetLane({ name, nextSequence }: Lane<Body>): void {
+    this.#lanes.delete(name);
+    this.#laneStart = Math.max(this.#laneStart, nextSequence);
   }
 
   #peer(name: string, agent: string): Peer<Body> {
@@ -603,7 +610,7 @@ export class Outbox<Body> {
     if (entry.number !== undefined) peer.numbered.delete(entry.number);
     this.#effects.push({ type: "settled", entry, error });
     lane.entries.delete(entry.sequence);
-    if (lane.isClosing && lane.entries.size === 0) this.#lanes.delete(lane.name);
+    if (lane.isClosing && lane.entries.size === 0) this.#forgetLane(lane);
   }
 }
 

@@ -96,6 +96,61 @@ describe("reliable messages", () => {
     }
   });
 
+  test("get through in a lane that is used again after its end, and by a sender that restarted", () => {
+    const world = new ReliableWorld(5, stormy);
+    for (let i = 0; i < 4; i++) world.send("lane", `a${i}`);
+    world.outbox.closeLane("lane");
+    world.run();
+    world.send("lane", "b");
+    world.run();
+    world.restartSender();
+    world.send("lane", "c0");
+    world.send("lane", "c1");
+    world.run();
+    expect(world.taken).toEqual(["a0", "a1", "a2", "a3", "b", "c0", "c1"]);
+    expect([...world.settled.values()].filter((error) => error !== undefined)).toEqual([]);
+  });
+
+  test("that wait for one that never comes go on at the second look, and the missing one is taken when it comes", () => {
+    const inbox = new Inbox<string>(sessionLimits);
+    const arrive = (sequence: number, chained = false, laneFloor = 1): string =>
+      inbox.handleArrival({
+        ...{ sender: "alice", channel: "c", lane: chained ? "whole" : "lane", channelFloor: 1, laneFloor, bytes: 1 },
+        ...{ number: sequence + (chained ? 100 : 0), sequence, chained, item: `${sequence}` },
+      });
+    const effects = (): readonly string[] =>
+      inbox.drain().flatMap((effect) => (effect.type === "report" ? [] : [`${effect.type} ${effect.arrival.item}`]));
+    arrive(2);
+    arrive(4);
+    arrive(2, true);
+    expect(inbox.hasGaps).toBe(true);
+    inbox.skipGaps();
+    expect(effects()).toEqual([]);
+    arrive(5);
+    inbox.skipGaps();
+    // Something came in the first lane meanwhile; what hangs together is worth nothing without its beginning.
+    expect(effects()).toEqual(["abandon 2"]);
+    inbox.skipGaps();
+    expect(effects()).toEqual(["deliver 2"]);
+    inbox.skipGaps();
+    expect(effects()).toEqual(["deliver 4", "deliver 5"]);
+    expect(inbox.hasGaps).toBe(false);
+    expect([arrive(3), arrive(3), arrive(1, false, 1)]).toEqual(["accepted", "repeated", "accepted"]);
+    expect(effects()).toEqual(["deliver 3", "deliver 1"]);
+  });
+
+  test("that their sender gives up while they wait are named, so that nobody keeps them", () => {
+    const inbox = new Inbox<string>(sessionLimits);
+    const place = { sender: "alice", channel: "c", lane: "lane", channelFloor: 1, bytes: 1 };
+    inbox.handleArrival({ ...place, number: 2, sequence: 2, laneFloor: 1, item: "2" });
+    inbox.handleArrival({ ...place, number: 3, sequence: 3, laneFloor: 3, item: "3" });
+    const told = inbox.drain().filter(({ type }) => type !== "report");
+    expect(told).toMatchObject([
+      { type: "abandon", arrival: { item: "2" } },
+      { type: "deliver", arrival: { item: "3" } },
+    ]);
+  });
+
   test("that are refused reach the sender as refused, once, and the rest goes on", () => {
     const world = new ReliableWorld(7, stormy);
     world.refuses = (body) => (body === "3" ? { code: "CAUSEWAY_AGENT_HANDLER_FAILED", message: "no" } : undefined);

@@ -170,6 +170,15 @@ describe("streams", () => {
     expect(streams.drain()).toEqual([]);
   });
 
+  test("that ended here are given up when the other side did not hear of the end", () => {
+    const streams = inState("ended");
+    streams.drain();
+    streams.handleFailed("s", { code: "CAUSEWAY_TIMEOUT", message: "test" });
+    expect(streams.drain()).toMatchObject([{ type: "send", peer: "bob", frame: { type: "reset" } }]);
+    streams.handleFailed("s", { code: "CAUSEWAY_TIMEOUT", message: "test" });
+    expect(streams.drain()).toEqual([]);
+  });
+
   test("that are silent are asked for", () => {
     const streams = inState("open");
     const deadline = streams.deadline();

@@ -72,8 +72,11 @@ export class Streams {
   readonly #limits: StreamLimits;
   readonly #streams = new Map<string, Stream>();
   readonly #incomingOf = new Map<string, number>();
-  /** Streams that ended lately: frames that crossed their end are ignored. Bounded, oldest first. */
-  readonly #over = new Set<string>();
+  /**
+   * Streams that are over, with the peer of those that ended well: frames that crossed their end are ignored. Bounded,
+   * oldest first.
+   */
+  readonly #over = new Map<string, string | undefined>();
   readonly #deadlines = new Schedule<Stream>();
   readonly #probes = new Schedule<Stream>();
   /** Streams that wait for room among all of them, in turn. */
@@ -219,7 +222,13 @@ export class Streams {
 
   /** A frame could not be brought over: the stream cannot go on. The other side hears of it, if it can be reached. */
   handleFailed(id: string, error: ErrorFacts): void {
-    this.reset(id, error);
+    const peer = this.#over.get(id);
+    if (this.#streams.has(id)) this.reset(id, error);
+    else if (peer !== undefined) {
+      // Its end was the last frame: the other side would wait for it for ever.
+      this.#over.set(id, undefined);
+      this.#effects.push({ type: "send", peer, stream: id, frame: { type: "reset", error } });
+    }
   }
 
   /** Ends every stream, telling the other sides. */
@@ -256,7 +265,7 @@ export class Streams {
     if (transition === "ignore") return;
     const refuseIt = (error: ErrorFacts): void => {
       this.#effects.push({ type: "send", peer, stream: id, frame: { type: "reset", error } });
-      this.#remember(id);
+      this.#remember(id, undefined);
     };
     if (frame.type !== "open") {
       refuseIt({
@@ -370,7 +379,7 @@ export class Streams {
     this.#deadlines.clear(stream);
     this.#probes.clear(stream);
     this.#waiting.delete(stream);
-    this.#remember(stream.id);
+    this.#remember(stream.id, state === "ended" ? stream.peer : undefined);
     if (!stream.isOurs) {
       const left = (this.#incomingOf.get(stream.peer) ?? 1) - 1;
       if (left > 0) this.#incomingOf.set(stream.peer, left);
@@ -379,8 +388,8 @@ export class Streams {
     this.#effects.push({ type: "closed", peer: stream.peer, stream: stream.id, error });
   }
 
-  #remember(id: string): void {
-    this.#over.add(id);
+  #remember(id: string, peer: string | undefined): void {
+    this.#over.set(id, peer);
     if (this.#over.size <= overMax) return;
     const oldest = this.#over.keys().next();
     if (!oldest.done) this.#over.delete(oldest.value);
