@@ -257,6 +257,7 @@ class NetworkAgent implements Agent {
       // The reason why no gateway could be attached to says more than that time went by.
       throw error.code === "CAUSEWAY_TIMEOUT" && last ? last : error;
     }
+    this.#mailroom.begin();
     this.#scheduleMaintenance();
   }
 

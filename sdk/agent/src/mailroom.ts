@@ -12,16 +12,22 @@ export class Mailroom {
   /** Settles when there is a handler, or when it is too late to wait for the first one. */
   readonly #ready: Promise<void>;
   #open: (() => void) | undefined;
+  readonly #scheduler: Scheduler;
 
   constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler;
     this.#ready = new Promise((resolve) => {
-      const stop = scheduler.at(later(scheduler.now().instant, firstHandlerMs), () => this.#open?.());
       this.#open = () => {
-        stop();
         this.#open = undefined;
         resolve();
       };
     });
+  }
+
+  /** The application has the agent from now on, and some time to set its handler. */
+  begin(): void {
+    const scheduler = this.#scheduler;
+    scheduler.at(later(scheduler.now().instant, firstHandlerMs), () => this.#open?.());
   }
 
   /** Sets the handler. Returns the function that ends it. */
@@ -106,7 +112,7 @@ export class Mailroom {
   }
 }
 
-/** How long after its start messages wait for an agent to set its handler. */
+/** How long messages wait for an application to set its handler, from when it has the agent. */
 const firstHandlerMs = 5_000;
 /** Handled deliveries that stay in a queue before it is shortened. */
 const tidyAt = 1_024;

@@ -85,20 +85,12 @@ export class Arrivals {
   readonly #signer: WakeUp;
   /** Envelopes with a message that is here already and not settled, by that message. Bounded, oldest first. */
   readonly #repeats = new Map<string, Opening[]>();
-  readonly #gapWatch: WakeUp;
-  #isWatching = false;
   #isClosed = false;
 
   constructor(ports: ArrivalPorts) {
     this.#ports = ports;
     this.#inbox = new Inbox(ports.limits);
     this.#signer = new WakeUp(ports.scheduler, () => this.#giveSigns());
-    this.#gapWatch = new WakeUp(ports.scheduler, () => {
-      this.#isWatching = false;
-      this.#inbox.skipGaps();
-      this.#pump();
-      this.#watchGaps();
-    });
   }
 
   /** Takes an envelope from the link. Resolves when it is processed. */
@@ -130,7 +122,6 @@ export class Arrivals {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#signer.set(undefined);
-    this.#gapWatch.set(undefined);
     await this.#order.idle();
   }
 
@@ -184,7 +175,6 @@ export class Arrivals {
         channel: packet.channel,
         channelFloor: packet.channelFloor,
         bytes: bytesOf(message.body) + overheadBytes,
-        chained: message.body.case.startsWith("stream"),
         item: { address, from, message, opening },
         ...place,
       });
@@ -194,7 +184,6 @@ export class Arrivals {
         this.#ports.onDrop(address, outcome);
     }
     this.#pump();
-    this.#watchGaps();
   }
 
   /** Performs what the inbox wants. */
@@ -202,7 +191,6 @@ export class Arrivals {
     for (let effects = this.#inbox.drain(); effects.length > 0; effects = this.#inbox.drain()) {
       for (const effect of effects) {
         if (effect.type === "report") this.#ports.onNews(effect.sender, effect.channel, effect.isDurable);
-        else if (effect.type === "abandon") this.#abandon(effect.arrival);
         else this.#handOver(effect.arrival);
       }
     }
@@ -222,29 +210,11 @@ export class Arrivals {
       isSettled = true;
       this.#inbox.settle(arrival, refusal, isDurable);
       this.#settled(opening);
-      this.#settledRepeats(arrival.item);
+      const key = repeatKey(arrival.item.address, arrival.item.message);
+      for (const repeat of this.#repeats.get(key) ?? []) this.#settled(repeat);
+      this.#repeats.delete(key);
       this.#pump();
     });
-  }
-
-  /** Its sender has given it up, or it belongs to something that can never be whole. */
-  #abandon(arrival: Arrival<Item>): void {
-    this.#inbox.settle(arrival, incomplete);
-    this.#settled(arrival.item.opening);
-    this.#settledRepeats(arrival.item);
-  }
-
-  #settledRepeats({ address, message }: Item): void {
-    const key = repeatKey(address, message);
-    for (const repeat of this.#repeats.get(key) ?? []) this.#settled(repeat);
-    this.#repeats.delete(key);
-  }
-
-  /** Whoever waits for a message of a sender that is gone waits a bounded time. */
-  #watchGaps(): void {
-    if (this.#isWatching || !this.#inbox.hasGaps) return;
-    this.#isWatching = true;
-    this.#gapWatch.set(later(this.#now(), gapMs));
   }
 
   #deliver({ address, from, message }: Item, lane: string, settle: Delivery["settle"]): void {
@@ -347,18 +317,7 @@ export const expired: Refusal = {
   message: "the message came after the time until which its sender wanted it taken",
 };
 
-/** The refusal of what waited for something that never came. */
-const incomplete: Refusal = {
-  code: "CAUSEWAY_CANCELLED",
-  message: "what was sent before it was given up or never came",
-};
-
 const overheadBytes = 256;
-/**
- * Between two looks at what waits for an earlier message; what waits at both goes on without it. Its sender, if it lives,
- * repeats it far more often.
- */
-const gapMs = 120_000;
 /** After this time without an outcome the receiver says that a message is here. */
 const signMs = 50;
 /** How far the clocks of two agents may differ before a message counts as expired. */
