@@ -71,7 +71,7 @@ export function measurePairs(context: CrowdContext): Promise<Figures> {
       await replying.ask({ do: "prepare", size: 1_024, isEchoing: true }, "prepare");
       await asking.ask({ do: "prepare", size: 1_024, isEchoing: false }, "prepare");
       asking.tell({ do: "ping" });
-      await sleep(context.options.warmUpMs);
+      await sleep(Math.max(warmUpMsMin, context.options.warmUpMs));
       const before = await counted(asking, gateway);
       await sleep(context.options.floodMs);
       const after = await counted(asking, gateway);
@@ -161,7 +161,7 @@ async function publish(
         publishing.tell({ do: "allow", until: Math.floor(message.total / reading) + ahead });
     });
     publishing.tell({ do: "flood", ahead });
-    await sleep(context.options.warmUpMs);
+    await sleep(Math.max(warmUpMsMin, context.options.warmUpMs));
     const before = await counted(hearing, gateway);
     await sleep(context.options.floodMs);
     const after = await counted(hearing, gateway);
@@ -212,6 +212,8 @@ function residentKb(pid: number): number {
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 const pairs = 64;
+/** With few messages a second the compiler needs longer to see what is hot. */
+const warmUpMsMin = 3_000;
 const idleSettleMs = 12_000;
 /** Of all subscribers together. */
 const aheadBytes = 8_388_608;
