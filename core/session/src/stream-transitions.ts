@@ -117,5 +117,6 @@ export const streamTransitions: Readonly<Record<StreamState, Readonly<Record<Str
     "remote-credit": "remote-ended",
   },
   ended: { ...closedHere, ...afterTheEnd },
-  reset: { ...closedHere, ...afterTheEnd },
+  // Who asks after it has not heard of it, and is told again.
+  reset: { ...closedHere, ...afterTheEnd, "remote-credit": "violation" },
 };

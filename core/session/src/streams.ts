@@ -93,7 +93,9 @@ export class Streams {
   }
 
   stateOf(stream: string): StreamState {
-    return this.#streams.get(stream)?.state ?? (this.#over.has(stream) ? "ended" : "idle");
+    const live = this.#streams.get(stream)?.state;
+    if (live !== undefined || !this.#over.has(stream)) return live ?? "idle";
+    return this.#over.get(stream) === undefined ? "reset" : "ended";
   }
 
   /** Opens a stream. It can be written to at once. */
@@ -260,8 +262,7 @@ export class Streams {
   }
 
   #handleUnknown(now: Instant, peer: string, id: string, frame: StreamFrame): void {
-    if (this.#over.has(id)) return;
-    const transition = streamTransitions.idle[eventOf(frame)];
+    const transition = streamTransitions[this.stateOf(id)][eventOf(frame)];
     if (transition === "ignore") return;
     const refuseIt = (error: ErrorFacts): void => {
       this.#effects.push({ type: "send", peer, stream: id, frame: { type: "reset", error } });
