@@ -43,9 +43,9 @@ export default {
     ),
     rule(
       "core-siblings",
-      "Attachment, forwarding, topics and session do not know each other or sync.",
-      { path: "^core/(attachment|forwarding|topics|session)/", pathNot: tests },
-      { path: "^core/(attachment|forwarding|topics|session|sync)/", pathNot: "^core/$1/" },
+      "Attachment, forwarding, topics, session and mailbox do not know each other or sync.",
+      { path: "^core/(attachment|forwarding|topics|session|mailbox)/", pathNot: tests },
+      { path: "^core/(attachment|forwarding|topics|session|mailbox|sync)/", pathNot: "^core/$1/" },
     ),
     rule(
       "adapters-import-core",

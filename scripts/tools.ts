@@ -51,6 +51,8 @@ function main(): number {
       return node("testing/bench/src/soak-main.ts", ...rest);
     case "fuzz":
       return node("testing/fuzz/src/main.ts", ...rest);
+    case "crash":
+      return node("testing/e2e/src/mailbox-crash/main.ts", ...rest);
     case "conformance":
       return node("testing/conformance/src/main.ts", ...rest);
     case "generate":
