@@ -1,5 +1,5 @@
 /** An agent: its identity and record, and one attachment machine for each of its instances. */
-import { AgentAttachment, type AgentEffect } from "@causeway/core-attachment";
+import { AgentAttachment, type AgentEffect, defaultFeatures, mailboxFeature } from "@causeway/core-attachment";
 import type { AgentId, Now } from "@causeway/core-base";
 import { type RegisteredRecord, signReceipt, signRecord } from "@causeway/core-records";
 import { testDraft } from "@causeway/core-records/testing";
@@ -17,6 +17,7 @@ import {
 } from "@causeway/core-wire";
 import { channelBinding } from "./attach-side.ts";
 import { Alarm, LocalClock } from "./clock.ts";
+import { Endpoint } from "./endpoint.ts";
 import type { Pipe } from "./fabric.ts";
 import { agentIdentity, registryIdentity, type SimIdentity, signatures, simCrypto } from "./identities.ts";
 import type { AgentPlan, Limits } from "./plan.ts";
@@ -38,6 +39,11 @@ export class Agent {
   readonly agentId: AgentId;
   /** Instances that run. One that vanished or ended is not here. */
   readonly lives = new Map<string, AgentLife>();
+  /** The process that sends and takes reliable messages; only in worlds with mailboxes, and undefined while it is down. */
+  endpoint: Endpoint | undefined;
+  /** What that process remembers over a restart, by sender. */
+  readonly disk = new Map<string, Uint8Array>();
+  #runs = 0;
   #revision = 1n;
   #advert: { readonly record: record.SignedRecord; readonly receipt: record.SignedReceipt } | undefined;
   readonly #clock: LocalClock;
@@ -70,6 +76,12 @@ export class Agent {
     const life = new AgentLife(this, instance, homes);
     this.lives.set(instance, life);
     life.start();
+  }
+
+  /** Starts the process that sends and takes reliable messages, if it does not run. */
+  awake(): void {
+    const { mail } = this.limits;
+    if (mail !== undefined) this.endpoint ??= new Endpoint(this, mail, ++this.#runs);
   }
 
   /** The instance that speaks for the agent: the first that is attached. */
@@ -116,6 +128,7 @@ export class AgentLife {
       signer: () => agent.identity.tlsSigner,
       crypto: simCrypto,
       random: agent.random,
+      features: agent.limits.mail === undefined ? defaultFeatures : [...defaultFeatures, mailboxFeature],
       ...agent.limits.agent,
     });
     this.#alarm = new Alarm(agent.world.queue, `${agent.name} timer`, () =>
@@ -145,7 +158,7 @@ export class AgentLife {
 
   /** Leaves with a word. */
   end(): void {
-    this.#input((machine) => machine.detach(this.agent.now(), "done"));
+    this.#input((machine) => machine.detach(this.agent.now(), "done", this.agent.limits.mail !== undefined));
     this.#leave();
   }
 
@@ -178,6 +191,14 @@ export class AgentLife {
     if (this.isAttached) this.#send(encodeFrame({ case: "unsubscribe", value: { request: 1n, topic } }));
   }
 
+  /** Sends a frame as it is; false when there is no attachment. */
+  post(frame: Uint8Array): boolean {
+    if (!this.isAttached) return false;
+    this.#send(frame);
+    this.#input((machine) => machine.noteTraffic(this.agent.now()));
+    return true;
+  }
+
   /** Sends a message; its id in hexadecimal, or undefined when nothing was sent. */
   send(target: Target, hopTtl: number, source: string = this.agent.agentId): string | undefined {
     if (!this.isAttached) return undefined;
@@ -192,6 +213,7 @@ export class AgentLife {
   #leave(): void {
     this.#isGone = true;
     if (this.agent.lives.get(this.instance) === this) this.agent.lives.delete(this.instance);
+    this.agent.endpoint?.setOnline(false);
   }
 
   #send(frame: Uint8Array): void {
@@ -225,8 +247,10 @@ export class AgentLife {
         agent.world.note(() => `${agent.name}/${this.instance} attached at ${effect.lease.gatewayUri}`);
         this.advertise();
         for (const topic of this.topics) this.subscribe(topic);
+        agent.endpoint?.setOnline(true);
         return;
       case "lost":
+        agent.endpoint?.setOnline(false);
         agent.world.note(() => `${agent.name}/${this.instance} lost its attachment: ${effect.cause.code}`);
         if (effect.isFinal && effect.cause.code !== "CAUSEWAY_CANCELLED")
           agent.world.tell("agentFinal", agent, this.instance, effect.cause.code);
@@ -268,7 +292,10 @@ export class AgentLife {
     const { agent } = this;
     const scan = new FrameScan();
     if (scanFrame(bytes, 0, bytes.length, scan) !== undefined) return;
-    if (scan.kind === FrameKind.message) return agent.world.tell("agentReceived", agent, this.instance, scan);
+    if (scan.kind === FrameKind.message) {
+      agent.world.tell("agentReceived", agent, this.instance, scan);
+      return agent.endpoint?.receive(scan);
+    }
     const now = agent.now();
     if (scan.kind === FrameKind.attachChallenge)
       return this.#input((machine) => machine.handleChallenge(now, attempt, scan.body().slice()));
@@ -280,8 +307,9 @@ export class AgentLife {
     if (body.case === "sessionEnd") return this.#input((machine) => machine.handleSessionEnd(now, attempt, body.value));
     if (body.case === "drain") return this.#input((machine) => machine.handleDrain(now, attempt, body.value));
     if (body.case === "control" && body.value.body.case === "deliveryReport") {
-      const { messageId, error } = body.value.body.value;
-      agent.world.tell("agentTold", agent, hex(messageId), error?.code ?? "");
+      const { messageId, error, fate } = body.value.body.value;
+      if (error !== undefined) agent.world.tell("agentTold", agent, hex(messageId), error.code);
+      agent.endpoint?.handleReport(hex(messageId), fate, error);
     }
   }
 }

@@ -1,5 +1,11 @@
 /** Drives the attachment machine of one gateway: links of agents, the table, and the agents' records. */
-import { type Attachment, GatewayAttachments, type GatewayEffect } from "@causeway/core-attachment";
+import {
+  type Attachment,
+  defaultFeatures,
+  GatewayAttachments,
+  type GatewayEffect,
+  mailboxFeature,
+} from "@causeway/core-attachment";
 import type { AgentId } from "@causeway/core-base";
 import { decodeFrame, FrameKind, FrameScan, type LinkId, scanFrame } from "@causeway/core-wire";
 import { Alarm } from "./clock.ts";
@@ -27,6 +33,7 @@ export class AttachSide {
       signer: () => identity.tlsSigner,
       crypto: simCrypto,
       random,
+      features: limits.mail === undefined ? defaultFeatures : [...defaultFeatures, mailboxFeature],
       ...limits.attachment,
     });
     this.#alarm = new Alarm(gateway.world.queue, `${gateway.name} attachment timer`, () =>
@@ -42,6 +49,10 @@ export class AttachSide {
     this.#alarm.arm(undefined);
     for (const pipe of this.#pipes.values()) pipe.handler = undefined;
     this.#pipes.clear();
+  }
+
+  attachmentsOf(agentId: AgentId): readonly Attachment[] {
+    return [...(this.#byAgent.get(agentId)?.values() ?? [])];
   }
 
   accept(pipe: Pipe): boolean {
@@ -89,7 +100,9 @@ export class AttachSide {
     gateway.world.tell("effects", gateway, "attach", count);
     for (const agentId of changed) {
       if (gateway.attach !== this) return;
-      this.#presence.follow(agentId, [...(this.#byAgent.get(agentId)?.values() ?? [])]);
+      gateway.mail?.handlePresence(agentId);
+      if (gateway.attach !== this) return;
+      this.#presence.follow(agentId, this.attachmentsOf(agentId));
     }
     for (const agentId of reachable) if (gateway.attach === this) gateway.data?.release(agentId);
     const deadline = this.machine.deadline();
@@ -123,11 +136,10 @@ export class AttachSide {
         return this.input((machine) => machine.handleSessionEnd(now, link, body.value));
       case "advertise":
         if (attachment !== undefined)
-          this.#presence.advertise(
-            attachment,
-            [...(this.#byAgent.get(attachment.agentId)?.values() ?? [])],
-            body.value,
-          );
+          this.#presence.advertise(attachment, this.attachmentsOf(attachment.agentId), body.value);
+        return;
+      case "mailboxAck":
+        if (attachment !== undefined) gateway.mail?.handleAck(attachment.agentId, body.value);
         return;
       case "subscribe":
         if (attachment !== undefined) gateway.data?.subscribe(link, attachment.agentId, body.value.topic);

@@ -20,6 +20,7 @@ function hops(plan: Plan): number {
  * + every record, a window at a time
  * + for each hop: grace, flush, acknowledgement and way, and the hold-down of a status that flapped
  * + the next attempt of a subscription that was refused
+ * + the longest wait for the outcome of a message, and for a mailbox to be handed over
  * + complete views, asked for as often as views may differ before the session is closed
  */
 export function convergenceMs(plan: Plan): number {
@@ -38,8 +39,16 @@ export function convergenceMs(plan: Plan): number {
   // A subscription that was one too many is tried again after a minute.
   const subscriptionMs = sync.subscriptionsActiveMax < 10 ? 61_000 : 0;
   return Math.ceil(
-    (queueMs + subscriptionMs + noticeMs + sessionMs + agentMs + removalMs + spreadMs + viewMs) * clockFactor,
+    (mailMs(plan) + queueMs + subscriptionMs + noticeMs + sessionMs + agentMs + removalMs + spreadMs + viewMs) *
+      clockFactor,
   );
+}
+
+/** From the end of the last fault until every reliable message has an outcome and no mailbox holds anything. */
+export function mailMs({ limits: { mail } }: Plan): number {
+  if (mail === undefined) return 0;
+  const { gapMs, mailbox, session, timeoutsMs } = mail;
+  return 2 * gapMs + Math.max(...timeoutsMs) + mailbox.mailboxTransferMsMax * 4 + session.receivedRetryMsMin * 2;
 }
 
 /** From the last sign of life on an attachment until the agent gives its link up. */

@@ -7,8 +7,10 @@ import { TargetKind } from "@causeway/core-wire";
 import type { Agent, AgentLife } from "./agent.ts";
 import { convergenceMs, deliveryMs, settleMs, silenceMs, updatesPerChangeMax } from "./bounds.ts";
 import type { Traffic } from "./checkers/data.ts";
+import type { Ledger } from "./checkers/ledger.ts";
 import { isWanted, mayCross, neighboursOf, pathLengths } from "./checkers/oracle.ts";
 import type { Gateway } from "./gateway.ts";
+import { demandDelivery, mailboxFaults } from "./mail-ending.ts";
 import type { Checker } from "./surroundings.ts";
 import type { Work } from "./work.ts";
 import type { World } from "./world.ts";
@@ -26,7 +28,7 @@ interface Live {
   readonly version: string;
 }
 
-export function demandConvergence(world: World, work: Work, traffic: Traffic): void {
+export function demandConvergence(world: World, work: Work, traffic: Traffic, ledger: Ledger | undefined): void {
   const until = world.now + convergenceMs(world.plan);
   // An agent whose acknowledgements were held back may still give up a link on which everything moves again.
   if (world.plan.kind === "agents") world.run(world.now + silenceMs(world.plan));
@@ -45,6 +47,7 @@ export function demandConvergence(world: World, work: Work, traffic: Traffic): v
   world.note(() => "the world has converged");
   probeMessages(world, traffic);
   probeTopics(world, traffic);
+  if (ledger !== undefined) demandDelivery(world, ledger);
   demandRest(world);
   const [late] = faultsNow(world, work);
   if (late !== undefined) world.fail(late.checker, `${late.what}, after it had converged`);
@@ -55,6 +58,7 @@ function faultsNow(world: World, work: Work): readonly Fault[] {
   const say = (checker: string, what: string): void => void faults.push({ checker, what });
   sessions(world, say);
   if (world.plan.kind === "agents") attachments(world, say);
+  mailboxFaults(world, say);
   interests(world, say);
   const live = liveRecords(world);
   for (const gateway of world.gateways.values()) {
@@ -66,7 +70,7 @@ function faultsNow(world: World, work: Work): readonly Fault[] {
   return faults;
 }
 
-type Say = (checker: string, what: string) => void;
+export type Say = (checker: string, what: string) => void;
 
 /** Both ends of every session and every data link use the same connection, and it is alive. */
 function sessions(world: World, say: Say): void {

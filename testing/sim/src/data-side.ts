@@ -2,9 +2,10 @@
  * The data plane of one gateway: frames in, the verdict of `forward` and the fan-out of topics acted upon, neighbours'
  * links, messages that wait for an agent, and the negative answer for whatever goes no further.
  */
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Attachment } from "@causeway/core-attachment";
 import type { AgentId, ErrorFacts, GatewayUri, SpiffeId } from "@causeway/core-base";
-import { type Arrival, ForwardingPolicy, forward } from "@causeway/core-forwarding";
+import { type Arrival, ForwardingPolicy, forward, type Verdict } from "@causeway/core-forwarding";
 import { type TopicArrival, Topics } from "@causeway/core-topics";
 import {
   addressCopy,
@@ -23,9 +24,10 @@ import {
 import { Alarm } from "./clock.ts";
 import type { Pipe } from "./fabric.ts";
 import type { Gateway } from "./gateway.ts";
+import { controlIn } from "./mail-side.ts";
 
 /** Whence a message came, so that an answer finds back without a route. */
-type Back = { readonly link: LinkId } | { readonly peer: GatewayUri } | undefined;
+export type Back = { readonly link: LinkId } | { readonly peer: GatewayUri } | undefined;
 
 interface Held {
   readonly frame: Uint8Array;
@@ -128,6 +130,7 @@ export class DataSide {
     world.note(
       () => `${gateway.name} ${verdict.action} ${scan.messageId().slice(-6)} to ${scan.target()} (${verdict.reason})`,
     );
+    if (this.#serve(scan, verdict, back)) return;
     switch (verdict.action) {
       case "deliver":
         world.tell("delivered", gateway, verdict.link, scan, "unicast");
@@ -151,6 +154,22 @@ export class DataSide {
       case "drop":
         this.#answer(scan, back, { code: verdict.code, message: verdict.text });
     }
+  }
+
+  /** What mailboxes take: reliable messages for agents of this gateway, and what another gateway hands over. */
+  #serve(scan: FrameScan, verdict: Verdict, back: Back): boolean {
+    const { mail } = this.#gateway;
+    if (mail === undefined || (verdict.action !== "deliver" && verdict.action !== "hold")) return false;
+    const link = verdict.action === "deliver" ? verdict.link : undefined;
+    if (scan.kind === FrameKind.message) {
+      if (!scan.isReliable) return false;
+      const isTaken = mail.take(scan, verdict.agentId, link, back);
+      return isTaken || verdict.action === "hold";
+    }
+    if (scan.controlBody !== mailboxTransfer) return false;
+    const control = controlIn(scan);
+    if (control !== undefined) mail.takeTransfer(verdict.agentId, link, scan, control, back);
+    return true;
   }
 
   #relay(scan: FrameScan, peer: GatewayUri, back: Back, arrival: Arrival["kind"]): void {
@@ -190,33 +209,40 @@ export class DataSide {
   }
 
   /** Tells the source why its message goes no further. Reports are never answered. */
+  refuse(scan: FrameScan, back: Back, error: ErrorFacts): void {
+    this.#answer(scan, back, error);
+  }
+
   #answer(scan: FrameScan, back: Back, error: ErrorFacts): void {
     const gateway = this.#gateway;
     if (scan.kind === FrameKind.control) return;
     const link = back !== undefined && "link" in back ? back.link : undefined;
     // A forged source must not cause mail to its owner: the link that forged it hears of it.
     const source = (link && gateway.attach?.machine.attachmentOf(link)?.agentId) ?? (scan.source() as SpiffeId);
+    const messageId = scan.buf.slice(scan.messageIdStart, scan.messageIdEnd);
+    const value = { messageId, error: toErrorDetail(error), target: scan.target() };
+    this.control(source, { case: "deliveryReport", value }, undefined, back);
+  }
+
+  /** Sends a control frame of this gateway: over an agent's own link, by the table, or to where `back` came from. */
+  control(target: SpiffeId, body: ControlBody, requestId: Uint8Array | undefined, back: Back): void {
+    const gateway = this.#gateway;
+    const link = back !== undefined && "link" in back ? back.link : undefined;
+    const reporter = gateway.identity.peer.spiffeId;
     const report = encodeFrame({
       case: "control",
       value: {
         header: {
           version: 1,
           targetKind: TargetKind.agent,
-          target: source,
-          source: gateway.identity.peer.spiffeId,
+          target,
+          source: reporter,
           messageId: newMessageId(gateway.random, gateway.now().unix),
           hopTtl: 16,
           trafficClass: agp.TrafficClass.CONTROL,
         },
-        body: {
-          case: "deliveryReport",
-          value: {
-            messageId: scan.buf.slice(scan.messageIdStart, scan.messageIdEnd),
-            error: toErrorDetail(error),
-            reporter: gateway.identity.peer.spiffeId,
-            target: scan.target(),
-          },
-        },
+        ...(requestId && { requestId }),
+        body: body.case === "deliveryReport" ? { ...body, value: { ...body.value, reporter } } : body,
       },
     });
     if (link !== undefined && gateway.attach?.send(link, report) === true) return;
@@ -294,6 +320,12 @@ export class DataSide {
     const scan = new FrameScan();
     if (this.#gateway.data !== this || scanFrame(bytes, 0, bytes.length, scan) !== undefined) return;
     this.#gateway.world.touch(this.#gateway);
+    if (scan.controlBody === mailboxTransferResult && scan.target() === this.#gateway.identity.peer.spiffeId) {
+      const control = controlIn(scan);
+      if (control?.body.case === "mailboxTransferResult")
+        this.#gateway.mail?.handleTransferred(control.requestId, control.body.value);
+      return;
+    }
     if (scan.kind === FrameKind.message || scan.kind === FrameKind.control)
       return this.#forward(scan, arrival, { peer: peer.uri });
     const body = decodeFrame(bytes);
@@ -335,5 +367,9 @@ export class DataSide {
   }
 }
 
+type ControlBody = NonNullable<MessageInitShape<typeof agp.ControlSchema>["body"]>;
+
+const mailboxTransfer = agp.ControlSchema.field.mailboxTransfer.number;
+const mailboxTransferResult = agp.ControlSchema.field.mailboxTransferResult.number;
 /** Messages that wait for one agent. */
 const heldMax = 8;

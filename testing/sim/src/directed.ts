@@ -4,12 +4,18 @@
  */
 import { type Domain, parseDomain } from "@causeway/core-base";
 import { defaultSyncLimits } from "@causeway/core-sync";
+import { drawMail, type MailMeans } from "./mail-plan.ts";
 import { type AgentPlan, drawPlan, type FaultPlan, type GatewayPlan, type Plan } from "./plan.ts";
-import type { DirectedWorld, WorldKind, WorldName } from "./world-names.ts";
+import { SeededRandom } from "./random.ts";
+import { type DirectedWorld, mailWorlds, type WorldKind, type WorldName } from "./world-names.ts";
 
 /** What the seed draws, in the world that is asked for. */
 export function planFor(seed: number, name: WorldName | undefined): Plan {
-  if (name === undefined || name === "sync" || name === "agents") return drawPlan(seed, name);
+  if (name === undefined) {
+    const random = new SeededRandom(seed, 6);
+    return random.chance(0.3) ? planFor(seed, random.pick(mailWorlds)) : drawPlan(seed, undefined);
+  }
+  if (name === "sync" || name === "agents") return drawPlan(seed, name);
   const { kind, change } = directed[name];
   const drawn = drawPlan(seed, kind);
   const limits = sync(drawn, { recordsPerPeerMax: defaultSyncLimits.recordsPerPeerMax });
@@ -113,7 +119,81 @@ const directed = {
       workMs: 2_000,
     }),
   },
+  /** Agents of one gateway are away, come back and die, and the gateway dies at any moment. */
+  mail: {
+    kind: "agents",
+    change: (plan) => ({
+      ...withMail(plan, { sendMs: 120, streamMs: undefined, lifeMs: 400, absenceMs: 2_500 }),
+      gateways: [gateway(plan, "core0", blue, "level2", [])],
+      agents: agents(plan, 3, ["core0"]),
+      faults: {
+        ...calm,
+        resetMs: 3_000,
+        halfOpen: 0.5,
+        clogMs: 3_000,
+        crashMs: 2_500,
+        midEffects: 0.7,
+        silentCrash: 0.2,
+      },
+    }),
+  },
+  /** Agents come back at another gateway than the one that stores their messages, over ways that break. */
+  moves: {
+    kind: "agents",
+    change: (plan) => ({
+      ...withMail(plan, { sendMs: 120, streamMs: undefined, lifeMs: 400, absenceMs: 1_500 }),
+      gateways: [
+        gateway(plan, "core0", blue, "level2", []),
+        gateway(plan, "core1", blue, "level2", ["core0"]),
+        gateway(plan, "core2", blue, "level2", ["core1"]),
+      ],
+      agents: agents(plan, 3, ["core0", "core1", "core2"]),
+      faults: {
+        ...calm,
+        resetMs: 1_500,
+        halfOpen: 0.3,
+        clogMs: 2_000,
+        crashMs: 6_000,
+        midEffects: 0.5,
+        partitionMs: 6_000,
+        asymmetric: 0.3,
+      },
+    }),
+  },
+  /** Streams under credit while some readers do not read, and links and processes come and go. */
+  streams: {
+    kind: "agents",
+    change: (plan) => ({
+      ...withMail(plan, { sendMs: 600, streamMs: 700, lifeMs: 4_000, absenceMs: 1_000 }),
+      gateways: [gateway(plan, "core0", blue, "level2", []), gateway(plan, "core1", green, "level2", ["core0"])],
+      agents: [...agents(plan, 2, ["core0"]), ...strangers(plan)],
+      faults: { ...calm, resetMs: 3_000, halfOpen: 0.3, clogMs: 2_000, crashMs: 10_000, partitionMs: 8_000 },
+    }),
+  },
 } as const satisfies Record<DirectedWorld, { readonly kind: WorldKind; readonly change: (plan: Plan) => Plan }>;
+
+/** Lasting routes and quick attachment: what is looked at is what becomes of messages. */
+function withMail(plan: Plan, means: MailMeans): Plan {
+  const { sync: drawn, attachment, agent } = plan.limits;
+  return {
+    ...plan,
+    hasImpostor: false,
+    limits: {
+      ...plan.limits,
+      mail: drawMail(plan.seed, means),
+      attachment: { ...attachment, heartbeatMs: 1_000, staleAfterMs: 3_000, removeAfterStaleMs: 4_000 },
+      agent: { ...agent, reconnectMsMax: 1_000, staleAfterMs: 3_000 },
+      sync: { ...drawn, flushMs: Math.min(drawn.flushMs, 50), restartGraceMs: Math.min(drawn.restartGraceMs, 500) },
+    },
+  };
+}
+
+/** Two agents of another domain. */
+function strangers(plan: Plan): readonly AgentPlan[] {
+  return agents(plan, 4, ["core1"])
+    .slice(2)
+    .map((agent) => ({ ...agent, domain: green }));
+}
 
 /** Nothing goes wrong but what is named. */
 const calm: FaultPlan = {

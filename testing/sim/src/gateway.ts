@@ -4,12 +4,14 @@ import { ForwardingTable } from "@causeway/core-forwarding";
 import type { SyncPolicy } from "@causeway/core-sync";
 import { MemorySyncStore } from "@causeway/core-sync/testing";
 import type { amsp } from "@causeway/core-wire";
+import { MemoryMailboxStore } from "@causeway/testing-contracts/memory-mailbox-store";
 import { AttachSide } from "./attach-side.ts";
 import { LocalClock } from "./clock.ts";
 import { DataSide } from "./data-side.ts";
 import type { Pipe } from "./fabric.ts";
 import type { Facts } from "./facts.ts";
 import { gatewayIdentity, registryIdentity, type SimIdentity } from "./identities.ts";
+import { MailSide } from "./mail-side.ts";
 import type { GatewayPlan, Limits } from "./plan.ts";
 import type { SeededRandom } from "./random.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -28,11 +30,14 @@ export class Gateway {
   readonly limits: Limits;
   readonly policy: SyncPolicy;
   store = new MemorySyncStore();
+  mailStore = new MemoryMailboxStore();
   table: ForwardingTable;
   /** Undefined while the process is down. */
   sync: SyncSide | undefined;
   attach: AttachSide | undefined;
   data: DataSide | undefined;
+  /** Only in worlds with mailboxes. */
+  mail: MailSide | undefined;
   /** Number of the process; grows with each start. */
   life = 0;
   /** Changes what leaves for a peer; set while this gateway misbehaves. */
@@ -91,6 +96,13 @@ export class Gateway {
     return this.attach?.machine.attachments().some((each) => each.agentId === agentId) ?? false;
   }
 
+  /** True when the first way to the agent is another gateway, where it is not away. */
+  isElsewhere(agentId: AgentId): boolean {
+    const entry = this.table.entryOf(agentId);
+    const first = entry?.ways[0];
+    return first?.peer !== undefined && first.isUsable && first.status < statusOffline && entry?.live.length === 0;
+  }
+
   start(disk: Disk = "kept"): void {
     this.life += 1;
     this.#fuse = undefined;
@@ -109,11 +121,14 @@ export class Gateway {
     if (this.plan.role !== "reader") {
       this.attach = new AttachSide(this);
       this.data = new DataSide(this);
+      const { mail } = this.limits;
+      if (mail !== undefined) this.mail = new MailSide(this, mail);
     }
     this.world.fabric.listen(this.name, (pipe) => this.#accept(pipe));
     this.sync.start();
     this.attach?.start();
     this.data?.start();
+    this.mail?.start();
   }
 
   /** Remembers the disk as it is now, for a restart with an older one. */
@@ -127,7 +142,9 @@ export class Gateway {
     this.sync?.stop();
     this.attach?.stop();
     this.data?.stop();
-    this.sync = this.attach = this.data = undefined;
+    this.mail?.stop();
+    this.sync = this.attach = this.data = this.mail = undefined;
+    this.mailStore = this.mailStore.afterCrash();
     this.#fuse = undefined;
     this.world.fabric.crash(this.name, isSilent);
     this.#onCrash(this);
@@ -161,6 +178,9 @@ export class Gateway {
     return new ForwardingTable({ self: this.uri, domain: this.plan.domain });
   }
 }
+
+/** `RouteStatus` of an agent that is away. */
+const statusOffline = 3;
 
 /** An export filter by tag, when the plan has one: what carries the tag does not leave the domain. */
 function policyOf(plan: GatewayPlan): SyncPolicy {

@@ -9,6 +9,7 @@ import { defaultSyncLimits, type SyncLimits } from "@causeway/core-sync";
 import type { TopicsOptions } from "@causeway/core-topics";
 import type { ClockFault } from "./clock.ts";
 import type { FabricTimes } from "./fabric.ts";
+import type { MailPlan } from "./mail-plan.ts";
 import { SeededRandom } from "./random.ts";
 import type { WorldKind } from "./world-names.ts";
 
@@ -51,6 +52,8 @@ export interface Limits {
   readonly agent: Times<AgentAttachmentOptions, "handshakeMs" | "reconnectMsMin" | "reconnectMsMax" | "staleAfterMs">;
   readonly topics: Times<TopicsOptions, "duplicatesMax" | "interestDelayMs">;
   readonly dataRetryMs: number;
+  /** Mailboxes, reliable messages and streams; undefined for none. */
+  readonly mail: MailPlan | undefined;
 }
 
 /** Mean time between two faults of a kind; undefined for never. */
@@ -242,6 +245,7 @@ function drawLimits(random: SeededRandom): Limits {
     agent: { handshakeMs: 3_000, reconnectMsMin: 200, reconnectMsMax, staleAfterMs },
     topics: { duplicatesMax: random.pick([256, 65_536]), interestDelayMs: random.pick([1, 20, 100]) },
     dataRetryMs: random.pick([300, 1_500]),
+    mail: undefined,
   };
 }
 

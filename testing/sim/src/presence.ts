@@ -12,11 +12,14 @@ type LiveStatus = "online" | "degraded" | "offline";
 
 export class Presence {
   readonly #gateway: Gateway;
-  /** Agents of stored records that have not come back since the start. */
-  readonly #awaited = new Set<AgentId>();
+  /** Agents of announced records that are not attached, each with the number of its absence. */
+  readonly #awaited = new Map<AgentId, number>();
+  readonly #awayMs: number;
+  #absences = 0;
 
   constructor(gateway: Gateway) {
     this.#gateway = gateway;
+    this.#awayMs = gateway.limits.mail?.awayMs ?? 0;
   }
 
   /** After a restart agents have the time of a lost link to come back (AAP-82). */
@@ -27,15 +30,14 @@ export class Presence {
     if (!this.#gateway.plan.hasAgents) return;
     for (const route of sync?.machine.allRoutes() ?? []) {
       if (route.via !== "local") continue;
-      this.#awaited.add(route.agentId);
+      const absence = this.#noteAbsence(route.agentId);
       const offlineAt = later(instant, limits.attachment.staleAfterMs);
       this.#at(offlineAt, () => {
-        if (this.#awaited.has(route.agentId)) this.#publish(route.agentId, "offline", undefined);
+        if (this.#awaited.get(route.agentId) === absence) this.#publish(route.agentId, "offline", undefined);
       });
-      this.#at(later(offlineAt, limits.attachment.removeAfterStaleMs), () => {
-        if (this.#awaited.delete(route.agentId)) this.#withdraw(route.agentId);
-      });
+      this.#removeAt(later(offlineAt, limits.attachment.removeAfterStaleMs + this.#awayMs), route.agentId, absence);
     }
+    if (limits.mail !== undefined) this.#sweepLater();
   }
 
   /** An Advertise frame of an attached agent. */
@@ -69,11 +71,40 @@ export class Presence {
     if (attachments.length > 0) this.#awaited.delete(agentId);
     const advertised = attachments.filter((each) => each.advertise);
     if (advertised.length === 0) {
-      if (!this.#awaited.has(agentId)) this.#withdraw(agentId);
+      if (this.#awaited.has(agentId)) return;
+      if (attachments.length > 0 || this.#awayMs === 0) return this.#withdraw(agentId);
+      const absence = this.#noteAbsence(agentId);
+      this.#removeAt(later(this.#gateway.now().instant, this.#awayMs), agentId, absence);
+      this.#publish(agentId, "offline", undefined);
       return;
     }
     const [status, sequence] = [statusOf(advertised), latest(advertised)];
     if (own.status !== status || own.attachmentSequence !== sequence) this.#publish(agentId, status, sequence);
+  }
+
+  #noteAbsence(agentId: AgentId): number {
+    this.#awaited.set(agentId, ++this.#absences);
+    return this.#absences;
+  }
+
+  #removeAt(at: Instant, agentId: AgentId, absence: number): void {
+    this.#at(at, () => {
+      if (this.#awaited.get(agentId) !== absence) return;
+      this.#awaited.delete(agentId);
+      this.#withdraw(agentId);
+    });
+  }
+
+  /** The record of an agent that is attached elsewhere by now is the one that counts (AAP-95). */
+  #sweepLater(): void {
+    this.#at(later(this.#gateway.now().instant, sweepMs), () => {
+      for (const agentId of [...this.#awaited.keys()]) {
+        if (!this.#gateway.isElsewhere(agentId)) continue;
+        this.#awaited.delete(agentId);
+        this.#withdraw(agentId);
+      }
+      this.#sweepLater();
+    });
   }
 
   #own(agentId: AgentId) {
@@ -109,3 +140,5 @@ function statusOf(attachments: readonly Attachment[]): LiveStatus {
 function latest(attachments: readonly Attachment[]): bigint {
   return attachments.reduce((most, each) => (each.attachmentSequence > most ? each.attachmentSequence : most), 0n);
 }
+
+const sweepMs = 500;

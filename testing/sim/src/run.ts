@@ -1,7 +1,8 @@
 /** One seed: draw, run with faults, heal, demand convergence. A failure is run again with its trace on. */
 
 import { Traffic } from "./checkers/data.ts";
-import { safetyCheckers } from "./checkers/index.ts";
+import { mailCheckers, safetyCheckers } from "./checkers/index.ts";
+import { Ledger } from "./checkers/ledger.ts";
 import { demandConvergence } from "./convergence.ts";
 import { planFor } from "./directed.ts";
 import { SimFailure } from "./failure.ts";
@@ -74,6 +75,8 @@ function play(world: World): void {
   const work = new Work(world);
   const traffic = new Traffic();
   world.watchBy([...safetyCheckers(world, work), traffic]);
+  const ledger = plan.limits.mail === undefined ? undefined : new Ledger();
+  if (ledger !== undefined) world.watchBy(mailCheckers(world, ledger));
   const faults = new Faults(world, (gateway) => work.renew(gateway));
   for (const gateway of world.gateways.values()) world.act(() => gateway.start());
   if (plan.liar !== undefined) new Liar(world, world.gateway(plan.liar)).start();
@@ -85,7 +88,7 @@ function play(world: World): void {
     work.stop();
     faults.heal();
   });
-  demandConvergence(world, work, traffic);
+  demandConvergence(world, work, traffic, ledger);
 }
 
 /** Lines of a failure's trace. */

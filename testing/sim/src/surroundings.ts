@@ -2,12 +2,15 @@
 import type { GatewayEffect } from "@causeway/core-attachment";
 import type { Arrival, Verdict } from "@causeway/core-forwarding";
 import type { VerifiedPeer } from "@causeway/core-identity";
+import type { IncomingMail, MailboxEffect, MailVerdict } from "@causeway/core-mailbox";
 import type { SyncEffect } from "@causeway/core-sync";
 import type { agp, amsp, FrameScan } from "@causeway/core-wire";
 import type { Agent, AgentLife, Target } from "./agent.ts";
+import type { Endpoint, EndpointEvent } from "./endpoint.ts";
 import type { EventQueue } from "./event-queue.ts";
 import type { Fabric, Pipe } from "./fabric.ts";
 import type { Gateway } from "./gateway.ts";
+import type { Packets } from "./packets.ts";
 
 /** A message as its sender made it. */
 export interface SentMessage {
@@ -45,6 +48,14 @@ export interface Watch {
   agentReceived?(agent: Agent, instance: string, scan: FrameScan): void;
   /** A delivery report reached an agent's process. */
   agentTold?(agent: Agent, messageId: string, code: string): void;
+  /** The mailboxes of a gateway judged a message, or one that another gateway hands over. */
+  mailVerdict?(at: Gateway, mail: IncomingMail, verdict: MailVerdict): void;
+  /** What a turn stored is on the disk. */
+  mailCommitted?(at: Gateway): void;
+  /** An effect of the mailboxes that is about to be carried out, after the commit. */
+  mailEffect?(at: Gateway, effect: MailboxEffect): void;
+  /** Something happened in an agent's process. */
+  endpoint?(at: Endpoint, event: EndpointEvent): void;
   restarted?(at: Gateway, disk: "kept" | "older" | "lost"): void;
   /** After each event; `touched` are the gateways that had an input. */
   stepped?(touched: ReadonlySet<Gateway>): void;
@@ -58,6 +69,7 @@ export interface Surroundings {
   readonly now: number;
   readonly queue: EventQueue;
   readonly fabric: Fabric;
+  readonly packets: Packets;
   /** Calls every checker that has the hook. */
   tell<K extends keyof Watch>(hook: K, ...args: Parameters<NonNullable<Watch[K]>>): void;
   note(line: () => string): void;

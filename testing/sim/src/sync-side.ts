@@ -105,10 +105,12 @@ export class SyncSide {
         break;
       case "install":
         gateway.table.apply(routeDelta(effect.route));
+        gateway.mail?.handleRoute(effect.route.agentId);
         gateway.world.note(() => `${gateway.name} installs ${routeText(gateway, effect.route)}`);
         break;
       case "remove":
         gateway.table.apply({ kind: "withdraw", agentId: effect.agentId, origin: effect.origin });
+        gateway.mail?.handleRoute(effect.agentId);
         gateway.world.note(
           () => `${gateway.name} removes ${effect.agentId} of ${gateway.short(effect.origin)}: ${effect.reason}`,
         );

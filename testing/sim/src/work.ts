@@ -4,6 +4,7 @@ import type { InterestTopic } from "@causeway/core-records";
 import { TargetKind } from "@causeway/core-wire";
 import { type Agent, type AgentLife, registeredRecordOf, type Target } from "./agent.ts";
 import type { Gateway } from "./gateway.ts";
+import { MailWork } from "./mail-work.ts";
 import { SeededRandom } from "./random.ts";
 import type { World } from "./world.ts";
 
@@ -21,15 +22,18 @@ export class Work {
   readonly #random: SeededRandom;
   /** What each edge gateway is subscribed to; told again after a restart. */
   readonly wants = new Map<string, Map<Wish, bigint>>();
+  readonly #mail: MailWork;
   #isOver = false;
 
   constructor(world: World) {
     this.#world = world;
+    this.#mail = new MailWork(world);
     this.#random = new SeededRandom(world.plan.seed, 4);
   }
 
   start(): void {
     const { plan } = this.#world;
+    if (plan.limits.mail !== undefined) return this.#mail.start(plan.limits.mail);
     if (plan.kind === "agents") {
       for (const agent of this.#world.agents.values()) agent.launch("main", agent.plan.homes);
       this.#repeat(plan.messageMs, () => this.#message());
@@ -39,6 +43,7 @@ export class Work {
 
   stop(): void {
     this.#isOver = true;
+    this.#mail.stop();
   }
 
   /** After a restart a gateway's users subscribe again. */

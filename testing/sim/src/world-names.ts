@@ -3,7 +3,18 @@
 /** Drawn by the seed; `sync`: gateways announce records by themselves; `agents`: agents attach, move, send and publish. */
 export const drawnWorlds = ["sync", "agents"] as const;
 /** Made for one kind of trouble each. */
-export const directedWorlds = ["restricted", "wishes", "reconnects", "rings", "stalls"] as const;
+export const directedWorlds = [
+  "restricted",
+  "wishes",
+  "reconnects",
+  "rings",
+  "stalls",
+  "mail",
+  "moves",
+  "streams",
+] as const;
+/** Of these: mailboxes, reliable messages and streams. Seeds that draw their world draw these, too. */
+export const mailWorlds = ["mail", "moves", "streams"] as const;
 export const worldNames = [...drawnWorlds, ...directedWorlds] as const;
 
 export type WorldKind = (typeof drawnWorlds)[number];

@@ -10,6 +10,7 @@ import { Facts } from "./facts.ts";
 import { SimFailure } from "./failure.ts";
 import { Gateway } from "./gateway.ts";
 import { agentIdentity } from "./identities.ts";
+import { Packets } from "./packets.ts";
 import type { Plan } from "./plan.ts";
 import { SeededRandom } from "./random.ts";
 import type { Checker, Surroundings, Watch } from "./surroundings.ts";
@@ -19,6 +20,7 @@ export class World implements Surroundings {
   readonly queue = new EventQueue();
   readonly fabric: Fabric;
   readonly facts = new Facts();
+  readonly packets = new Packets();
   readonly gateways = new Map<string, Gateway>();
   readonly agents = new Map<string, Agent>();
   readonly checkers: Checker[] = [];

@@ -14,6 +14,8 @@ export function ttlBoundsRelays(world: World): Checker {
     name: "ttl-bounds-relays",
     sent: (_from, message) => void ttls.set(message.id, message.ttl),
     relayed(from, to, scan) {
+      // Repetitions of a reliable message have the same id.
+      if (scan.isReliable) return;
       const id = scan.messageId();
       const ttl = ttls.get(id) ?? reportTtl;
       const count = (relays.get(id) ?? 0) + 1;

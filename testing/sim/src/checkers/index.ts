@@ -12,6 +12,24 @@ import {
   ownSource,
   ttlBoundsRelays,
 } from "./data.ts";
+import type { Ledger } from "./ledger.ts";
+import {
+  diskIsMemory,
+  expiryIsHonoured,
+  mailboxBounds,
+  mailInOrder,
+  ownMailbox,
+  promisedIsKept,
+  storedBeforeTold,
+} from "./mail.ts";
+import {
+  boundedRepetition,
+  creditIsKept,
+  lanesInOrder,
+  takenOnce,
+  truthfulOutcome,
+  unreadIsBounded,
+} from "./session.ts";
 import {
   acceptedPath,
   boundedEffects,
@@ -30,6 +48,26 @@ import {
   tombstonesAreKept,
   usableWaysStand,
 } from "./sync.ts";
+
+/** The account goes first: the others hold it against what machines say. */
+export function mailCheckers(world: World, ledger: Ledger): readonly Checker[] {
+  return [
+    ledger,
+    storedBeforeTold(world, ledger),
+    promisedIsKept(world, ledger),
+    ownMailbox(world, ledger),
+    mailInOrder(world),
+    expiryIsHonoured(world),
+    diskIsMemory(world),
+    mailboxBounds(world),
+    takenOnce(world, ledger),
+    lanesInOrder(world),
+    truthfulOutcome(world, ledger),
+    boundedRepetition(world, ledger),
+    creditIsKept(world),
+    unreadIsBounded(world),
+  ];
+}
 
 export function safetyCheckers(world: World, work: Work): readonly Checker[] {
   return [
