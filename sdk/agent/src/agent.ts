@@ -26,6 +26,8 @@ import type {
   Answer,
   Ask,
   CallOptions,
+  Capability,
+  CapabilityAnswer,
   CardProfile,
   CloseOptions,
   DiscoverOptions,
@@ -48,6 +50,7 @@ import type {
   TransportOptions,
   Watch,
 } from "./api.ts";
+import { requestFor } from "./capability.ts";
 import { within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
 import type { Content, Data } from "./content.ts";
@@ -333,6 +336,17 @@ class NetworkAgent implements Agent {
       nowMs: () => scheduler.now().instant,
     };
     return requestMany(ports, targets, ask, options);
+  }
+
+  async requestFor(capability: Capability, ask: Ask, options: CallOptions = {}): Promise<CapabilityAnswer> {
+    this.#check();
+    const { scheduler } = this.#connector;
+    const ports = {
+      request: (target: string, one: Ask, more: CallOptions) => this.request(target, one, more),
+      discover: (text: string, more: DiscoverOptions) => this.discover(text, more),
+      nowMs: () => scheduler.now().instant,
+    };
+    return requestFor(ports, capability, ask, options);
   }
 
   async discover(text: string, options: DiscoverOptions = {}): Promise<Discovery> {

@@ -186,6 +186,19 @@ export interface ManyAnswers {
   readonly isComplete: boolean;
 }
 
+/** What is needed of an agent: plain words, or filters of discovery. */
+export type Capability =
+  | string
+  | (Pick<DiscoverOptions, "skills" | "tags" | "protocols" | "languages" | "domains"> & { readonly text?: string });
+
+/** An answer of an agent that was found by what it can do. */
+export interface CapabilityAnswer {
+  readonly answer: Answer;
+  readonly chosen: Match;
+  /** Better matches that could not be reached. */
+  readonly passedOver: readonly { readonly match: Match; readonly error: CausewayError }[];
+}
+
 /** Options of `requestMany`. */
 export interface ManyOptions extends CallOptions {
   /** Enough answers: what is still under way then is cancelled. Default: all. */
@@ -437,6 +450,12 @@ export interface Agent extends AsyncDisposable {
    * all agents below it that discovery finds, at most 100.
    */
   requestMany(targets: string | readonly string[], ask: Ask, options?: ManyOptions): Promise<ManyAnswers>;
+  /**
+   * Asks whoever can do what is needed: the best match that is there, and the next one when it certainly was not reached.
+   * The answer says which one was chosen and why. Throws `CAUSEWAY_RECORD_NOT_FOUND` when nobody can be reached, and the
+   * error of the one that was asked otherwise.
+   */
+  requestFor(capability: Capability, ask: Ask, options?: CallOptions): Promise<CapabilityAnswer>;
   /** Finds agents in plain words. */
   discover(text: string, options?: DiscoverOptions): Promise<Discovery>;
   /** The record of one agent, or undefined when none is visible from here. */
