@@ -24,7 +24,7 @@ export const usage = `Usage: npm run bench -- [options]
 Measures Causeway and its peers in turn, gateway and clients in processes of their own, TLS 1.3 with client certificates,
 and holds the ratios against the product's targets.
 
-  --only a,b        rows: relay, pairs, fan-out, stopped, scale, idle, sdk (default: all)
+  --only a,b        rows: relay, pairs, fan-out, stopped, stored, scale, idle, sdk (default: all)
   --rounds N        rounds; in each, every system is measured once (default 5)
   --quick           one round of short measurements, to see that it runs
   --systems a,b     of causeway, nats, slim, link (default: causeway,nats,slim)
@@ -34,7 +34,7 @@ and holds the ratios against the product's targets.
   --out FILE        writes the JSON to FILE as well
 `;
 
-const knownRows = ["relay", "pairs", "fan-out", "stopped", "scale", "idle", "sdk"];
+const knownRows = ["relay", "pairs", "fan-out", "stopped", "stored", "scale", "idle", "sdk"];
 const knownSystems = ["causeway", "nats", "slim", "link"];
 
 /** Reads the command line. Throws a text for the user. */

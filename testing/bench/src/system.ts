@@ -22,7 +22,8 @@ export interface RelaySystem {
   readonly description: string;
   /** Makes it available; the reason when it cannot be measured here. */
   prepare(): Promise<{ readonly version: string } | { readonly missing: string }>;
-  start(processes: Processes, workDir: string): Promise<RunningGateway>;
+  /** `isStoring`: with durable storage under `workDir`, where that is an option of the system. */
+  start(processes: Processes, workDir: string, isStoring?: boolean): Promise<RunningGateway>;
 }
 
 /** Client side of one system, inside a client process. */

@@ -5,7 +5,15 @@ import { nodeCrypto } from "@causeway/adapter-keys";
 import { AgentAttachment, type AgentEffect } from "@causeway/core-attachment";
 import { type AgentId, asInstant, CausewayError, type Now, parseAgentId } from "@causeway/core-base";
 import type { TrustStore } from "@causeway/core-identity";
-import { decodeFrame, encodeMessageFrame, FrameScan, newMessageId, scanFrame, TargetKind } from "@causeway/core-wire";
+import {
+  agp,
+  decodeFrame,
+  encodeMessageFrame,
+  FrameScan,
+  newMessageId,
+  scanFrame,
+  TargetKind,
+} from "@causeway/core-wire";
 import type { IdentityMaterial } from "../certificates.ts";
 import { clientSide, clock, signerOf, tlsFacts, trustFrom } from "../identity.ts";
 import type { OpenEnd } from "../system.ts";
@@ -45,6 +53,8 @@ export const openEnd: OpenEnd = async (settings, role) => {
 /** Drives the attachment machine over one link. */
 export class AttachedAgent {
   onMessages: (count: number) => void = () => undefined;
+  /** Called with the number of messages that a report calls stored. */
+  onStored: (count: number) => void = () => undefined;
   /** True for a publisher to subscribers that do not read. */
   mayBeRefused = false;
   /** The answer to a subscription: undefined, or why not. */
@@ -152,6 +162,13 @@ export class AttachedAgent {
       case "error":
         // A publisher hears of subscribers that are behind.
         if (this.mayBeRefused && body.case === "control") break;
+        if (body.case === "control" && body.value.body.case === "deliveryReport") {
+          const { fate, furtherMessageIds } = body.value.body.value;
+          if (fate === agp.Fate.STORED) {
+            this.onStored(1 + furtherMessageIds.length);
+            break;
+          }
+        }
         process.send?.({
           failed: `the gateway refused a message: ${JSON.stringify(body.value, (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value)).slice(0, 500)}`,
         });

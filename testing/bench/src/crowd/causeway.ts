@@ -2,7 +2,16 @@
 import { systemRandom } from "@causeway/adapter-clock";
 import { parseAgentId } from "@causeway/core-base";
 import type { TrustStore } from "@causeway/core-identity";
-import { encodeFrame, encodeMessageFrame, FrameScan, newMessageId, scanFrame, TargetKind } from "@causeway/core-wire";
+import {
+  agp,
+  encodeFrame,
+  encodeMessageFrame,
+  FrameScan,
+  HeaderFlag,
+  newMessageId,
+  scanFrame,
+  TargetKind,
+} from "@causeway/core-wire";
 import { AttachedAgent } from "../clients/causeway.ts";
 import { privateMessage } from "../clients/private-message.ts";
 import { clock, trustFrom } from "../identity.ts";
@@ -10,7 +19,7 @@ import type { OpenCrowdEnd } from "./end.ts";
 
 let trust: TrustStore | undefined;
 
-export const openEnd: OpenCrowdEnd = async (settings, { identity, instance, target, subscribe }) => {
+export const openEnd: OpenCrowdEnd = async (settings, { identity, instance, target, subscribe, isStored = false }) => {
   const { url, trustState } = settings as { url: string; trustState: string };
   if (identity === undefined) throw new Error("expected an identity");
   trust ??= trustFrom(trustState);
@@ -40,7 +49,8 @@ export const openEnd: OpenCrowdEnd = async (settings, { identity, instance, targ
         messageId: newMessageId(systemRandom, clock()),
         hopTtl: 16,
         trafficClass: 1,
-        deliveryMode: 1,
+        deliveryMode: isStored ? agp.DeliveryMode.RELIABLE : agp.DeliveryMode.BEST_EFFORT,
+        flags: isStored ? HeaderFlag.stored : 0,
       };
       frame = Buffer.from(encodeMessageFrame(header, privateMessage(bytes)));
       const scan = new FrameScan();
@@ -48,14 +58,15 @@ export const openEnd: OpenCrowdEnd = async (settings, { identity, instance, targ
       idAt = scan.messageIdEnd - 4;
     },
     send() {
-      if (!isTopic) return link.send(frame);
-      // A publication that a gateway has seen goes no further: each needs an id of its own.
+      if (!isTopic && !isStored) return link.send(frame);
+      // A publication that a gateway has seen goes no further, and what is stored is stored once: each needs its own id.
       const own = Buffer.from(frame);
       own.writeUInt32BE(count++ >>> 0, idAt);
       return link.send(own);
     },
     onReceive(run) {
-      agent.onMessages = run;
+      if (isStored) agent.onStored = run;
+      else agent.onMessages = run;
     },
     onWritable: (run) => link.onWritable(run),
     halt: () => link.pause(),

@@ -52,7 +52,7 @@ async function handle(command: CrowdCommand): Promise<void> {
       return;
     case "ping":
       isPinging = true;
-      for (const end of ends) end.send();
+      for (const end of ends) for (let i = 0; i < command.outstanding; i++) end.send();
       return;
     case "flood":
       allowed = command.ahead;

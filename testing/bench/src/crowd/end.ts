@@ -21,6 +21,8 @@ export interface EndSpec {
   readonly instance?: string;
   readonly target?: { readonly agent: string } | { readonly topic: string };
   readonly subscribe?: string;
+  /** Messages are to be stored durably; what is received are the acknowledgements of that. */
+  readonly isStored?: boolean;
 }
 
 /** Connects an end to its system. */

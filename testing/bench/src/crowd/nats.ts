@@ -2,9 +2,11 @@
 import { openConnection } from "../clients/nats.ts";
 import type { OpenCrowdEnd } from "./end.ts";
 
-export const openEnd: OpenCrowdEnd = async (settings, { name, target, subscribe }) => {
+export const openEnd: OpenCrowdEnd = async (settings, { name, target, subscribe, isStored = false }) => {
   const to = target === undefined ? name : "topic" in target ? target.topic : target.agent;
-  const connection = await openConnection(settings, subject(subscribe ?? name), subject(to));
+  const own = subject(subscribe ?? name);
+  // A publication with a subject for the answer is one that JetStream acknowledges there.
+  const connection = await openConnection(settings, own, isStored ? `${subject(to)} ${own}` : subject(to));
   return {
     send: connection.send,
     prepareSize: connection.prepareSize,
@@ -15,4 +17,5 @@ export const openEnd: OpenCrowdEnd = async (settings, { name, target, subscribe 
   };
 };
 
-const subject = (name: string): string => name.replace(/^spiffe:\/\//, "").replaceAll(/[./@]/g, "-");
+/** A subject of one word. */
+export const subject = (name: string): string => name.replace(/^spiffe:\/\//, "").replaceAll(/[./@]/g, "-");

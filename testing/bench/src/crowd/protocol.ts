@@ -9,8 +9,8 @@ export type CrowdCommand =
       readonly ends: readonly EndSpec[];
     }
   | { readonly do: "prepare"; readonly size: number; readonly isEchoing: boolean; readonly reportEvery?: number }
-  /** Every end keeps one message outstanding, until `stop`. */
-  | { readonly do: "ping" }
+  /** Every end keeps so many messages outstanding, until `stop`. */
+  | { readonly do: "ping"; readonly outstanding: number }
   /** The first end publishes `ahead` messages, and more as `allow` says. */
   | { readonly do: "flood"; readonly ahead: number }
   | { readonly do: "allow"; readonly until: number }

@@ -1,23 +1,12 @@
 /** Measurements with many connections: pairs with nothing to batch, fan-out, a subscriber that stops, idle agents. */
 import { readFileSync } from "node:fs";
-import type { BenchDomain } from "../certificates.ts";
 import type { BenchOptions } from "../options.ts";
-import { cpuSeconds, type Processes } from "../processes.ts";
-import type { RelaySystem, RunningGateway } from "../system.ts";
+import { cpuSeconds } from "../processes.ts";
+import type { RunningGateway } from "../system.ts";
+import { type CrowdContext, counted, type Figures, full, sleep, warmUpMsMin, who, withGateway } from "./context.ts";
 import { answers, Crowd } from "./crowd.ts";
 import type { EndSpec } from "./end.ts";
-
-/** What a row is measured with. */
-export interface CrowdContext {
-  readonly system: RelaySystem;
-  readonly domain: BenchDomain;
-  readonly options: BenchOptions;
-  readonly processes: Processes;
-  readonly workDir: string;
-}
-
-/** Figures of one measurement, by name. */
-export type Figures = Readonly<Record<string, number>>;
+import { measureStored } from "./stored.ts";
 
 /** One row and the systems that it is measured for. */
 export interface CrowdRow {
@@ -38,6 +27,7 @@ export function crowdRows(options: BenchOptions, round: number): readonly CrowdR
       measure: (context: CrowdContext) => measureFanOut(context, count),
     })),
     { row: "stopped", name: "a stopped subscriber", systems: ["causeway"], measure: measureStopped },
+    { row: "stored", name: "stored durably", systems: both, measure: measureStored },
   ];
   const once: readonly (CrowdRow & { readonly row: string })[] = [
     {
@@ -70,7 +60,7 @@ export function measurePairs(context: CrowdContext): Promise<Figures> {
     try {
       await replying.ask({ do: "prepare", size: 1_024, isEchoing: true }, "prepare");
       await asking.ask({ do: "prepare", size: 1_024, isEchoing: false }, "prepare");
-      asking.tell({ do: "ping" });
+      asking.tell({ do: "ping", outstanding: 1 });
       await sleep(Math.max(warmUpMsMin, context.options.warmUpMs));
       const before = await counted(asking, gateway);
       await sleep(context.options.floodMs);
@@ -175,30 +165,6 @@ async function publish(
   }
 }
 
-async function withGateway(
-  context: CrowdContext,
-  work: (gateway: RunningGateway) => Promise<Figures>,
-): Promise<Figures> {
-  const gateway = await context.system.start(context.processes, context.workDir);
-  try {
-    return await work(gateway);
-  } finally {
-    await gateway.stop();
-  }
-}
-
-function who({ system, domain }: CrowdContext, path: string): EndSpec {
-  return system.name === "causeway" ? { name: path, identity: domain.identity(path) } : { name: path };
-}
-
-const full = ({ system, domain }: CrowdContext, path: string): string =>
-  system.name === "causeway" ? `spiffe://${domain.name}/${path}` : path;
-
-async function counted(crowd: Crowd, gateway: RunningGateway) {
-  const { total, at } = await crowd.ask({ do: "count" }, "count");
-  return { total, at, cpu: cpuSeconds(gateway.pid) ?? Number.NaN };
-}
-
 /** Resident memory of a process. Linux only; NaN elsewhere. */
 function residentKb(pid: number): number {
   try {
@@ -209,11 +175,7 @@ function residentKb(pid: number): number {
   }
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
 const pairs = 64;
-/** With few messages a second the compiler needs longer to see what is hot. */
-const warmUpMsMin = 3_000;
 const idleSettleMs = 12_000;
 /** Of all subscribers together. */
 const aheadBytes = 8_388_608;

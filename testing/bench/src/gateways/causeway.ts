@@ -33,12 +33,12 @@ startedByHarness(async (settings) => {
       limits: {
         agentMessagesPerSecond: 1e9,
         agentBytesPerSecond: 1e12,
-        mailboxMessagesMax: 1e6,
-        mailboxSenderMessagesMax: 1e6,
-        mailboxBytesMax: 1e10,
-        mailboxSenderBytesMax: 1e10,
-        mailboxTotalMessagesMax: 1e6,
-        mailboxTotalBytesMax: 1e10,
+        mailboxMessagesMax: 1e7,
+        mailboxSenderMessagesMax: 1e7,
+        mailboxBytesMax: 1e11,
+        mailboxSenderBytesMax: 1e11,
+        mailboxTotalMessagesMax: 1e7,
+        mailboxTotalBytesMax: 1e11,
       },
     },
     {

@@ -1,4 +1,4 @@
-import type { Figures } from "../crowd/rows.ts";
+import type { Figures } from "../crowd/context.ts";
 import type { BenchOptions } from "../options.ts";
 import { messageOf, type Processes } from "../processes.ts";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { startNetwork } from "../../../../apps/cli/src/demo/network.ts";
 import { Home } from "../../../../apps/cli/src/home.ts";
 import { Supervisor } from "../../../../apps/cli/src/processes/supervisor.ts";
-import type { Figures } from "../crowd/rows.ts";
+import type { Figures } from "../crowd/context.ts";
 import type { BenchOptions } from "../options.ts";
 import { messageOf, type Processes } from "../processes.ts";
 import type { RelaySystem } from "../system.ts";

@@ -9,7 +9,7 @@ export function causewaySystem(domain: BenchDomain): RelaySystem {
   return {
     name: "causeway",
     description:
-      "the gateway service with SQLite store, agents attached with leases, per-agent rate limits set out of the way; client: ready-made frames on a link, one write for each turn, no SDK and no MLS work",
+      "the gateway service with SQLite store, agents attached with leases, rates of one agent and quotas of mailboxes set out of the way; client: ready-made frames on a link, one write for each turn, no SDK and no MLS work",
     prepare: async () => ({ version: "this checkout" }),
     async start(processes, workDir) {
       const child = processes.node(new URL("../gateways/causeway.ts", import.meta.url), 0, gatewayFlags);

@@ -12,7 +12,7 @@ export function natsSystem(): RelaySystem {
   return {
     name: "nats",
     description:
-      "nats-server, core NATS (no JetStream), client: NATS protocol over a TLS socket, one write for each turn",
+      "nats-server, core NATS (JetStream with file storage for what is stored), client: NATS protocol over a TLS socket, one write for each turn",
     async prepare() {
       if (version() === undefined && process.getuid?.() === 0) {
         process.stderr.write("bench: installing nats-server with apt-get ...\n");
@@ -23,14 +23,17 @@ export function natsSystem(): RelaySystem {
         ? { missing: "nats-server is not installed and apt-get could not install it; install the package nats-server" }
         : { version: found };
     },
-    async start(processes, workDir) {
+    async start(processes, workDir, isStoring = false) {
       const port = await freePort();
       const files = peerCertificates(workDir);
       const config = join(workDir, "nats.conf");
-      writeFileSync(config, configuration(port, files, ', min_version: "1.3"'));
+      const storage = isStoring
+        ? `jetstream { store_dir: ${JSON.stringify(join(workDir, "jetstream"))}, max_file_store: 64GB }\n`
+        : "";
+      writeFileSync(config, configuration(port, files, ', min_version: "1.3"') + storage);
       // Older servers refuse keys that they don't know; the clients insist on TLS 1.3 anyway.
       if (spawnSync("nats-server", ["-t", "-c", config]).status !== 0)
-        writeFileSync(config, configuration(port, files, ""));
+        writeFileSync(config, configuration(port, files, "") + storage);
       const server = processes.program("nats-server", ["-c", config]);
       await listening(port, () => (server.exitCode === null ? undefined : processes.outputOf(server)));
       const settings = { port, ca: files.ca, cert: files.client.cert, key: files.client.key };
