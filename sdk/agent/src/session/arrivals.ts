@@ -85,12 +85,22 @@ export class Arrivals {
   readonly #signer: WakeUp;
   /** Envelopes with a message that is here already and not settled, by that message. Bounded, oldest first. */
   readonly #repeats = new Map<string, Opening[]>();
+  /** Envelopes to this agent that were opened, and whether all in them is settled. Bounded, oldest first. */
+  readonly #envelopes = new Map<string, "open" | "settled">();
+  readonly #gapWatch: WakeUp;
+  #isWatching = false;
   #isClosed = false;
 
   constructor(ports: ArrivalPorts) {
     this.#ports = ports;
     this.#inbox = new Inbox(ports.limits);
     this.#signer = new WakeUp(ports.scheduler, () => this.#giveSigns());
+    this.#gapWatch = new WakeUp(ports.scheduler, () => {
+      this.#isWatching = false;
+      this.#inbox.skipGaps();
+      this.#pump();
+      this.#watchGaps();
+    });
   }
 
   /** Takes an envelope from the link. Resolves when it is processed. */
@@ -100,6 +110,11 @@ export class Arrivals {
     const isTopic = header.targetKind === agp.TargetKind.TOPIC;
     // A gateway may return a publication to its own publisher, who cannot open it and need not.
     if (isTopic && header.source === self) return Promise.resolve();
+    // Stored by the gateway, which did not hear that it was settled: its ciphertext opens only once.
+    const known = isTopic ? undefined : this.#envelopes.get(envelopeKey(header));
+    if (known === "settled") this.#ports.onSettled(header);
+    if (known !== undefined) return Promise.resolve();
+    if (!isTopic) this.#noteEnvelope(header, "open");
     const opened = this.#open(header, envelope.payload);
     opened.catch(() => undefined);
     // Decryption runs ahead; what it yields is taken in the order of arrival, for each source and for each topic.
@@ -122,6 +137,7 @@ export class Arrivals {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#signer.set(undefined);
+    this.#gapWatch.set(undefined);
     await this.#order.idle();
   }
 
@@ -136,7 +152,7 @@ export class Arrivals {
       if (opened.kind === "handshake") {
         if (isTopic) this.#ports.onTopic(header.target, opened, undefined);
         else this.#ports.onHandshake(opened);
-        this.#ports.onSettled(header);
+        this.#envelopeSettled(header);
         return;
       }
       const address = parseSpiffeId(header.source);
@@ -149,6 +165,7 @@ export class Arrivals {
       await this.#accept(address, packet, header);
     } catch (thrown) {
       if (this.#isClosed) return;
+      this.#envelopes.delete(envelopeKey(header));
       const error = CausewayError.from(thrown);
       // A context that is lost is made anew by the sender, with the same messages.
       if (!error.retryable && error.code !== "CAUSEWAY_E2EE_CONTEXT_UNKNOWN") this.#ports.onSettled(header, error);
@@ -175,6 +192,7 @@ export class Arrivals {
         channel: packet.channel,
         channelFloor: packet.channelFloor,
         bytes: bytesOf(message.body) + overheadBytes,
+        chained: message.body.case.startsWith("stream"),
         item: { address, from, message, opening },
         ...place,
       });
@@ -184,6 +202,7 @@ export class Arrivals {
         this.#ports.onDrop(address, outcome);
     }
     this.#pump();
+    this.#watchGaps();
   }
 
   /** Performs what the inbox wants. */
@@ -191,6 +210,7 @@ export class Arrivals {
     for (let effects = this.#inbox.drain(); effects.length > 0; effects = this.#inbox.drain()) {
       for (const effect of effects) {
         if (effect.type === "report") this.#ports.onNews(effect.sender, effect.channel, effect.isDurable);
+        else if (effect.type === "abandon") this.#abandon(effect.arrival);
         else this.#handOver(effect.arrival);
       }
     }
@@ -210,11 +230,29 @@ export class Arrivals {
       isSettled = true;
       this.#inbox.settle(arrival, refusal, isDurable);
       this.#settled(opening);
-      const key = repeatKey(arrival.item.address, arrival.item.message);
-      for (const repeat of this.#repeats.get(key) ?? []) this.#settled(repeat);
-      this.#repeats.delete(key);
+      this.#settledRepeats(arrival.item);
       this.#pump();
     });
+  }
+
+  /** Its sender has given it up, or it belongs to something that can never be whole. */
+  #abandon(arrival: Arrival<Item>): void {
+    this.#inbox.settle(arrival, incomplete);
+    this.#settled(arrival.item.opening);
+    this.#settledRepeats(arrival.item);
+  }
+
+  #settledRepeats({ address, message }: Item): void {
+    const key = repeatKey(address, message);
+    for (const repeat of this.#repeats.get(key) ?? []) this.#settled(repeat);
+    this.#repeats.delete(key);
+  }
+
+  /** Whoever waits for a message of a sender that is gone waits a bounded time. */
+  #watchGaps(): void {
+    if (this.#isWatching || !this.#inbox.hasGaps) return;
+    this.#isWatching = true;
+    this.#gapWatch.set(later(this.#now(), gapMs));
   }
 
   #deliver({ address, from, message }: Item, lane: string, settle: Delivery["settle"]): void {
@@ -246,7 +284,19 @@ export class Arrivals {
 
   #settled(opening: Opening): void {
     opening.left--;
-    if (opening.left === 0) this.#ports.onSettled(opening.header);
+    if (opening.left === 0) this.#envelopeSettled(opening.header);
+  }
+
+  #envelopeSettled(header: agp.RoutingHeader): void {
+    if (header.targetKind !== agp.TargetKind.TOPIC) this.#noteEnvelope(header, "settled");
+    this.#ports.onSettled(header);
+  }
+
+  #noteEnvelope(header: agp.RoutingHeader, state: "open" | "settled"): void {
+    this.#envelopes.set(envelopeKey(header), state);
+    if (this.#envelopes.size <= envelopesMax) return;
+    const [oldest] = this.#envelopes.keys();
+    if (oldest !== undefined) this.#envelopes.delete(oldest);
   }
 
   /** Tells the senders of what is not settled after a while that it is here, so that they neither repeat it nor wait. */
@@ -317,11 +367,26 @@ export const expired: Refusal = {
   message: "the message came after the time until which its sender wanted it taken",
 };
 
+/** The refusal of what waited for something that never came. */
+const incomplete: Refusal = {
+  code: "CAUSEWAY_CANCELLED",
+  message: "what was sent before it was given up or never came",
+};
+
 const overheadBytes = 256;
+/**
+ * Between two looks at what waits for an earlier message; what waits at both goes on without it. Its sender, if it lives,
+ * repeats it far more often.
+ */
+const gapMs = 120_000;
 /** After this time without an outcome the receiver says that a message is here. */
 const signMs = 50;
 /** How far the clocks of two agents may differ before a message counts as expired. */
 const expirySlackMs = 5_000;
+
+const envelopeKey = ({ source, messageId }: agp.RoutingHeader): string => `${source} ${toHex(messageId)}`;
+/** Envelopes that are recognised when they come again; those before them count as damaged. */
+const envelopesMax = 16_384;
 
 const repeatKey = (address: string, message: PackedMessage): string => `${address} ${message.id}`;
 /** Messages whose repetitions wait for them; those beyond come once more at the next attachment. */

@@ -31,3 +31,19 @@ test("every envelope is acknowledged to the gateway, also those that repeat a me
   const acknowledged = new Set(network.hub.mailboxAcks.map((each) => each.split(" ")[2]));
   expect([...sent].filter((id) => !acknowledged.has(id))).toEqual([]);
 });
+
+test("an envelope that comes again, because its acknowledgement was lost, is acknowledged again and is no failure", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect("blue.example/travel/alice");
+  const bob = await network.connect("green.example/hotels/bob");
+  const heard: unknown[] = [];
+  bob.onMessage(({ data }) => void heard.push(data));
+  await network.clock.until(alice.send(bob.id, "first"));
+  network.hub.mailboxAcks.length = 0;
+  network.hub.faults = { duplication: 1, delayMs: 500 };
+  for (const text of ["second", "third"]) await network.clock.until(alice.send(bob.id, text));
+  await network.clock.advance(10_000);
+  expect(heard).toEqual(["first", "second", "third"]);
+  expect(network.hub.mailboxAcks.length).toBeGreaterThan(2);
+  expect(network.hub.mailboxAcks.filter((each) => each.includes("CAUSEWAY_"))).toEqual([]);
+});

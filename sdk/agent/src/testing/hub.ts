@@ -408,8 +408,9 @@ export class Hub {
         return;
       }
       case "mailboxAck":
-        for (const { source, messageIds } of body.value.entries)
-          for (const id of messageIds) this.mailboxAcks.push(`${link.agent} ${source} ${hex(id)}`);
+        for (const { source, messageIds, error } of body.value.entries)
+          for (const id of messageIds)
+            this.mailboxAcks.push([link.agent, source, hex(id), ...(error ? [error.code] : [])].join(" "));
         return;
       case "unsubscribe":
         this.#subscribers.get(body.value.topic)?.delete(link.agent);
