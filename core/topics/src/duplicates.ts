@@ -15,6 +15,9 @@ export class Duplicates {
   /** Numbers of sources, which last as long as the generation that was begun before them. */
   #sources = new Map<string, number>();
   #lastSource = 0;
+  /** The source that was noted last, and its number. */
+  #seenSource = "";
+  #seenNumber = 0;
   #generation: Generation;
   #slot = 0;
 
@@ -33,13 +36,7 @@ export class Duplicates {
     const c = wordAt(buf, at + 8);
     const d = wordAt(buf, at + 12);
     const number = this.#numberOf(source);
-    for (const generation of [this.#young, this.#old]) {
-      const slot = generation.find(a, b, c, d, number);
-      if (slot < 0) continue;
-      this.#generation = generation;
-      this.#slot = slot;
-      return false;
-    }
+    if (this.#findIn(this.#young, a, b, c, d, number) || this.#findIn(this.#old, a, b, c, d, number)) return false;
     if (this.#young.size >= this.#max) {
       const empty = this.#old;
       empty.clear();
@@ -68,14 +65,27 @@ export class Duplicates {
     else known.add(peer);
   }
 
+  #findIn(generation: Generation, a: number, b: number, c: number, d: number, source: number): boolean {
+    const slot = generation.find(a, b, c, d, source);
+    if (slot < 0) return false;
+    this.#generation = generation;
+    this.#slot = slot;
+    return true;
+  }
+
   #numberOf(source: string): number {
-    const known = this.#sources.get(source);
-    if (known !== undefined) return known;
-    // A source that gets a new number is at worst delivered again.
-    if (this.#sources.size >= this.#max) this.#sources = new Map();
-    this.#lastSource = (this.#lastSource + 1) | 0;
-    this.#sources.set(source, this.#lastSource);
-    return this.#lastSource;
+    if (source === this.#seenSource) return this.#seenNumber;
+    let number = this.#sources.get(source);
+    if (number === undefined) {
+      // A source that gets a new number is at worst delivered again.
+      if (this.#sources.size >= this.#max) this.#sources = new Map();
+      this.#lastSource = (this.#lastSource + 1) | 0;
+      number = this.#lastSource;
+      this.#sources.set(source, number);
+    }
+    this.#seenSource = source;
+    this.#seenNumber = number;
+    return number;
   }
 }
 
@@ -129,7 +139,13 @@ class Generation {
   #put(a: number, b: number, c: number, d: number, source: number, state: number): number {
     let slot = startOf(a, b, c, d) & this.#mask;
     while (this.#states[slot] !== free) slot = (slot + 1) & this.#mask;
-    this.#words.set([a, b, c, d, source], slot * wordsEach);
+    const at = slot * wordsEach;
+    const words = this.#words;
+    words[at] = a;
+    words[at + 1] = b;
+    words[at + 2] = c;
+    words[at + 3] = d;
+    words[at + 4] = source;
     this.#states[slot] = state;
     return slot;
   }
