@@ -173,16 +173,13 @@ function* records(body: Buffer, path: string, at: number): Generator<Record> {
 }
 
 function writeAll(fd: number, pieces: readonly Buffer[], at: number): void {
-  let rest = [...pieces];
   let position = at;
-  while (rest.length > 0) {
-    let written = fs.writevSync(fd, rest, position);
-    position += written;
-    while (rest[0] !== undefined && written >= rest[0].length) {
-      written -= rest[0].length;
-      rest = rest.slice(1);
+  for (const piece of pieces) {
+    for (let from = 0; from < piece.length; ) {
+      const written = fs.writeSync(fd, piece, from, Math.min(writeBytesMax, piece.length - from), position);
+      from += written;
+      position += written;
     }
-    if (rest[0] !== undefined) rest = [rest[0].subarray(written), ...rest.slice(1)];
   }
 }
 
@@ -224,4 +221,6 @@ const damaged = (path: string, at: number, cause?: unknown): CausewayError =>
 
 const pathOf = (directory: string, number: number): string =>
   join(directory, `${String(number).padStart(10, "0")}.mail`);
+/** Of one call. Linux takes several times as long for each byte of a larger one, for which it looks for larger pages. */
+const writeBytesMax = 131_072;
 const namePattern = /^\d{10}\.mail$/;

@@ -103,5 +103,7 @@ export function mailId(buf: Uint8Array, at: number): string {
 
 /** The bytes of a message id again. */
 export function mailIdBytes(id: string): Uint8Array {
-  return Uint8Array.from(id, (char) => char.charCodeAt(0));
+  const bytes = new Uint8Array(id.length);
+  for (let i = 0; i < id.length; i++) bytes[i] = id.charCodeAt(i);
+  return bytes;
 }

@@ -12,17 +12,14 @@ export function overQuota(
 ): ErrorFacts | undefined {
   const box = lane?.boxes.get(mail.source);
   const { bytes } = mail;
-  const held: readonly (readonly [keyof MailboxLimits, number])[] = [
-    ["mailboxSenderMessagesMax", (box?.items.size ?? 0) + 1],
-    ["mailboxSenderBytesMax", (box?.bytes ?? 0) + bytes],
-    ["mailboxMessagesMax", (lane?.messages ?? 0) + 1],
-    ["mailboxBytesMax", (lane?.bytes ?? 0) + bytes],
-    ["mailboxTotalMessagesMax", totals.messages + 1],
-    ["mailboxTotalBytesMax", totals.bytes + bytes],
-  ];
-  const over = held.find(([limit, value]) => value > limits[limit]);
-  if (over === undefined) return undefined;
-  const [limit] = over;
+  let limit: keyof MailboxLimits;
+  if ((box?.items.size ?? 0) >= limits.mailboxSenderMessagesMax) limit = "mailboxSenderMessagesMax";
+  else if ((box?.bytes ?? 0) + bytes > limits.mailboxSenderBytesMax) limit = "mailboxSenderBytesMax";
+  else if ((lane?.messages ?? 0) >= limits.mailboxMessagesMax) limit = "mailboxMessagesMax";
+  else if ((lane?.bytes ?? 0) + bytes > limits.mailboxBytesMax) limit = "mailboxBytesMax";
+  else if (totals.messages >= limits.mailboxTotalMessagesMax) limit = "mailboxTotalMessagesMax";
+  else if (totals.bytes + bytes > limits.mailboxTotalBytesMax) limit = "mailboxTotalBytesMax";
+  else return undefined;
   return {
     code: "CAUSEWAY_MAILBOX_FULL",
     message: `${mail.agentId} cannot take the message now and its mailbox is full: ${limit} is ${limits[limit]}; retry when it was there`,

@@ -16,7 +16,7 @@ interface Group {
   readonly fate: agp.Fate;
   /** The link that the messages came over, when it is an agent's. */
   readonly link: LinkId | undefined;
-  ids: string[];
+  readonly ids: string[];
 }
 
 /** What waits for the end of the turn. */
@@ -24,6 +24,8 @@ export class PositiveReports {
   readonly #answers: Answers;
   readonly #links: Links;
   readonly #groups = new Map<string, Group>();
+  /** Most messages of a turn go where the one before went. */
+  #last: Group | undefined;
 
   constructor(answers: Answers, links: Links) {
     this.#answers = answers;
@@ -35,16 +37,26 @@ export class PositiveReports {
   }
 
   add(to: SpiffeId, target: string, id: string, fate: agp.Fate, link: LinkId | undefined): void {
+    const last = this.#last;
+    if (last?.to === to && last.target === target && last.fate === fate && last.link === link) {
+      last.ids.push(id);
+      return;
+    }
     const key = `${fate} ${link ?? ""} ${to} ${target}`;
-    const group = this.#groups.get(key);
-    if (group === undefined) this.#groups.set(key, { to, target, fate, link, ids: [id] });
-    else group.ids.push(id);
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      group = { to, target, fate, link, ids: [] };
+      this.#groups.set(key, group);
+    }
+    group.ids.push(id);
+    this.#last = group;
   }
 
   flush(now: Now): void {
     if (this.isEmpty) return;
     const groups = [...this.#groups.values()];
     this.#groups.clear();
+    this.#last = undefined;
     for (const { to, target, fate, link, ids } of groups) {
       const entry = link === undefined ? undefined : this.#links.get(link);
       for (let from = 0; from < ids.length; from += idsMax) {
