@@ -203,6 +203,7 @@ export class Messenger {
   }
 
   setOnline(isOnline: boolean): void {
+    if (isOnline) this.#arrivals.handleAttached();
     this.#departures.setOnline(isOnline);
   }
 

@@ -85,8 +85,9 @@ export class Arrivals {
   readonly #signer: WakeUp;
   /** Envelopes with a message that is here already and not settled, by that message. Bounded, oldest first. */
   readonly #repeats = new Map<string, Opening[]>();
-  /** Envelopes to this agent that were opened, and whether all in them is settled. Bounded, oldest first. */
-  readonly #envelopes = new Map<string, "open" | "settled">();
+  /** Envelopes to this agent, whether all in them is settled, and when they came last. Bounded, oldest first. */
+  readonly #envelopes = new Map<string, { isSettled: boolean; attachment: number }>();
+  #attachment = 0;
   readonly #gapWatch: WakeUp;
   #isWatching = false;
   #isClosed = false;
@@ -110,15 +111,25 @@ export class Arrivals {
     const isTopic = header.targetKind === agp.TargetKind.TOPIC;
     // A gateway may return a publication to its own publisher, who cannot open it and need not.
     if (isTopic && header.source === self) return Promise.resolve();
-    // Stored by the gateway, which did not hear that it was settled: its ciphertext opens only once.
     const known = isTopic ? undefined : this.#envelopes.get(envelopeKey(header));
-    if (known === "settled") this.#ports.onSettled(header);
-    if (known !== undefined) return Promise.resolve();
-    if (!isTopic) this.#noteEnvelope(header, "open");
+    // Once for each attachment a gateway hands over what it stored and did not hear to be settled; its ciphertext opens
+    // only once. Anything else that comes again is a replay, and fails as such (AAP-96).
+    if (known !== undefined && known.attachment !== this.#attachment) {
+      known.attachment = this.#attachment;
+      if (known.isSettled) this.#ports.onSettled(header);
+      return Promise.resolve();
+    }
+    const isReplay = known !== undefined;
+    if (!isTopic && !isReplay) this.#noteEnvelope(header);
     const opened = this.#open(header, envelope.payload);
     opened.catch(() => undefined);
     // Decryption runs ahead; what it yields is taken in the order of arrival, for each source and for each topic.
-    return this.#order.run(isTopic ? header.target : header.source, () => this.#take(header, opened));
+    return this.#order.run(isTopic ? header.target : header.source, () => this.#take(header, opened, isReplay));
+  }
+
+  /** A gateway may hand over again what it stored. */
+  handleAttached(): void {
+    this.#attachment++;
   }
 
   state(address: string): InboxState {
@@ -145,7 +156,7 @@ export class Arrivals {
     return this.#ports.open(parseSpiffeId(header.source), header.securityContextId, payload);
   }
 
-  async #take(header: agp.RoutingHeader, opening: Promise<Opened>): Promise<void> {
+  async #take(header: agp.RoutingHeader, opening: Promise<Opened>, isReplay: boolean): Promise<void> {
     const isTopic = header.targetKind === agp.TargetKind.TOPIC;
     try {
       const opened = await opening;
@@ -165,8 +176,12 @@ export class Arrivals {
       await this.#accept(address, packet, header);
     } catch (thrown) {
       if (this.#isClosed) return;
-      this.#envelopes.delete(envelopeKey(header));
       const error = CausewayError.from(thrown);
+      if (isReplay) {
+        this.#ports.onRefused(header, error);
+        return;
+      }
+      this.#envelopes.delete(envelopeKey(header));
       // A context that is lost is made anew by the sender, with the same messages.
       if (!error.retryable && error.code !== "CAUSEWAY_E2EE_CONTEXT_UNKNOWN") this.#ports.onSettled(header, error);
       this.#ports.onRefused(header, error);
@@ -288,12 +303,13 @@ export class Arrivals {
   }
 
   #envelopeSettled(header: agp.RoutingHeader): void {
-    if (header.targetKind !== agp.TargetKind.TOPIC) this.#noteEnvelope(header, "settled");
+    const known = this.#envelopes.get(envelopeKey(header));
+    if (known) known.isSettled = true;
     this.#ports.onSettled(header);
   }
 
-  #noteEnvelope(header: agp.RoutingHeader, state: "open" | "settled"): void {
-    this.#envelopes.set(envelopeKey(header), state);
+  #noteEnvelope(header: agp.RoutingHeader): void {
+    this.#envelopes.set(envelopeKey(header), { isSettled: false, attachment: this.#attachment });
     if (this.#envelopes.size <= envelopesMax) return;
     const [oldest] = this.#envelopes.keys();
     if (oldest !== undefined) this.#envelopes.delete(oldest);
