@@ -185,6 +185,18 @@ describe("mailboxes, whatever happens", () => {
     );
   });
 
+  test("what expired on its way from another gateway is a dead letter, and is not handed over", () => {
+    const world = new World(limits);
+    world.setLinks("bob", [{ link: 1, instance: "", acknowledges: true }]);
+    const lines = world.send({ to: "bob", from: "alice", id: "m1", expiresInMs: -1, stored: true });
+    expect(lines).toEqual([
+      "taken",
+      "store alice m1 for bob",
+      "stored alice m1",
+      "bury alice m1: CAUSEWAY_FORWARDING_EXPIRED, tell its source",
+    ]);
+  });
+
   test("when agents come and acknowledge, nothing stays behind [AGP-58]", () => {
     fc.assert(
       fc.property(plays, (happenings) => {

@@ -92,7 +92,9 @@ export class Mailboxes implements Machine<MailboxEffect> {
     lane ??= this.#lanes.get(mail.agentId) as Lane;
     this.#effects.push({ kind: "store", mail: stored });
     if (wantsReport(mail)) this.#effects.push({ kind: "stored", mail: stored });
-    if (mail.link !== undefined && !isBehind && this.#hasRoom(lane, stored.bytes)) this.#hand(lane, item, mail.link);
+    // What another gateway hands over may have expired on its way.
+    const isDue = !isBehind && stored.expiresAt > now.unix;
+    if (mail.link !== undefined && isDue && this.#hasRoom(lane, stored.bytes)) this.#hand(lane, item, mail.link);
     else this.#pump(now, lane);
     return "taken";
   }
