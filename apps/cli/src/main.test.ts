@@ -44,6 +44,7 @@ const everyCommand = [
   ["topic", "create", "news"],
   ["topic", "publish", "news", "hi"],
   ["topic", "subscribe", "news"],
+  ["bench"],
   ["mailbox", "list"],
   ["mailbox", "show", "blue.example/a/b"],
   ["mailbox", "dead-letters"],

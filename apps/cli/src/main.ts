@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { addA2aCommands } from "./commands/a2a.ts";
 import { addAgentCommands } from "./commands/agents.ts";
+import { addBenchCommand } from "./commands/bench.ts";
 import { addCertCommands } from "./commands/cert.ts";
 import { addEventCommands } from "./commands/events.ts";
 import { addFindGatewayCommand } from "./commands/find-gateway.ts";
@@ -34,6 +35,7 @@ addMailboxCommands(program);
 addCertCommands(program);
 addNetworkCommands(program);
 addEventCommands(program);
+addBenchCommand(program);
 program
   .command("demo")
   .description("two domains on this machine, agents, an encrypted exchange, and the story of it")
