@@ -36,7 +36,9 @@ export class Duplicates {
     const c = wordAt(buf, at + 8);
     const d = wordAt(buf, at + 12);
     const number = this.#numberOf(source);
-    if (this.#findIn(this.#young, a, b, c, d, number) || this.#findIn(this.#old, a, b, c, d, number)) return false;
+    const hash = hashOf(a, b, c, d);
+    if (this.#findIn(this.#young, hash, a, b, c, d, number) || this.#findIn(this.#old, hash, a, b, c, d, number))
+      return false;
     if (this.#young.size >= this.#max) {
       const empty = this.#old;
       empty.clear();
@@ -44,7 +46,7 @@ export class Duplicates {
       this.#young = empty;
     }
     this.#generation = this.#young;
-    this.#slot = this.#young.add(a, b, c, d, number);
+    this.#slot = this.#young.add(hash, a, b, c, d, number);
     return true;
   }
 
@@ -65,8 +67,8 @@ export class Duplicates {
     else known.add(peer);
   }
 
-  #findIn(generation: Generation, a: number, b: number, c: number, d: number, source: number): boolean {
-    const slot = generation.find(a, b, c, d, source);
+  #findIn(generation: Generation, hash: number, a: number, b: number, c: number, d: number, source: number): boolean {
+    const slot = generation.find(hash, a, b, c, d, source);
     if (slot < 0) return false;
     this.#generation = generation;
     this.#slot = slot;
@@ -97,13 +99,20 @@ class Generation {
   #mask = slotsMin - 1;
   /** Four words of id and the number of the source. */
   #words = new Int32Array(slotsMin * wordsEach);
-  /** 0 for a free slot. */
+  /**
+   * 0 for a free slot; otherwise whether the message was delivered, and some bits of its hash: most messages that are
+   * not the one that is looked for are told from it without a look at their words, which lie in slower memory.
+   */
   #states = new Uint8Array(slotsMin);
 
-  find(a: number, b: number, c: number, d: number, source: number): number {
-    for (let slot = startOf(a, b, c, d) & this.#mask; this.#states[slot] !== free; slot = (slot + 1) & this.#mask) {
+  find(hash: number, a: number, b: number, c: number, d: number, source: number): number {
+    const states = this.#states;
+    const words = this.#words;
+    const mask = this.#mask;
+    const wanted = stateOf(hash);
+    for (let slot = hash & mask; states[slot] !== free; slot = (slot + 1) & mask) {
+      if (((states[slot] as number) & ~delivered) !== wanted) continue;
       const at = slot * wordsEach;
-      const words = this.#words;
       if (
         words[at + 3] === d &&
         words[at + 2] === c &&
@@ -117,17 +126,17 @@ class Generation {
   }
 
   /** Adds a message that is not in it. Numbers of slots change when it grows, so it does that before. */
-  add(a: number, b: number, c: number, d: number, source: number): number {
+  add(hash: number, a: number, b: number, c: number, d: number, source: number): number {
     if (this.size * 2 >= this.#states.length) this.#grow();
     this.size += 1;
-    return this.#put(a, b, c, d, source, noted);
+    return this.#put(hash, a, b, c, d, source, stateOf(hash));
   }
 
   /** True when it was delivered before. */
   deliver(slot: number): boolean {
-    const was = this.#states[slot] === delivered;
-    this.#states[slot] = delivered;
-    return was;
+    const state = this.#states[slot] as number;
+    this.#states[slot] = state | delivered;
+    return (state & delivered) !== 0;
   }
 
   clear(): void {
@@ -136,8 +145,8 @@ class Generation {
     this.sentTo.clear();
   }
 
-  #put(a: number, b: number, c: number, d: number, source: number, state: number): number {
-    let slot = startOf(a, b, c, d) & this.#mask;
+  #put(hash: number, a: number, b: number, c: number, d: number, source: number, state: number): number {
+    let slot = hash & this.#mask;
     while (this.#states[slot] !== free) slot = (slot + 1) & this.#mask;
     const at = slot * wordsEach;
     const words = this.#words;
@@ -160,7 +169,7 @@ class Generation {
       const state = states[old] as number;
       if (state === free) continue;
       const [a = 0, b = 0, c = 0, d = 0, source = 0] = words.subarray(old * wordsEach, (old + 1) * wordsEach);
-      const slot = this.#put(a, b, c, d, source, state);
+      const slot = this.#put(hashOf(a, b, c, d), a, b, c, d, source, state);
       const sent = sentTo.get(old);
       if (sent !== undefined) this.sentTo.set(slot, sent);
     }
@@ -176,16 +185,18 @@ function wordAt(buf: Uint8Array, at: number): number {
   );
 }
 
-/** Where to look first. Ids are random in parts, or counted up. */
-function startOf(a: number, b: number, c: number, d: number): number {
+/** Its low bits say where to look first. Ids are random in parts, or counted up. */
+function hashOf(a: number, b: number, c: number, d: number): number {
   let hash = Math.imul(d ^ (c >>> 7), 0x85ebca6b) ^ Math.imul(c ^ b, 0xc2b2ae35) ^ Math.imul(a, 0x27d4eb2f);
   hash ^= hash >>> 15;
   hash = Math.imul(hash, 0x2c1b3c6d);
   return (hash ^ (hash >>> 13)) >>> 0;
 }
 
+/** The state of a message that is not delivered yet: never 0, with six bits of the hash. */
+const stateOf = (hash: number): number => 0x80 | ((hash >>> 24) & 0x7e);
+
 const free = 0;
-const noted = 1;
-const delivered = 2;
+const delivered = 1;
 const slotsMin = 1_024;
 const wordsEach = 5;

@@ -356,19 +356,27 @@ export class Relay {
     this.#countTopic(copies.reason);
     // A list of gateways that came with the frame was for us and goes no further.
     const plain = scan.gatewaysEnd === 0 ? undefined : addressCopy(scan, undefined);
-    let kept: Uint8Array | undefined;
-    const give = (out: LinkEntry | undefined, frame: Uint8Array | undefined): void => {
-      if (out === undefined) return;
+    // One copy for all who are behind: the buffer of the read is not held on to.
+    let kept = plain;
+    for (const id of copies.links) {
+      const out = links.get(id);
+      if (out === undefined) continue;
       if (this.#slow.isBehind(out)) {
-        // One copy for all who are behind: the buffer of the read is not held on to.
-        kept ??= frame ?? new Uint8Array(scan.bytes());
-        this.#wait(out, frame ?? kept, scan, entry, now);
+        kept ??= new Uint8Array(scan.bytes());
+        this.#wait(out, kept, scan, entry, now);
+      } else if (plain === undefined) this.#put(out, scan);
+      else this.#putFrame(out, plain);
+    }
+    for (const { peer, only } of copies.peers) {
+      const out = links.peer(peer);
+      if (out === undefined) continue;
+      const frame = only === undefined ? plain : addressCopy(scan, only);
+      if (this.#slow.isBehind(out)) {
+        if (frame === undefined) kept ??= new Uint8Array(scan.bytes());
+        this.#wait(out, frame ?? (kept as Uint8Array), scan, entry, now);
       } else if (frame === undefined) this.#put(out, scan);
       else this.#putFrame(out, frame);
-    };
-    for (const id of copies.links) give(links.get(id), plain);
-    for (const { peer, only } of copies.peers)
-      give(links.peer(peer), only === undefined ? plain : addressCopy(scan, only));
+    }
     this.#accept(scan, entry);
   }
 

@@ -46,7 +46,8 @@ export class SlowSubscribers {
 
   /** True when the subscriber's link is full, or what was published before still waits for it. */
   isBehind(entry: LinkEntry): boolean {
-    return entry.link.bufferedBytes > this.#limits.topicLinkBytesMax || this.#queues.has(entry);
+    if (entry.link.bufferedBytes > this.#limits.topicLinkBytesMax) return true;
+    return this.#queues.size > 0 && this.#queues.has(entry);
   }
 
   /** Queues a frame that the caller does not change any more. */
