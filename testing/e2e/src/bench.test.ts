@@ -33,9 +33,10 @@ test("as JSON: percentiles in order, and messages that arrived", { timeout: 120_
     expect(rate.arrived).toBeGreaterThan(0);
     expect(rate.messagesPerSecond).toBeGreaterThan(0);
     expect(rate.bytesPerSecond).toBe(rate.messagesPerSecond * 100);
+    expect(rate.sent).toBeGreaterThanOrEqual(rate.arrived);
   }
   // Nothing is lost or refused on the way of a message that is acknowledged.
-  expect(report.acknowledged.refused).toEqual({});
+  expect(report.acknowledged).toMatchObject({ lost: 0, refused: {} });
 });
 
 test("for people: a table and a plot in plain characters, and nothing on standard error but progress", {

@@ -21,8 +21,11 @@ export interface Load {
 
 /** Messages of all pairs in one measurement. */
 export interface Rate {
-  /** `sent` and, at the other side or by its acknowledgement, `arrived`. */
+  /** All that were sent, warm-up included. */
   readonly sent: number;
+  /** Of `sent`, those that never arrived, or were never acknowledged. */
+  readonly lost: number;
+  /** Those that arrived, or were acknowledged, during the measurement. */
   readonly arrived: number;
   readonly messagesPerSecond: number;
   readonly bytesPerSecond: number;
@@ -79,7 +82,8 @@ export class Measurement implements Disposable {
 
   /** Messages that nobody acknowledges, as many as leave; counted where they arrive. */
   async bestEffort(): Promise<Rate> {
-    return await this.#flood("best-effort", () => this.#received);
+    const received = this.#received;
+    return await this.#flood("best-effort", () => this.#received - received);
   }
 
   /** Messages that the receiver's handler took and acknowledged end to end. */
@@ -98,10 +102,8 @@ export class Measurement implements Disposable {
     let before: { readonly at: number; readonly arrived: number } | undefined;
     const lane = async ({ sender, receiver }: Pair): Promise<void> => {
       for (let now = performance.now(); now < end; now = performance.now()) {
-        if (now >= start) {
-          before ??= { at: now, arrived: arrivedOf(settled) };
-          sent += 1;
-        }
+        if (now >= start) before ??= { at: now, arrived: arrivedOf(settled) };
+        sent += 1;
         try {
           await sender.send(receiver.id, this.#payload, { mode, timeoutMs: answerMs });
           settled += 1;
@@ -120,13 +122,22 @@ export class Measurement implements Disposable {
     if (arrived === 0) {
       throw refuse("CAUSEWAY_TIMEOUT", `expected ${mode} messages to arrive within ${this.#load.ms} ms, none did`);
     }
+    // What comes late is not lost.
+    for (let quiet = 0, last = -1; arrivedOf(settled) < sent && quiet < quietTimesMax; ) {
+      quiet = arrivedOf(settled) === last ? quiet + 1 : 0;
+      last = arrivedOf(settled);
+      await new Promise((resolve) => setTimeout(resolve, quietMs));
+    }
+    const lost = Math.max(0, sent - arrivedOf(settled));
     const messagesPerSecond = Math.round((arrived * 1_000) / ms);
-    return { sent, arrived, messagesPerSecond, bytesPerSecond: messagesPerSecond * this.#load.size, refused };
+    return { sent, lost, arrived, messagesPerSecond, bytesPerSecond: messagesPerSecond * this.#load.size, refused };
   }
 }
 
 const echo = "causeway-bench-echo";
 const warmUpMsMax = 1_000;
 const answerMs = 10_000;
+const quietMs = 100;
+const quietTimesMax = 5;
 /** Of one code: who is refused so often measures refusals. */
 const refusedMax = 100;

@@ -89,12 +89,12 @@ function render(report: BenchReport, { style }: Output): string {
   const { roundTrip, bestEffort, acknowledged, size, pairs } = report;
   const { minMicros, p50Micros, p90Micros, p99Micros, maxMicros, count } = roundTrip;
   const trips = [count.toLocaleString("en-GB"), ...[minMicros, p50Micros, p90Micros, p99Micros, maxMicros].map(millis)];
-  const rate = (name: string, { sent, arrived, messagesPerSecond, bytesPerSecond, refused }: Rate): string[] => [
+  const rate = (name: string, { sent, lost, messagesPerSecond, bytesPerSecond, refused }: Rate): string[] => [
     name,
     messagesPerSecond.toLocaleString("en-GB"),
     (bytesPerSecond / 1e6).toFixed(1),
     sent.toLocaleString("en-GB"),
-    arrived.toLocaleString("en-GB"),
+    lost.toLocaleString("en-GB"),
     Object.entries(refused)
       .map(([code, times]) => `${code} ${times}`)
       .join(", ") || "-",
@@ -111,7 +111,7 @@ function render(report: BenchReport, { style }: Output): string {
     "",
     style.bold(`sustained, ${report.outstanding} outstanding for each sender`),
     table(
-      ["messages", "per second", "MB/s", "sent", "arrived", "refused"],
+      ["messages", "per second", "MB/s", "sent", "lost", "refused"],
       [rate("best-effort", bestEffort), rate("acknowledged", acknowledged)],
       "",
     ),
