@@ -253,6 +253,7 @@ export class Mailboxes implements Machine<MailboxEffect> {
   }
 
   drain(): readonly MailboxEffect[] {
+    if (this.#effects.length === 0) return none;
     const effects = this.#effects;
     this.#effects = [];
     return effects;
@@ -412,7 +413,9 @@ export class Mailboxes implements Machine<MailboxEffect> {
     }
     if (items.length === 0) return;
     const number = ++this.#transfers;
-    lane.transfer = { number, items, dueAt: later(now.instant, this.#limits.mailboxTransferMs) };
+    // An answer that takes longer than the last wait is waited for longer, or it would always come too late.
+    const waitMs = Math.max(this.#limits.mailboxTransferMs, lane.transferWaitMs);
+    lane.transfer = { number, items, dueAt: later(now.instant, waitMs) };
     this.#transferring.set(number, lane);
     const mails = items.map((item) => item.mail);
     this.#effects.push({ kind: "transfer", transfer: number, agentId: lane.agentId, mails });
@@ -508,5 +511,6 @@ function earliestUnix(a: UnixMs | undefined, b: UnixMs | undefined): UnixMs | un
   return a < b ? a : b;
 }
 
+const none: readonly MailboxEffect[] = [];
 /** Longest time between two looks at the clock while something is stored. */
 const lookMs = 60_000;

@@ -41,7 +41,7 @@ import type { LinkEntry, Links } from "./links.ts";
 import { MailTransfers, type TakenTransfer } from "./mail-transfers.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
 import type { PositiveReports } from "./positive-reports.ts";
-import type { Tally } from "./tally.ts";
+import type { Count, Tally } from "./tally.ts";
 import { WakeUp } from "./wake-up.ts";
 
 /** What the driver works with. */
@@ -73,6 +73,7 @@ export class MailboxDriver {
   readonly #machine: Mailboxes;
   readonly #wake: WakeUp;
   readonly #transfers: MailTransfers;
+  readonly #stored: Count;
   #after: Afterwards[] = [];
   /** Appended in this turn, with where their frames are. */
   #fresh = new Map<number, { readonly mail: StoredMail; readonly frame: StoredFrame }>();
@@ -87,6 +88,7 @@ export class MailboxDriver {
     this.#machine = new Mailboxes({ limits, contents: this.#store.load(), linksOf: parts.linksOf });
     this.#wake = new WakeUp(deps.scheduler, () => this.#input((now) => this.#machine.handleTimeout(now)));
     this.#transfers = new MailTransfers(parts);
+    this.#stored = parts.tally.count("mailbox_stored");
   }
 
   start(): void {
@@ -277,7 +279,8 @@ export class MailboxDriver {
       }
       this.#schedule();
     }
-    this.#wake.arm(this.#machine.deadline());
+    // Looked at once for all messages of the turn.
+    if (!this.#isScheduled) this.#wake.arm(this.#machine.deadline());
   }
 
   #note(effect: MailboxEffect, scan: FrameScan | undefined): void {
@@ -334,6 +337,7 @@ export class MailboxDriver {
       this.#bursts.delete(link);
       this.#input((at) => this.#machine.handleRoom(at, agentId));
     }
+    this.#wake.arm(this.#machine.deadline());
   }
 
   /** The error when nothing of this turn could be stored. */
@@ -359,7 +363,7 @@ export class MailboxDriver {
     const { tally, reports } = this.#parts;
     switch (effect.kind) {
       case "store":
-        tally.add("mailbox_stored");
+        this.#stored.value++;
         this.#trace(effect.mail, "store", "", "stored on the disk of this gateway", now);
         return;
       case "stored":
