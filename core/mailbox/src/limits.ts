@@ -34,9 +34,9 @@ export interface MailboxLimits {
   readonly mailboxTransferMessages: number;
   /** Bytes of one MailboxTransfer to another gateway. */
   readonly mailboxTransferBytes: number;
-  /** Wait for the answer to a MailboxTransfer, and the first pause before the next; it doubles. */
+  /** First wait for the answer to a MailboxTransfer, and first pause before the next; both double with each failure. */
   readonly mailboxTransferMs: number;
-  /** The longest pause between two MailboxTransfers for one agent. */
+  /** The longest wait for the answer to a MailboxTransfer, and the longest pause between two for one agent. */
   readonly mailboxTransferMsMax: number;
 }
 

@@ -197,6 +197,21 @@ describe("mailboxes, whatever happens", () => {
     ]);
   });
 
+  test("an answer of another gateway is waited for longer each time it comes too late", () => {
+    const world = new World({ ...limits, mailboxTransferMs: 1_000, mailboxTransferMsMax: 60_000 });
+    world.send({ to: "bob", from: "alice", id: "m1", stored: true });
+    world.machine.handleMoved(world.now, agentOf("bob"), true);
+    world.perform();
+    const answers: { readonly at: number; readonly transfer: number }[] = [];
+    for (let ms = 0; ms < 300_000 && world.waiting.size > 0; ms += 500) {
+      for (const { transfer } of world.transfers.splice(0)) answers.push({ at: ms + 5_000, transfer });
+      for (const { at, transfer } of answers) if (at === ms) world.machine.handleTransferred(world.now, transfer, 1);
+      world.perform();
+      world.advance(500);
+    }
+    expect(world.waiting.size).toBe(0);
+  });
+
   test("when agents come and acknowledge, nothing stays behind [AGP-58]", () => {
     fc.assert(
       fc.property(plays, (happenings) => {
