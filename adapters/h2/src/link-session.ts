@@ -15,7 +15,8 @@ export class LinkSession implements Session {
   readonly #socket: TLSSocket;
   readonly #services: SessionServices;
   readonly #connection: LinkConnection;
-  readonly #gone = Promise.withResolvers<void>();
+  /** Made when somebody waits for it. */
+  #gone: PromiseWithResolvers<void> | undefined;
   readonly #openedAt = performance.now();
   #link: StreamLink | undefined;
   #bytesSeen = -1;
@@ -34,7 +35,7 @@ export class LinkSession implements Session {
     this.#connection = new LinkConnection(socket, services.limits, {
       onRequest: () => this.#open(),
       onFault: (code) => onFault(`HTTP/2 error ${code} on a connection for one link`),
-      onGone: () => this.#gone.resolve(),
+      onGone: () => this.#gone?.resolve(),
     });
     this.#connection.open(opening);
   }
@@ -42,6 +43,7 @@ export class LinkSession implements Session {
   drain(): Promise<void> {
     if (this.#connection.isGone) return Promise.resolve();
     this.#connection.drain(nothing);
+    this.#gone ??= Promise.withResolvers<void>();
     return this.#gone.promise;
   }
 

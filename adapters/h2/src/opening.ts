@@ -15,8 +15,8 @@ export class Opening implements Session {
   readonly caller: Caller;
   readonly #socket: TLSSocket;
   readonly #decide: (use: ConnectionUse, read: Buffer) => void;
-  readonly #timer: NodeJS.Timeout;
-  #read: Buffer = Buffer.alloc(0);
+  #timer: NodeJS.Timeout | undefined;
+  #read: Buffer = nothing;
   readonly #onData = (chunk: Buffer): void => this.#take(chunk);
 
   /** `decide` is called at most once, with everything that was read; `waitMs`: how long the client may take. */
@@ -26,10 +26,10 @@ export class Opening implements Session {
     this.#decide = decide;
     this.#timer = setTimeout(() => socket.destroy(), waitMs);
     this.#timer.unref();
+    socket.on("close", this.#onClose);
     socket.on("data", this.#onData);
     // No end of a connection that says nothing but that it ends.
     socket.on("end", this.#onEnd);
-    socket.on("close", () => clearTimeout(this.#timer));
   }
 
   drain(): Promise<void> {
@@ -48,15 +48,21 @@ export class Opening implements Session {
   watch(): void {}
 
   readonly #onEnd = (): void => void this.#socket.destroy();
+  readonly #onClose = (): void => clearTimeout(this.#timer);
 
   #take(chunk: Buffer): void {
     this.#read = this.#read.length === 0 ? chunk : Buffer.concat([this.#read, chunk]);
     const use = useOf(this.#read);
     if (use === undefined) return;
     clearTimeout(this.#timer);
+    // Nothing of this stays with the connection, of which there may be ten thousand.
+    this.#timer = undefined;
+    this.#socket.off("close", this.#onClose);
     this.#socket.off("data", this.#onData);
     this.#socket.off("end", this.#onEnd);
-    this.#decide(use, this.#read);
+    const read = this.#read;
+    this.#read = nothing;
+    this.#decide(use, read);
   }
 }
 
@@ -79,3 +85,4 @@ function useOf(bytes: Buffer): ConnectionUse | undefined {
 }
 
 const settingsBytesMax = 192;
+const nothing = Buffer.alloc(0);

@@ -45,8 +45,9 @@ export class StreamLink implements Link {
   readonly #parts: StreamLinkParts;
   readonly #splitter: FrameSplitter;
   readonly #outbox: Outbox;
-  readonly #writable: (() => void)[] = [];
-  readonly #closed: ((error?: CausewayError) => void)[] = [];
+  /** Made anew when one is added: a list that grows has room for sixteen more, on each of ten thousand links. */
+  #writable: readonly (() => void)[] = none;
+  #closed: readonly ((error?: CausewayError) => void)[] = none;
   #receive: ((frames: readonly FrameSlice[]) => void) | undefined;
   #isAboveHighWater = false;
   #state: LinkState = { kind: "open" };
@@ -104,12 +105,12 @@ export class StreamLink implements Link {
   }
 
   onWritable(run: () => void): void {
-    this.#writable.push(run);
+    this.#writable = [...this.#writable, run];
   }
 
   onClose(run: (error?: CausewayError) => void): void {
     if (this.#state.kind === "closed") run(this.#state.error);
-    else this.#closed.push(run);
+    else this.#closed = [...this.#closed, run];
   }
 
   pause(): void {
@@ -217,6 +218,7 @@ function resetError(rstCode: number | undefined, where: string): CausewayError {
   );
 }
 
+const none: readonly never[] = [];
 /** Shared by all links of the process; it has no settings, so networks in one process do not meet in it. */
 const turn = new Turn();
 /** What connections for one link read into. */

@@ -30,6 +30,11 @@ export function toHex(bytes: Uint8Array): string {
   return out;
 }
 
+/** `toHex` for what is kept long: a text that was put together digit by digit keeps every step of it in memory. */
+export function toKeptHex(bytes: Uint8Array): string {
+  return Array.from(bytes, digitsOf).join("");
+}
+
 /** Bytes of an ASCII text; undefined when a character is outside of ASCII. */
 export function asciiBytes(text: string): Uint8Array | undefined {
   const out = new Uint8Array(text.length);
@@ -52,3 +57,4 @@ export function asciiText(bytes: Uint8Array): string | undefined {
 }
 
 const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const digitsOf = (byte: number): string => hexOf[byte] ?? "";

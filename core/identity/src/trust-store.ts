@@ -7,7 +7,7 @@
 import { type Domain, domainOf, isCausewayError, parseDomain, refuse, type UnixMs } from "@causeway/core-base";
 import type { aca } from "@causeway/core-wire";
 import { timeText } from "./asn1-time.ts";
-import { toHex } from "./bytes.ts";
+import { toKeptHex } from "./bytes.ts";
 import { type Certificate, fingerprintOf, keyIdentifier, parseCertificate } from "./certificate.ts";
 import {
   chainCertificatesMax,
@@ -231,12 +231,13 @@ function makePeer(crypto: CryptoPort, { leaf, path, fingerprint }: Proven): Veri
     role: leaf.role,
     purpose: leaf.purpose,
     ...(leaf.gateway && { gateway: leaf.gateway }),
-    serial: certificate.serial,
-    issuerKeyId: toHex(issuer.extensions.subjectKeyId ?? keyIdentifier(crypto, issuer.key)),
+    // Copies, since a view would keep the whole certificate for as long as the connection stands.
+    serial: new Uint8Array(certificate.serial),
+    issuerKeyId: toKeptHex(issuer.extensions.subjectKeyId ?? keyIdentifier(crypto, issuer.key)),
     notBefore: certificate.notBefore,
     notAfter: certificate.notAfter,
     fingerprint,
-    spki: certificate.key.spki,
+    spki: new Uint8Array(certificate.key.spki),
   });
 }
 

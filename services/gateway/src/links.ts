@@ -41,7 +41,8 @@ export class LinkEntry {
   messagesOut = 0;
   /** Messages refused by a rate limit, less those that passed since. */
   floodLevel = 0;
-  readonly #pauses = new Set<PauseReason>();
+  /** Made at the first pause. */
+  #pauses: Set<PauseReason> | undefined;
 
   constructor(id: LinkId, link: Link, role: LinkRole, limits: GatewayLimits, now: Instant) {
     this.id = id;
@@ -64,12 +65,14 @@ export class LinkEntry {
   }
 
   pause(reason: PauseReason): void {
+    this.#pauses ??= new Set();
     if (this.#pauses.size === 0) this.link.pause();
     this.#pauses.add(reason);
   }
 
   resume(reason: PauseReason): void {
-    if (this.#pauses.delete(reason) && this.#pauses.size === 0 && this.role.kind !== "closed") this.link.resume();
+    const pauses = this.#pauses;
+    if (pauses?.delete(reason) === true && pauses.size === 0 && this.role.kind !== "closed") this.link.resume();
   }
 }
 
