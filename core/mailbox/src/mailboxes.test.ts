@@ -203,7 +203,7 @@ describe("mailboxes, whatever happens", () => {
     world.machine.handleMoved(world.now, agentOf("bob"), true);
     world.perform();
     const answers: { readonly at: number; readonly transfer: number }[] = [];
-    for (let ms = 0; ms < 300_000 && world.waiting.size > 0; ms += 500) {
+    for (let ms = 0; ms < 200_000 && world.waiting.size > 0; ms += 500) {
       for (const { transfer } of world.transfers.splice(0)) answers.push({ at: ms + 5_000, transfer });
       for (const { at, transfer } of answers) if (at === ms) world.machine.handleTransferred(world.now, transfer, 1);
       world.perform();
