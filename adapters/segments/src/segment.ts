@@ -221,6 +221,6 @@ const damaged = (path: string, at: number, cause?: unknown): CausewayError =>
 
 const pathOf = (directory: string, number: number): string =>
   join(directory, `${String(number).padStart(10, "0")}.mail`);
-/** Of one call. Linux takes several times as long for each byte of a larger one, for which it looks for larger pages. */
+/** Of one call. For a larger one Linux takes larger pages, which a virtual machine may have to get from its host first. */
 const writeBytesMax = 131_072;
 const namePattern = /^\d{10}\.mail$/;

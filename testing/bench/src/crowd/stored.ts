@@ -92,5 +92,5 @@ interface StreamAnswer {
 
 const messageBytes = 1_024;
 /** Messages that the sender has not heard of yet. */
-const outstanding = 4_096;
+const outstanding = 8_192;
 const answerMs = 10_000;
