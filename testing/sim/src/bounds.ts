@@ -48,7 +48,24 @@ export function convergenceMs(plan: Plan): number {
 export function mailMs({ limits: { mail } }: Plan): number {
   if (mail === undefined) return 0;
   const { gapMs, mailbox, session, timeoutsMs } = mail;
-  return 2 * gapMs + Math.max(...timeoutsMs) + mailbox.mailboxTransferMsMax * 4 + session.receivedRetryMsMin * 2;
+  return (
+    2 * gapMs +
+    Math.max(...timeoutsMs, mail.storedMs) +
+    mailbox.mailboxTransferMsMax * 4 +
+    session.receivedRetryMsMin * 2
+  );
+}
+
+/**
+ * From the end of the last fault until nothing is stored for an agent any more: an agent tries every home, its earlier
+ * attachment is removed, its mailbox is handed over, and gaps of dead senders are passed over.
+ */
+export function drainMs(plan: Plan): number {
+  const { agent, attachment, mail } = plan.limits;
+  const { dialTimeoutMs } = plan.fabric;
+  const agentMs = 2 * 3 * (agent.handshakeMs + dialTimeoutMs + agent.reconnectMsMax);
+  const removalMs = attachment.staleAfterMs + attachment.removeAfterStaleMs + attachment.leaseMs;
+  return agentMs + removalMs + 4 * (mail?.mailbox.mailboxTransferMsMax ?? 0) + 2 * (mail?.gapMs ?? 0);
 }
 
 /** From the last sign of life on an attachment until the agent gives its link up. */

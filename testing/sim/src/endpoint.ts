@@ -52,6 +52,8 @@ export type EndpointEvent =
       readonly lane: string;
       readonly sequence: number;
     }
+  /** What waits for something that never came goes on. */
+  | { readonly kind: "gaps-looked-at" }
   | { readonly kind: "outcome"; readonly id: string; readonly isRefused: boolean }
   /** What the sender of a channel is told of it. */
   | { readonly kind: "reported"; readonly state: ChannelState }
@@ -226,11 +228,18 @@ export class Endpoint {
       flags: flagsOf[body.wants],
       expiresUnixMs: BigInt(body.expiresUnixMs),
     };
+    if (agent.random.chance(this.plan.meddling)) this.#meddle(id);
     const isGone = agent.attached()?.post(encodeMessageFrame(header, payload)) === true;
     this.tell({ kind: "transmitted", id, channel, number: position.number });
     agent.world.note(() => `${this.name} transmits ${id.slice(-6)} as ${position.number}, attempt ${entry.attempts}`);
     const error = isGone ? undefined : refuse("CAUSEWAY_UNREACHABLE", "there is no attachment");
     this.outbox.handleTransmitted(agent.now().instant, [id], error);
+  }
+
+  /** Acknowledges what it sent itself to somebody else, in their stead. */
+  #meddle(id: string): void {
+    const entries = [{ source: this.agent.agentId, messageIds: [Buffer.from(id, "hex")] }];
+    this.agent.attached()?.post(encodeFrame({ case: "mailboxAck", value: { entries } }));
   }
 
   #settled({ id, lane, body }: OutEntry<Body>, error: CausewayError | undefined): void {
@@ -284,6 +293,7 @@ export class Endpoint {
 
   #sweepLater(): void {
     this.after(this.plan.gapMs, "looks at gaps", () => {
+      this.tell({ kind: "gaps-looked-at" });
       this.#inbox.skipGaps();
       this.#sweepLater();
     });

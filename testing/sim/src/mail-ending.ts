@@ -42,7 +42,9 @@ export function demandDelivery(world: World, ledger: Ledger): void {
   for (const from of endpointsOf(world)) {
     for (const to of world.agents.values())
       if (to !== from.agent)
-        world.act(() => from.send(to.agentId, `${from.name} probe`, { kind: "note" }, "stored", probeMs(world)));
+        world.act(() =>
+          from.send(to.agentId, `${from.name} ${to.name} probe`, { kind: "note" }, "stored", probeMs(world)),
+        );
   }
   demandQuiet(world);
   for (const id of sent) {

@@ -29,10 +29,14 @@ export interface MailPlan {
   readonly gapMs: number;
   /** Of messages: how many the application refuses. */
   readonly refusals: number;
+  /** Of transmissions: how many their sender acknowledges itself, which must not count. */
+  readonly meddling: number;
   /** Of streams: how many are not read for a while. */
   readonly stalls: number;
   /** Longest time that a sender waits for the outcome. */
   readonly timeoutsMs: readonly number[];
+  /** The same for some of the messages that have to be stored. */
+  readonly storedMs: number;
 }
 
 /** The means that a directed world sets; the seed draws the bounds. */
@@ -47,10 +51,11 @@ export function drawMail(seed: number, means: MailMeans): MailPlan {
       mailboxMessagesMax: random.pick([6, 20, 200]),
       mailboxSenderMessagesMax: random.pick([4, 12, 100]),
       mailboxTotalMessagesMax: random.pick([12, 60, 1_000]),
-      mailboxWindowMessages: random.pick([1, 3, 16]),
+      // Less than what waits behind a gap at the receiver would keep back what fills the gap.
+      mailboxWindowMessages: random.pick([8, 64]),
       mailboxAttemptsMax: random.pick([3, 16]),
       mailboxMs: random.pick([6_000, 60_000]),
-      mailboxMsMax: random.pick([10_000, 120_000]),
+      mailboxMsMax: random.pick([10_000, 200_000]),
       mailboxTransferMessages: random.pick([1, 3, 64]),
       mailboxTransferMs: random.pick([300, 1_000]),
       mailboxTransferMsMax: 2_000,
@@ -76,8 +81,10 @@ export function drawMail(seed: number, means: MailMeans): MailPlan {
     awayMs: 600_000,
     storeMs: random.pick([0, 40, 300]),
     handlingMs: random.pick([1, 40, 300]),
+    storedMs: 180_000,
     gapMs: 20_000,
     refusals: random.pick([0, 0.1]),
+    meddling: random.pick([0, 0.2]),
     stalls: 0.4,
     timeoutsMs: random.pick([[20_000], [2_000, 8_000, 20_000]]),
   };

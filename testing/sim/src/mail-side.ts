@@ -101,6 +101,8 @@ export class MailSide {
     gateway.world.tell("mailVerdict", gateway, mail, verdict);
     if (verdict === "pass") return false;
     this.#perform(scan, back);
+    // The process may have died at it.
+    if (gateway.mail !== this) return true;
     if (typeof verdict !== "string") gateway.data?.refuse(scan, back, verdict);
     return verdict !== "repeat";
   }

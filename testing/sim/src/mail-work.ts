@@ -43,13 +43,19 @@ export class MailWork {
     });
   }
 
-  #send({ timeoutsMs }: MailPlan): void {
+  #send({ timeoutsMs, storedMs }: MailPlan): void {
     const random = this.#random;
     const [from, to] = this.#pair();
-    const lane = `${from.name} ${from.endpoint?.run} ${random.between(0, 1)}`;
+    const lane = `${from.name}.${from.endpoint?.run} ${to.name} ${random.between(0, 1)}`;
     const wants = random.pick<Wants>(["nothing", "notice", "stored", "stored"]);
     for (let i = random.pick([1, 1, 2, 6]); i > 0; i--)
-      from.endpoint?.send(to.agentId, lane, { kind: "note" }, wants, random.pick(timeoutsMs));
+      from.endpoint?.send(
+        to.agentId,
+        lane,
+        { kind: "note" },
+        wants,
+        random.pick(wants === "stored" ? [...timeoutsMs, storedMs] : timeoutsMs),
+      );
   }
 
   #open(): void {

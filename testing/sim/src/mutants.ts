@@ -1,4 +1,5 @@
 /** Defects that the simulator has to find. Each is a piece of the core's source and what is put in its place. */
+import { mailMutants } from "./mutants-mail.ts";
 import type { WorldName } from "./world-names.ts";
 
 export interface Mutant {
@@ -381,8 +382,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "topic duplicate filter removed",
     file: "core/topics/src/duplicates.ts",
-    find: "    if (known !== undefined) return { passage: known, isFirst: false };\n",
-    replace: "",
+    find: "if (this.#findIn(this.#young, hash, a, b, c, d, number) || this.#findIn(this.#old, hash, a, b, c, d, number))",
+    replace: "if (number < 0)",
     seed: 1,
     world: "rings",
     killedBy: ["one-copy-per-subscriber", "one-copy-per-link"],
@@ -414,6 +415,7 @@ export const mutants: readonly Mutant[] = [
     world: "rings",
     killedBy: ["interest-up-to-date"],
   },
+  ...mailMutants,
 ];
 
 export function findMutant(name: string): Mutant | undefined {

@@ -129,7 +129,7 @@ export class StreamUser {
 
   #pour(stream: string): void {
     const writing = this.#writing.get(stream);
-    if (writing === undefined) return;
+    if (writing === undefined || !["open", "remote-ended"].includes(this.machine.stateOf(stream))) return;
     while (writing.written < writing.total && !writing.isFull) {
       const count = Math.min(writing.total - writing.written, this.#random.between(1, chunkMax));
       const bytes = contentOf(writing.written, count);
@@ -138,7 +138,7 @@ export class StreamUser {
     }
     if (writing.written < writing.total) return;
     this.#writing.delete(stream);
-    if (!["ended", "reset"].includes(this.machine.stateOf(stream))) this.machine.end(stream);
+    this.machine.end(stream);
   }
 }
 

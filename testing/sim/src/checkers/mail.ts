@@ -1,6 +1,7 @@
 /** Safety of mailboxes (AGP-58): what was said to be stored is, nothing leaves without a reason, every bound holds. */
 import type { StoredMail } from "@causeway/core-base";
 import type { MailboxLimits } from "@causeway/core-mailbox";
+import { drainMs } from "../bounds.ts";
 import type { Gateway } from "../gateway.ts";
 import type { Checker } from "../surroundings.ts";
 import type { World } from "../world.ts";
@@ -96,19 +97,48 @@ export function mailInOrder(world: World): Checker {
 
 /** What has expired goes to the dead letters in time, and is not handed over any more. */
 export function expiryIsHonoured(world: World): Checker {
+  /** When a gateway was first seen with something that had expired. */
+  const waitingSince = new Map<string, number>();
   return {
     name: "expiry-is-honoured",
     mailEffect(at, effect) {
-      if (effect.kind === "deliver" && effect.mail.expiresAt + expirySlackMs < at.now().unix)
+      if (effect.kind === "deliver" && effect.mail.expiresAt < at.now().unix)
         world.fail("expiry-is-honoured", `${at.name} hands over ${short(effect.mail)}, which has expired`);
     },
     stepped(touched) {
       for (const at of touched) {
+        const { unix } = at.now();
         for (const { mail, state } of at.mail?.machine.stored({}) ?? []) {
-          if (state === "waiting" && mail.expiresAt + expirySlackMs + transferMs(at) < at.now().unix)
+          if (state !== "waiting" || mail.expiresAt > unix) continue;
+          const key = `${at.name} ${at.life} ${mail.sequence}`;
+          const since = waitingSince.get(key) ?? unix;
+          waitingSince.set(key, since);
+          if (since + expirySlackMs + transferMs(at) < unix)
             world.fail("expiry-is-honoured", `${at.name} keeps ${short(mail)}, which has expired`);
         }
       }
+    },
+  };
+}
+
+/**
+ * When everybody is there nothing is given up: it would have been handed over long before. Only where the receiver holds
+ * what waits for an earlier message, that may fill a window or a share, and keep back the earlier one until it is passed
+ * over.
+ */
+export function nothingDiesInPeace(world: World): Checker {
+  const peaceAt = world.plan.faultMs + drainMs(world.plan);
+  return {
+    name: "mailboxes-drain",
+    mailEffect(at, effect) {
+      if (effect.kind !== "bury" || world.now <= peaceAt) return;
+      const boxes = [...world.gateways.values()].flatMap((gateway) => gateway.mail?.machine.mailboxes() ?? []);
+      const isHeld = boxes.some(({ agentId, underWay }) => agentId === effect.mail.agentId && underWay > 0);
+      if (!isHeld)
+        world.fail(
+          "mailboxes-drain",
+          `${at.name} gives up ${short(effect.mail)}, which is there: ${effect.error.code}`,
+        );
     },
   };
 }
