@@ -212,6 +212,38 @@ describe("mailboxes, whatever happens", () => {
     expect(world.waiting.size).toBe(0);
   });
 
+  test("two gateways that offer the same message to each other do not both let it go [AGP-58]", () => {
+    const worlds = [new World(limits), new World(limits)] as const;
+    for (const world of worlds) {
+      world.send({ to: "bob", from: "alice", id: "m1", stored: true });
+      world.machine.handleMoved(world.now, agentOf("bob"), true);
+      world.perform();
+    }
+    const offers = worlds.map((world) => world.transfers.splice(0)[0]);
+    // Each takes the other's offer, says so, and hears that the other did.
+    const verdicts = worlds.map((world) => {
+      const [mail] = world.machine.stored({});
+      if (mail === undefined) throw new Error("nothing is stored");
+      const { agentId, instance, source, id, bytes, storedAt, isTraced } = mail.mail;
+      const offer = { agentId, instance, source, id, bytes, storedAt, isTraced, expiresUnixMs: 0, link: undefined };
+      return world.machine.offer(world.now, { ...offer, wantsStored: true, wantsNotice: false } as never);
+    });
+    expect(verdicts).toEqual(["taken", "taken"]);
+    for (const [index, world] of worlds.entries()) {
+      world.machine.handleTransferred(world.now, offers[index]?.transfer ?? 0, 1);
+      world.perform();
+    }
+    expect(worlds.map((world) => world.machine.stored({}).length)).toEqual([1, 1]);
+    // One that is offered and is not under way to anybody goes.
+    const [first, second] = worlds;
+    first.advance(600_000);
+    const again = first.transfers.splice(0)[0];
+    expect(again).toBeDefined();
+    first.machine.handleTransferred(first.now, again?.transfer ?? 0, 1);
+    first.perform();
+    expect([first.machine.stored({}).length, second.machine.stored({}).length]).toEqual([0, 1]);
+  });
+
   test("when agents come and acknowledge, nothing stays behind [AGP-58]", () => {
     fc.assert(
       fc.property(plays, (happenings) => {

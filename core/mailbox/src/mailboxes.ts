@@ -328,6 +328,10 @@ export class Mailboxes implements Machine<MailboxEffect> {
 
   /** A copy of it is stored. Its sender has not heard so, or seals it anew because the receiver could not open it. */
   #repeat(known: Item, mail: IncomingMail): MailVerdict {
+    // Two gateways that each hold it and think the agent at the other one offer it to each other: who says that it has it
+    // must keep it, or the last copy goes.
+    const isHandedOver = mail.storedAt !== undefined;
+    if (isHandedOver && known.state === "transferring") this.#lanes.get(mail.agentId)?.putBack([known]);
     if (wantsReport(mail)) this.#effects.push({ kind: "stored", mail: known.mail });
     return mail.link !== undefined && known.state === "under-way" ? "repeat" : "taken";
   }
