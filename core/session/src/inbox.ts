@@ -202,6 +202,12 @@ export class Inbox<Item> {
     sender.pending++;
     sender.bytes += bytes;
     this.#bytes += bytes;
+    // A message of an earlier run of the sender may wait at the same place, and would wait for ever.
+    const stranded = isLate ? undefined : lane.held.get(sequence);
+    if (stranded !== undefined) {
+      lane.held.delete(sequence);
+      this.#abandon(stranded);
+    }
     if (sequence > lane.next) {
       lane.held.set(sequence, arrival);
       this.#gaps.add(lane);

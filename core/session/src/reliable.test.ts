@@ -111,6 +111,28 @@ describe("reliable messages", () => {
     expect([...world.settled.values()].filter((error) => error !== undefined)).toEqual([]);
   });
 
+  test("of an earlier run of the sender, that wait where a later run goes on, are given up and not forgotten", () => {
+    const inbox = new Inbox<string>(sessionLimits);
+    const arrive = (channel: string, sequence: number, laneFloor: number): string =>
+      inbox.handleArrival({
+        ...{ sender: "alice", channel, lane: "lane", channelFloor: 1, laneFloor, bytes: 1, number: sequence, sequence },
+        ...{ chained: false, item: `${channel}${sequence}` },
+      });
+    const effects = (): readonly string[] =>
+      inbox.drain().flatMap((effect) => {
+        if (effect.type === "report") return [];
+        inbox.settle(effect.arrival);
+        return [`${effect.type} ${effect.arrival.item}`];
+      });
+    arrive("old", 4, 1);
+    // What came before it is given up by the later run, which goes on at the same place.
+    arrive("new", 4, 4);
+    expect(effects()).toEqual(["abandon old4", "deliver new4"]);
+    arrive("old", 9, 1);
+    arrive("new", 9, 4);
+    expect(effects()).toEqual(["abandon old9"]);
+  });
+
   test("that wait for one that never comes go on at the second look, and the missing one is taken when it comes", () => {
     const inbox = new Inbox<string>(sessionLimits);
     const arrive = (sequence: number, chained = false, laneFloor = 1): string =>

@@ -94,6 +94,6 @@ export function updatesPerChangeMax(plan: Plan): number {
 }
 
 /** Two half-lives of the status damper. */
-const holdDownMsMax = 30_000;
+export const holdDownMsMax = 30_000;
 /** Clocks may run slow by a hundredth. */
 const clockFactor = 1.02;
