@@ -243,7 +243,7 @@ export const targets: readonly FuzzTarget[] = [
     name: "session-packet",
     seeds: [
       encodePacket({
-        id: new Uint8Array(16).fill(1),
+        id: "01".repeat(16),
         messages: [],
         channel: "",
         channelFloor: 0,
