@@ -1,32 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { testScenarios } from "@causeway/core-base/testing/scenario";
 import { World } from "./fixtures/world.ts";
 
-/**
- * Recorded scenarios: `command`, a dashed line, the effects. `CAUSEWAY_UPDATE_SCENARIOS=1` rewrites the effects; commit
- * that only if you understand every changed line. The first line of a file is the title of its test.
- */
-const folder = new URL("../scenarios/", import.meta.url);
-
-function play(text: string): string {
-  const world = new World();
-  const blocks = text.split(/\n\n+/).map((block) => {
-    const lines = block.split("\n").filter((line) => line !== "");
-    const comments = lines.filter((line) => line.startsWith("#"));
-    const dashes = lines.findIndex((line) => /^-+$/.test(line));
-    const commands = lines.slice(0, dashes < 0 ? lines.length : dashes).filter((line) => !line.startsWith("#"));
-    if (commands.length === 0) return comments.join("\n");
-    return [...comments, ...commands, "----", ...commands.flatMap((command) => world.run(command))].join("\n");
-  });
-  return `${blocks.join("\n\n")}\n`;
-}
-
-for (const file of readdirSync(folder).sort()) {
-  const url = new URL(file, folder);
-  const text = readFileSync(url, "utf8").trimEnd();
-  test(`${file}: ${text.split("\n", 1)[0]?.replace(/^# /, "")}`, () => {
-    const played = play(text);
-    if (process.env["CAUSEWAY_UPDATE_SCENARIOS"]) writeFileSync(url, played);
-    else expect(played).toBe(`${text}\n`);
-  });
-}
+testScenarios(new URL("../scenarios/", import.meta.url), () => new World());

@@ -5,6 +5,7 @@ export * from "./counters.ts";
 export * from "./defaults.ts";
 export * from "./errors.ts";
 export type * from "./gateway-store.ts";
+export * from "./heap.ts";
 export * from "./ids.ts";
 export * from "./machine.ts";
 export * from "./mailbox-store.ts";

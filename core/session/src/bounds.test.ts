@@ -1,7 +1,7 @@
 /** What the session layer holds for others has bounds that one of them cannot use up for all. */
 import { asInstant, refuse } from "@causeway/core-base";
+import { SeededRandom } from "@causeway/core-base/testing";
 import { describe, expect, test } from "vitest";
-import { SeededRandom } from "./fixtures/seeded-random.ts";
 import { Inbox } from "./inbox.ts";
 import { sessionLimits } from "./limits.ts";
 import { Outbox } from "./outbox.ts";

@@ -16,6 +16,7 @@ import {
   refuse,
   type Scheduler,
 } from "@causeway/core-base";
+import type { SeededRandom } from "@causeway/core-base/testing";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import { parseRecordBody } from "@causeway/core-records";
 import {
@@ -34,7 +35,6 @@ import {
   toErrorDetail,
 } from "@causeway/core-wire";
 import type { FrameSlice, GatewayLink } from "../connector.ts";
-import type { SeededRandom } from "./seeded-random.ts";
 import type { TestIdentity } from "./test-domain.ts";
 
 /** What happens to messages on their way. */

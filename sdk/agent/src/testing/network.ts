@@ -12,6 +12,7 @@ import {
   refuse,
   silentLog,
 } from "@causeway/core-base";
+import { SeededRandom } from "@causeway/core-base/testing";
 import { type Role, TrustStore, type VerifiedPeer } from "@causeway/core-identity";
 import { parseRecordBody, signReceipt } from "@causeway/core-records";
 import { aca, ars, record } from "@causeway/core-wire";
@@ -21,7 +22,6 @@ import type { Agent } from "../api.ts";
 import type { Connector, GatewayLink, RegistryPort } from "../connector.ts";
 import { Hub } from "./hub.ts";
 import { ManualClock } from "./manual-clock.ts";
-import { SeededRandom } from "./seeded-random.ts";
 import { TestDomain, type TestIdentity } from "./test-domain.ts";
 
 /** What survives a restart of an agent: its identity and its store. */

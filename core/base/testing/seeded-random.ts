@@ -1,6 +1,6 @@
-/** Randomness that a seed repeats (mulberry32). For tests only. */
-import type { Random } from "@causeway/core-base";
+import type { Random } from "../src/index.ts";
 
+/** Randomness that a seed repeats (mulberry32). For tests only. */
 export class SeededRandom implements Random {
   #state: number;
 
@@ -16,12 +16,12 @@ export class SeededRandom implements Random {
     return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
   }
 
-  bytes(length: number): Uint8Array {
-    return Uint8Array.from({ length }, () => Math.floor(this.fraction() * 256));
-  }
-
   /** In [0, bound). */
   below(bound: number): number {
     return Math.floor(this.fraction() * bound);
+  }
+
+  bytes(length: number): Uint8Array {
+    return Uint8Array.from({ length }, () => this.below(256));
   }
 }
