@@ -30,18 +30,6 @@ export class Anycast {
       throw CausewayError.from(thrown);
     }
   }
-
-  /** The agent of a choice cannot be reached: whoever uses the prefix next is given another. */
-  forget(agent: SpiffeId): void {
-    for (const [key, choice] of this.#chosen) {
-      void choice.then(
-        (chosen) => {
-          if (chosen === agent && this.#chosen.get(key) === choice) this.#chosen.delete(key);
-        },
-        () => undefined,
-      );
-    }
-  }
 }
 
 const chosenMax = 1_024;

@@ -69,15 +69,19 @@ export class Answers {
     this.#reply({ header: this.#headerTo(target, now), requestId, body }, undefined, now);
   }
 
-  #report(scan: FrameScan, to: SpiffeId, entry: LinkEntry | undefined, error: ErrorFacts, now: Now): void {
-    this.#count(error);
-    if (!asksForAnswer(scan)) return;
+  #tell(scan: FrameScan, source: AgentId, error: ErrorFacts): void {
     this.#parts.events.publish({
       type: "delivery.failed",
       subject: scan.messageId(),
       cause: `${error.code}: ${error.message}`,
-      concerns: (agentId) => agentId === agentOf(to),
+      concerns: (agentId) => agentId === source,
     });
+  }
+
+  #report(scan: FrameScan, to: SpiffeId, entry: LinkEntry | undefined, error: ErrorFacts, now: Now): void {
+    this.#count(error);
+    if (!asksForAnswer(scan)) return;
+    if (this.#parts.events.isWatched) this.#tell(scan, agentOf(to), error);
     const value = {
       messageId: scan.buf.slice(scan.messageIdStart, scan.messageIdEnd),
       error: toErrorDetail(error),

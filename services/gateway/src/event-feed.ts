@@ -89,9 +89,14 @@ export class EventFeed {
     for (const queue of this.#operators.keys()) this.end(queue);
   }
 
+  /** False while nobody asked for anything: then an event need not even be made. */
+  get isWatched(): boolean {
+    return this.#links.size > 0 || this.#operators.size > 0;
+  }
+
   /** Tells everybody who asked for it and whom it concerns. */
   publish(event: GatewayEvent): void {
-    if (this.#links.size === 0 && this.#operators.size === 0) return;
+    if (!this.isWatched) return;
     const now = this.#deps.scheduler.now();
     for (const [entry, watcher] of this.#links) {
       if (!isWanted(watcher.types, event.type) || event.concerns?.(watcher.agentId) === false) continue;

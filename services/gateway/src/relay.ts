@@ -267,7 +267,8 @@ export class Relay {
       return;
     }
     this.#delivered.value++;
-    if (scan.kind === FrameKind.control && scan.controlBody === deliveryReportField) this.#tellFailure(scan, agentId);
+    if (scan.kind === FrameKind.control && scan.controlBody === deliveryReportField && this.#parts.events.isWatched)
+      this.#tellFailure(scan, agentId);
     if (this.#send(out, scan, entry, now)) this.#accept(scan, entry);
   }
 
