@@ -51,6 +51,8 @@ export class Lane<Item> {
   isTouched = true;
   /** Passed over without having been here; handed over when it comes, since late is better than never. */
   readonly skipped = new RangeSet();
+  /** Something of it was handed over. */
+  isBegun = false;
   /** Something was skipped: what hangs together is whole no more. */
   isBroken = false;
 
@@ -170,6 +172,8 @@ export class InboxSender<Item> {
       this.#drop(arrival);
       dropped.push(arrival);
     }
+    // An earlier run of this receiver took what is missing here, or its sender gave it up: not the whole comes.
+    if (lane.isBegun) lane.isBroken = true;
     lane.next = floor;
     return dropped;
   }
@@ -181,6 +185,7 @@ export class InboxSender<Item> {
     lane.held.clear();
     lane.settled = new RangeSet();
     lane.skipped.dropBelow(Infinity);
+    lane.isBegun = false;
     lane.isBroken = false;
     lane.next = floor;
     lane.floor = floor;

@@ -262,7 +262,9 @@ export class Inbox<Item> {
   }
 
   #handOver(lane: Lane<Item>, arrival: Arrival<Item>): void {
-    this.#effects.push({ type: arrival.chained && lane.isBroken ? "abandon" : "deliver", arrival });
+    const isWhole = !(arrival.chained && lane.isBroken);
+    lane.isBegun = true;
+    this.#effects.push({ type: isWhole ? "deliver" : "abandon", arrival });
   }
 }
 

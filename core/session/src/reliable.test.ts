@@ -161,6 +161,22 @@ describe("reliable messages", () => {
     expect(effects()).toEqual(["deliver 3", "deliver 1"]);
   });
 
+  test("that hang together are handed over as a whole: a receiver that restarted gets no beginning without the middle", () => {
+    const arrive = (inbox: Inbox<string>, sequence: number, laneFloor: number, chained = true): readonly string[] => {
+      const place = { sender: "alice", channel: "c", lane: "lane", channelFloor: 1, bytes: 1, number: sequence };
+      inbox.handleArrival({ ...place, sequence, laneFloor, chained, item: `${sequence}` });
+      return inbox.drain().flatMap((effect) => (effect.type === "report" ? [] : [effect.type]));
+    };
+    // An earlier run took 1 to 3, and 1 comes again from the mailbox.
+    const restarted = new Inbox<string>(sessionLimits);
+    expect(arrive(restarted, 1, 1)).toEqual(["deliver"]);
+    expect(arrive(restarted, 4, 4)).toEqual(["abandon"]);
+    // What means something by itself, such as a reset, is handed over.
+    expect(arrive(restarted, 5, 5, false)).toEqual(["deliver"]);
+    // Without a beginning there is nobody to mislead, and who gets it can say that it is unknown.
+    expect(arrive(new Inbox<string>(sessionLimits), 4, 4)).toEqual(["deliver"]);
+  });
+
   test("that their sender gives up while they wait are named, so that nobody keeps them", () => {
     const inbox = new Inbox<string>(sessionLimits);
     const place = { sender: "alice", channel: "c", lane: "lane", channelFloor: 1, bytes: 1 };

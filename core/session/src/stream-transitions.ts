@@ -116,6 +116,7 @@ export const streamTransitions: Readonly<Record<StreamState, Readonly<Record<Str
     "remote-reset": "reset",
     "remote-credit": "remote-ended",
   },
+  // Once the other side has our end, credit of it is no crossing any more: see `Streams`.
   ended: { ...closedHere, ...afterTheEnd },
   // Who asks after it has not heard of it, and is told again.
   reset: { ...closedHere, ...afterTheEnd, "remote-credit": "violation" },

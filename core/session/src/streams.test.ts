@@ -179,6 +179,30 @@ describe("streams", () => {
     expect(streams.drain()).toEqual([]);
   });
 
+  test("that ended here are answered as unknown to who has the end and still asks: it restarted in between", () => {
+    const probe: StreamFrame = { type: "credit", limit: 5 };
+    const ourEnd: StreamFrame = { type: "end", metadata: [] };
+    const streams = inState("ended");
+    // As long as the end is on its way, the end is the answer, and a reset would overtake what it ends.
+    streams.handleFrame(t0, "bob", "s", probe);
+    streams.handleConfirmed("s", ourEnd);
+    streams.handleFrame(t0, "mallory", "s", probe);
+    expect(streams.drain()).toEqual([]);
+    for (const _ of [1, 2]) {
+      streams.handleFrame(t0, "bob", "s", probe);
+      expect(streams.drain()).toMatchObject([
+        { type: "send", peer: "bob", frame: { type: "reset", error: { code: "CAUSEWAY_STREAM_UNKNOWN" } } },
+      ]);
+    }
+    // The same when the other side ended last.
+    const later = inState("local-ended");
+    later.handleConfirmed("s", ourEnd);
+    later.handleFrame(t0, "bob", "s", ourEnd);
+    later.drain();
+    later.handleFrame(t0, "bob", "s", probe);
+    expect(resetsIn(later.drain())).toBe(1);
+  });
+
   test("that are silent are asked for", () => {
     const streams = inState("open");
     const deadline = streams.deadline();
@@ -228,9 +252,9 @@ describe("streams", () => {
     const sent = streams.drain();
     expect(sent.map((effect) => effect.type === "send" && effect.stream)).toEqual(["c"]);
     const frame: StreamFrame = { type: "data", bytes: new Uint8Array(4) };
-    streams.handleConfirmed(frame);
+    streams.handleConfirmed("c", frame);
     expect(streams.drain().map((effect) => effect.type === "send" && effect.stream)).toEqual(["c"]);
-    streams.handleConfirmed(frame);
+    streams.handleConfirmed("c", frame);
     const third = streams.drain();
     expect(third.map((effect) => effect.type === "send" && effect.stream)).toEqual(["d"]);
     expect(() => streams.header("d", [["x", "y".repeat(20_000)]])).toThrow(

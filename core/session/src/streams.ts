@@ -66,17 +66,22 @@ interface Stream {
   granted: number;
   /** True after a `write` that found no room. */
   isFull: boolean;
+  /** The other side has our end, and with it everything before. */
+  isEndHeard: boolean;
 }
+
+/** A stream that ended well. */
+type Ended = Pick<Stream, "peer" | "isEndHeard">;
 
 export class Streams {
   readonly #limits: StreamLimits;
   readonly #streams = new Map<string, Stream>();
   readonly #incomingOf = new Map<string, number>();
   /**
-   * Streams that are over, with the peer of those that ended well: frames that crossed their end are ignored. Bounded,
-   * oldest first.
+   * Streams that are over, with what is still of interest of those that ended well: frames that crossed their end are
+   * ignored. Bounded, oldest first; what is forgotten is unknown.
    */
-  readonly #over = new Map<string, string | undefined>();
+  readonly #over = new Map<string, Ended | undefined>();
   readonly #deadlines = new Schedule<Stream>();
   readonly #probes = new Schedule<Stream>();
   /** Streams that wait for room among all of them, in turn. */
@@ -211,8 +216,15 @@ export class Streams {
     }
   }
 
-  /** A frame that `send` asked for was confirmed, or is given up. Its bytes make room for others. */
-  handleConfirmed(frame: StreamFrame): void {
+  /**
+   * A frame that `send` asked for was confirmed, or is given up and `handleFailed` follows. Its bytes make room for
+   * others.
+   */
+  handleConfirmed(id: string, frame: StreamFrame): void {
+    if (frame.type === "end") {
+      const ended = this.#streams.get(id) ?? this.#over.get(id);
+      if (ended) ended.isEndHeard = true;
+    }
     if (frame.type !== "data") return;
     this.#unconfirmed -= frame.bytes.length;
     for (const stream of this.#waiting) {
@@ -224,12 +236,12 @@ export class Streams {
 
   /** A frame could not be brought over: the stream cannot go on. The other side hears of it, if it can be reached. */
   handleFailed(id: string, error: ErrorFacts): void {
-    const peer = this.#over.get(id);
+    const ended = this.#over.get(id);
     if (this.#streams.has(id)) this.reset(id, error);
-    else if (peer !== undefined) {
+    else if (ended !== undefined) {
       // Its end was the last frame: the other side would wait for it for ever.
       this.#over.set(id, undefined);
-      this.#effects.push({ type: "send", peer, stream: id, frame: { type: "reset", error } });
+      this.#effects.push({ type: "send", peer: ended.peer, stream: id, frame: { type: "reset", error } });
     }
   }
 
@@ -263,7 +275,11 @@ export class Streams {
 
   #handleUnknown(now: Instant, peer: string, id: string, frame: StreamFrame): void {
     const transition = streamTransitions[this.stateOf(id)][eventOf(frame)];
-    if (transition === "ignore") return;
+    // Who has our end asks no more, unless it restarted and got the beginning again, from a mailbox: it would wait for
+    // the rest for ever. While our end is on its way it is the answer.
+    const ended = this.#over.get(id);
+    const isLost = frame.type === "credit" && ended?.isEndHeard === true && ended.peer === peer;
+    if (transition === "ignore" && !isLost) return;
     const refuseIt = (error: ErrorFacts): void => {
       this.#effects.push({ type: "send", peer, stream: id, frame: { type: "reset", error } });
       this.#remember(id, undefined);
@@ -315,6 +331,7 @@ export class Streams {
       consumed: 0,
       granted: isOurs ? Math.max(initialCreditBytes, this.#limits.windowBytes) : initialCreditBytes,
       isFull: false,
+      isEndHeard: false,
     };
     this.#streams.set(id, stream);
     return stream;
@@ -380,7 +397,8 @@ export class Streams {
     this.#deadlines.clear(stream);
     this.#probes.clear(stream);
     this.#waiting.delete(stream);
-    this.#remember(stream.id, state === "ended" ? stream.peer : undefined);
+    const { id, peer, isEndHeard } = stream;
+    this.#remember(id, state === "ended" ? { peer, isEndHeard } : undefined);
     if (!stream.isOurs) {
       const left = (this.#incomingOf.get(stream.peer) ?? 1) - 1;
       if (left > 0) this.#incomingOf.set(stream.peer, left);
@@ -389,8 +407,8 @@ export class Streams {
     this.#effects.push({ type: "closed", peer: stream.peer, stream: stream.id, error });
   }
 
-  #remember(id: string, peer: string | undefined): void {
-    this.#over.set(id, peer);
+  #remember(id: string, ended: Ended | undefined): void {
+    this.#over.set(id, ended);
     if (this.#over.size <= overMax) return;
     const oldest = this.#over.keys().next();
     if (!oldest.done) this.#over.delete(oldest.value);

@@ -256,7 +256,7 @@ export class Endpoint {
     const { channel, channelFloor } = packet;
     const { id, content, ...place } = message;
     const item = { id, content };
-    const chained = content.kind === "stream";
+    const chained = content.kind === "stream" && content.frame.type !== "reset";
     const outcome = this.#inbox.handleArrival({ sender: source, channel, channelFloor, chained, item, ...place });
     this.agent.world.note(() => `${this.name} gets ${id.slice(-6)}: ${outcome}`);
     if (outcome === "settled" || outcome === "given up by the sender") this.#ackMail(source, id);

@@ -7,6 +7,11 @@ const regressions: readonly (readonly [WorldName, number, string])[] = [
   ["stalls", 341, "a message that waits for its agent while the world heals is no loop"],
   ["stalls", 532, "an agent gives up its link a moment after everything seemed well"],
   ["streams", 2, "the end of a stream is lost, and so is the word of it"],
+  [
+    "streams",
+    4804,
+    "a receiver restarts and gets the beginning of a stream again, which has ended well for its sender",
+  ],
   ["moves", 5, "answers to the offer of a mailbox take longer than they are waited for"],
   ["moves", 9, "a message expires on its way to another gateway"],
 ];

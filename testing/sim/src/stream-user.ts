@@ -53,7 +53,7 @@ export class StreamUser {
 
   /** A frame was brought over, or could not be. */
   handleSettled(stream: string, frame: StreamFrame, error: CausewayError | undefined): void {
-    this.machine.handleConfirmed(frame);
+    this.machine.handleConfirmed(stream, frame);
     if (error !== undefined) this.machine.handleFailed(stream, { code: error.code, message: error.message });
   }
 

@@ -207,7 +207,8 @@ export class Arrivals {
         channel: packet.channel,
         channelFloor: packet.channelFloor,
         bytes: bytesOf(message.body) + overheadBytes,
-        chained: message.body.case.startsWith("stream"),
+        // A reset means the same without what came before it.
+        chained: message.body.case.startsWith("stream") && message.body.case !== "streamReset",
         item: { address, from, message, opening },
         ...place,
       });
