@@ -1,5 +1,6 @@
 import type { CausewayError } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
+import type { Lane } from "@causeway/core-wire";
 
 /**
  * One frame inside a received buffer: bytes `start` to `end` of `buffer`. During the call that hands it over, the bytes
@@ -23,15 +24,25 @@ export interface Link {
    * Queues one serialised Frame, the bytes `start` to `end` of `frame` (all of it by default). They are not copied
    * before the end of the turn, so they must not be changed. The frames of a turn leave together, in writes of 64 KiB
    * and more.
-   * False when the queue is above its high-water mark; the frame is queued all the same. At `queueBytesMax` the link is
-   * closed with CAUSEWAY_FORWARDING_OVERLOADED. After the link is closed frames are dropped and the answer is false.
+   * Frames of the bulk lane leave behind those of the urgent one (the default), at their own share; order is kept within
+   * a lane.
+   * False when the lane's queue is above its high-water mark; the frame is queued all the same. When the queue of a lane
+   * reaches `queueBytesMax` the link is closed with CAUSEWAY_FORWARDING_OVERLOADED. After the link is closed frames are
+   * dropped and the answer is false.
    */
-  send(frame: Uint8Array, start?: number, end?: number): boolean;
-  /** Bytes queued and not yet taken by the connection, framing included. */
+  send(frame: Uint8Array, start?: number, end?: number, lane?: Lane): boolean;
+  /** Urgent bytes queued and not yet taken by the connection, framing included. */
   readonly bufferedBytes: number;
+  /** The same of the bulk lane. */
+  readonly bufferedBulkBytes: number;
+  /**
+   * The other side has taken so many bytes of bulk more, gRPC prefixes included. From the first call on, what is on its way
+   * there is bounded by a window that follows the delay.
+   */
+  takenBulk(bytes: number): void;
   /** Sets the one receiver of frames, called with every frame of a read. Reading starts with it. */
   onFrames(receive: (frames: readonly FrameSlice[]) => void): void;
-  /** Called each time the queue falls below half of its high-water mark after `send` answered false. */
+  /** Called each time the queue of a lane falls below half of its high-water mark after `send` answered false. */
   onWritable(run: () => void): void;
   /** Called once, without an error after an orderly end. Called at once when the link is closed already. */
   onClose(run: (error?: CausewayError) => void): void;

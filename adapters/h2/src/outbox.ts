@@ -1,5 +1,6 @@
-import { grpcPrefixBytes as prefixBytes, writeGrpcPrefix } from "@causeway/core-wire";
-import { ChunkPool } from "./chunk-pool.ts";
+import { Lane, grpcPrefixBytes as prefixBytes } from "@causeway/core-wire";
+import { Backlog, encodePiece, giveBackChunk, sizeOf } from "./backlog.ts";
+import { BulkLane } from "./bulk-lane.ts";
 import type { SlabPool } from "./slab.ts";
 import type { Flushable, Turn } from "./turn.ts";
 
@@ -13,12 +14,16 @@ export type Sink = (bytes: Uint8Array, done: () => void) => void;
  *
  * Frames that were received one behind the other and leave one behind the other, which is what a relay does, lie in
  * their buffer with the very prefixes that they need: they are one piece and one copy.
+ *
+ * Bulk has a lane of its own (`BulkLane`), which gets what the urgent lane leaves over, and a share of its own when that
+ * leaves nothing over. Order is kept within each lane.
  */
 export class Outbox implements Flushable {
   readonly #sink: Sink;
   readonly #turn: Turn;
   readonly #slabs: SlabPool;
   readonly #onProgress: () => void;
+  readonly #now: () => number;
   readonly #headroom: number;
   readonly #backlog: Backlog;
   /** List of pieces in the turn. A piece starts with a prefix, or is a bare frame whose start is noted as `~start`. */
@@ -30,10 +35,12 @@ export class Outbox implements Flushable {
   #bytes = 0;
   #scheduled = false;
   #discarded = false;
+  /** Made with the first bulk. */
+  #bulk: BulkLane | undefined;
 
   /**
    * `onProgress` is called after each write that the connection has taken. `headroom`: bytes that are left free in front
-   * of each write, default 0.
+   * of each write, default 0. `now`: milliseconds of a clock that never goes back, default that of the process.
    */
   constructor(options: {
     readonly sink: Sink;
@@ -41,26 +48,42 @@ export class Outbox implements Flushable {
     readonly turn: Turn;
     readonly slabs: SlabPool;
     readonly onProgress: () => void;
+    readonly now?: () => number;
   }) {
     this.#sink = options.sink;
     this.#turn = options.turn;
     this.#slabs = options.slabs;
     this.#onProgress = options.onProgress;
+    this.#now = options.now ?? systemNow;
     this.#headroom = options.headroom ?? 0;
     this.#backlog = new Backlog(this.#headroom);
   }
 
-  /** Bytes queued and not yet taken by the connection, prefixes included. */
+  /** Urgent bytes queued and not yet taken by the connection, prefixes included. */
   get bytes(): number {
     return this.#bytes;
   }
 
+  /** The same of bulk. */
+  get bulkBytes(): number {
+    return this.#bulk === undefined ? 0 : this.#bulk.bytes;
+  }
+
+  /** The other side has taken so many bytes of bulk, prefixes included. */
+  takenBulk(bytes: number): void {
+    this.#lane().taken(bytes);
+  }
+
   /** Queues bytes `start` to `end` of `frame`. */
-  add(frame: Uint8Array, start: number, end: number): void {
+  add(frame: Uint8Array, start: number, end: number, lane: Lane = Lane.urgent): void {
     if (this.#discarded) return;
     const turn = this.#turn;
     const size = end - start + prefixBytes;
     const isPrefixed = hasPrefix(frame, start, end);
+    if (lane === Lane.bulk) {
+      this.#lane().add(frame, isPrefixed ? start - prefixBytes : ~start, end);
+      return;
+    }
     const last = this.#last;
     if (
       isPrefixed &&
@@ -96,6 +119,19 @@ export class Outbox implements Flushable {
     this.#listed = 0;
     this.#backlog.clear();
     this.#bytes = 0;
+    this.#bulk?.discard();
+  }
+
+  #lane(): BulkLane {
+    this.#bulk ??= new BulkLane({
+      sink: this.#sink,
+      headroom: this.#headroom,
+      turn: this.#turn,
+      hasPrecedence: () => this.#first >= 0 || !this.#backlog.isEmpty,
+      onProgress: this.#onProgress,
+      now: this.#now,
+    });
+    return this.#bulk;
   }
 
   #drain(): void {
@@ -144,87 +180,23 @@ export class Outbox implements Flushable {
     while (this.#writesOpen < writesOpenMax) {
       const chunk = this.#backlog.take();
       if (chunk === undefined) return;
-      this.#write(chunk.memory.subarray(0, chunk.used), () => chunks.giveBack(chunk.memory));
+      this.#write(chunk.memory.subarray(0, chunk.used), () => giveBackChunk(chunk.memory));
     }
   }
 
   #write(bytes: Uint8Array, release: (() => void) | undefined): void {
     this.#writesOpen += 1;
+    this.#bulk?.passed(bytes.length - this.#headroom);
     this.#sink(bytes, () => {
       release?.();
       if (this.#discarded) return;
       this.#writesOpen -= 1;
       this.#bytes -= bytes.length - this.#headroom;
       this.#writeBacklog();
+      this.#bulk?.pump();
       this.#onProgress();
     });
   }
-}
-
-/** Framed bytes that the connection does not take yet, in chunks that grow with the backlog. */
-class Backlog {
-  readonly #headroom: number;
-  #chunks: { memory: Buffer; used: number }[] = [];
-  #head = 0;
-
-  constructor(headroom: number) {
-    this.#headroom = headroom;
-  }
-
-  get isEmpty(): boolean {
-    return this.#head === this.#chunks.length;
-  }
-
-  add(buffer: Uint8Array, start: number, end: number): void {
-    const length = sizeOf(start, end);
-    let tail = this.isEmpty ? undefined : this.#chunks.at(-1);
-    if (tail === undefined || tail.used + length > tail.memory.length) {
-      tail = { memory: chunks.take(this.#headroom + length, (tail?.memory.length ?? 0) * 2), used: this.#headroom };
-      this.#chunks.push(tail);
-    }
-    tail.used = encodePiece(tail.memory, tail.used, buffer, start, end);
-  }
-
-  /** Removes the oldest chunk. Indexed rather than shifted: a shift of a long array moves all of it. */
-  take(): { readonly memory: Buffer; readonly used: number } | undefined {
-    const chunk = this.#chunks[this.#head];
-    if (chunk === undefined) return undefined;
-    this.#head += 1;
-    if (this.#head === this.#chunks.length || this.#head > compactAfter) {
-      this.#chunks = this.#chunks.slice(this.#head);
-      this.#head = 0;
-    }
-    return chunk;
-  }
-
-  clear(): void {
-    for (let i = this.#head; i < this.#chunks.length; i++) {
-      const chunk = this.#chunks[i];
-      if (chunk !== undefined) chunks.giveBack(chunk.memory);
-    }
-    this.#chunks = [];
-    this.#head = 0;
-  }
-}
-
-/** Bytes that a piece has on the wire. */
-function sizeOf(start: number, end: number): number {
-  return start >= 0 ? end - start : end - ~start + prefixBytes;
-}
-
-/** Copies a piece to `at`, with a prefix when it has none; answers the end. */
-function encodePiece(into: Buffer, at: number, buffer: Uint8Array, start: number, end: number): number {
-  let from = start;
-  let to = at;
-  if (start < 0) {
-    from = ~start;
-    writeGrpcPrefix(into, at, end - from);
-    to += prefixBytes;
-  }
-  const length = end - from;
-  if (length < copyByHandMax) for (let i = 0; i < length; i++) into[to + i] = buffer[from + i] ?? 0;
-  else copyBytes.call(buffer, into, to, from, end);
-  return to + length;
 }
 
 /** True when the frame lies behind its own prefix, as it was received. */
@@ -240,14 +212,8 @@ function hasPrefix(frame: Uint8Array, start: number, end: number): boolean {
   );
 }
 
-/** Copies without a view of the range, which would be garbage. */
-const copyBytes = Buffer.prototype.copy;
-/** Shared by all links: what was a backlog once becomes one again. */
-const chunks = new ChunkPool();
+const systemNow = (): number => performance.now();
 /** What waits for one link is written before the end of the turn at this size: received buffers are free again soon. */
 const listedBytesMax = 65_536;
 /** One write on its way and one behind it keep the connection busy; more would only pin slabs. */
 const writesOpenMax = 2;
-const compactAfter = 64;
-/** Below this a loop beats a call. */
-const copyByHandMax = 24;

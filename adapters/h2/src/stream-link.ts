@@ -1,7 +1,7 @@
 import { constants } from "node:http2";
 import { CausewayError, refuse } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
-import { FrameSplitter } from "@causeway/core-wire";
+import { FrameSplitter, Lane } from "@causeway/core-wire";
 import type { LinkCarrier } from "./carrier.ts";
 import type { H2Limits } from "./limits.ts";
 import type { FrameSlice, Link } from "./link.ts";
@@ -50,6 +50,7 @@ export class StreamLink implements Link {
   #closed: readonly ((error?: CausewayError) => void)[] = none;
   #receive: ((frames: readonly FrameSlice[]) => void) | undefined;
   #isAboveHighWater = false;
+  #isBulkAboveHighWater = false;
   #state: LinkState = { kind: "open" };
 
   constructor(parts: StreamLinkParts) {
@@ -78,17 +79,27 @@ export class StreamLink implements Link {
     return this.#outbox.bytes;
   }
 
-  send(frame: Uint8Array, start = 0, end = frame.length): boolean {
+  get bufferedBulkBytes(): number {
+    return this.#outbox.bulkBytes;
+  }
+
+  takenBulk(bytes: number): void {
+    if (this.#state.kind === "open") this.#outbox.takenBulk(bytes);
+  }
+
+  send(frame: Uint8Array, start = 0, end = frame.length, lane: Lane = Lane.urgent): boolean {
     if (this.#state.kind !== "open") return false;
     const { queueBytesMax, queueHighWaterBytes } = this.#parts.limits;
-    this.#outbox.add(frame, start, end);
-    if (this.#outbox.bytes <= queueHighWaterBytes) return true;
-    this.#isAboveHighWater = true;
-    if (this.#outbox.bytes > queueBytesMax) {
+    this.#outbox.add(frame, start, end, lane);
+    const bytes = lane === Lane.bulk ? this.#outbox.bulkBytes : this.#outbox.bytes;
+    if (bytes <= queueHighWaterBytes) return true;
+    if (lane === Lane.bulk) this.#isBulkAboveHighWater = true;
+    else this.#isAboveHighWater = true;
+    if (bytes > queueBytesMax) {
       this.#abandon(
         refuse(
           "CAUSEWAY_FORWARDING_OVERLOADED",
-          `expected the receiver to keep up, but ${this.#outbox.bytes} bytes wait for it; read faster or send less`,
+          `expected the receiver to keep up, but ${bytes} bytes wait for it; read faster or send less`,
           {
             details: { limit: String(queueBytesMax) },
           },
@@ -162,11 +173,21 @@ export class StreamLink implements Link {
   }
 
   #onProgress(): void {
-    if (this.#state.kind === "closing") this.#finishWhenDrained();
-    else if (this.#isAboveHighWater && this.#outbox.bytes < this.#parts.limits.queueHighWaterBytes / 2) {
-      this.#isAboveHighWater = false;
-      for (const run of this.#writable) run();
+    if (this.#state.kind === "closing") {
+      this.#finishWhenDrained();
+      return;
     }
+    const low = this.#parts.limits.queueHighWaterBytes / 2;
+    let hasRoom = false;
+    if (this.#isAboveHighWater && this.#outbox.bytes < low) {
+      this.#isAboveHighWater = false;
+      hasRoom = true;
+    }
+    if (this.#isBulkAboveHighWater && this.#outbox.bulkBytes < low) {
+      this.#isBulkAboveHighWater = false;
+      hasRoom = true;
+    }
+    if (hasRoom) for (const run of this.#writable) run();
   }
 
   #onEnd(): void {
@@ -177,7 +198,8 @@ export class StreamLink implements Link {
   }
 
   #finishWhenDrained(): void {
-    if (this.#state.kind !== "closing" || this.#state.isFinished || this.#outbox.bytes > 0) return;
+    if (this.#state.kind !== "closing" || this.#state.isFinished) return;
+    if (this.#outbox.bytes > 0 || this.#outbox.bulkBytes > 0) return;
     this.#state.isFinished = true;
     this.#parts.side.finish(this.#state.error);
   }
