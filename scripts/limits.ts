@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { h2Limits } from "../adapters/h2/src/limits.ts";
 import { defaults, parseDomain } from "../core/base/src/index.ts";
+import { resolutionLimits } from "../core/forwarding/src/resolutions.ts";
 import { mailboxLimits } from "../core/mailbox/src/limits.ts";
 import { sessionLimits } from "../core/session/src/limits.ts";
 import { streamLimits } from "../core/session/src/stream-frames.ts";
@@ -45,9 +46,16 @@ const sections: readonly Section[] = [
   {
     title: "Gateway",
     text: "Those that the schema of the configuration has under `gateways[].limits` can be changed there.",
-    values: without(gatewayLimits, mailboxLimits),
+    values: without(gatewayLimits, { ...mailboxLimits, ...resolutionLimits }),
     file: "services/gateway/src/ports.ts",
     declaration: "export interface GatewayLimits",
+  },
+  {
+    title: "Asking for unknown agents",
+    text: "Of a gateway with `unknownTargets: query`.",
+    values: resolutionLimits,
+    file: "core/forwarding/src/resolutions.ts",
+    declaration: "export interface ResolutionLimits",
   },
   {
     title: "Mailboxes",

@@ -36,6 +36,9 @@ function heldReason(entry: AgentEntry): RouteReason {
 
 function explainUnknown(table: ForwardingTable, name: string, now: UnixMs): RouteExplanation {
   const found = routeToUnknown(table, name, now);
+  if (table.unknownTargets === "query" && (found === undefined || found.reason === "default-uplink")) {
+    return { target: name, candidates: [], attachments: [], text: `${name}: ${reasonTexts["asked-for"]}` };
+  }
   return {
     target: name,
     ...(found && { chosen: { via: found.route.peer.uri, reason: found.reason } }),

@@ -44,7 +44,8 @@ export function forward(
 
 /**
  * A sender that no record tells of can be answered the way it came. An agent attached here has an entry, and what came
- * over the uplink is answered by default over the uplink, so that only frames of other neighbours are looked at.
+ * over the uplink is answered by default over the uplink, so that only frames of other neighbours are looked at; unless
+ * answers would be asked for instead.
  */
 function rememberSender(
   scan: FrameScan,
@@ -52,7 +53,7 @@ function rememberSender(
   arrival: Extract<Arrival, { kind: "peer" }>,
   now: UnixMs,
 ): void {
-  if (table.uplink?.peer.uri === arrival.peer) return;
+  if (table.uplink?.peer.uri === arrival.peer && table.unknownTargets === "default-route") return;
   const end = endOfAgentIn(scan.sourceName, scan.buf, scan.sourceStart, scan.sourceEnd);
   const name = end === scan.sourceEnd ? scan.sourceName : undefined;
   if (table.has(scan.buf, scan.sourceStart, end, name)) return;
@@ -188,9 +189,15 @@ function toUnknown(scan: FrameScan, table: ForwardingTable, arrival: Arrival, no
   if (prefix !== undefined) return toPeer(prefix, arrival);
   const back = table.returnPaths.size === 0 ? undefined : wayBack(scan, table, arrival, now);
   if (back !== undefined) return toPeer(back, arrival);
+  if (table.unknownTargets === "query" && canBeAskedFor(scan, arrival)) return askVerdict;
   // Only what starts here goes up by default: an edge gateway carries nothing from one neighbour to another.
   if (table.uplink !== undefined && arrival.kind !== "peer") return toPeer(table.uplink, arrival);
   return drops.noEntry;
+}
+
+/** What an agent here sends to one agent, and waits for. Answers and reports go by default, as nobody waits for them. */
+function canBeAskedFor(scan: FrameScan, arrival: Arrival): boolean {
+  return arrival.kind === "agent" && scan.targetKind === TargetKind.agent && asksForAnswer(scan);
 }
 
 /** For the agents that the target wrote to; and for the gateways on the way, which say what became of it. */
@@ -277,4 +284,5 @@ let provenArrival: Arrival | undefined;
 /** Length of "spiffe://". */
 const schemeBytes = 9;
 
+const askVerdict: Verdict = Object.freeze({ action: "resolve", reason: "asked-for" });
 const topicVerdict: Verdict = Object.freeze({ action: "topic", reason: "topic" });

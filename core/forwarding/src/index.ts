@@ -3,6 +3,13 @@ export * from "./forward.ts";
 export * from "./hop-trace.ts";
 export * from "./policy.ts";
 export * from "./reasons.ts";
+export * from "./resolutions.ts";
 export * from "./route.ts";
-export { ForwardingTable, type ForwardingTableOptions, type TableSnapshot, tableOf } from "./table.ts";
+export {
+  ForwardingTable,
+  type ForwardingTableOptions,
+  type TableSnapshot,
+  tableOf,
+  type UnknownTargets,
+} from "./table.ts";
 export * from "./verdict.ts";

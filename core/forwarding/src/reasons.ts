@@ -17,6 +17,7 @@ export const reasonTexts = {
   "longest-prefix": "the longest prefix route that covers the target",
   "return-path": "the way back to a sender that is not advertised, for those it wrote to",
   "default-uplink": "nothing more exact is known here; the Level-2 gateway decides",
+  "asked-for": "nothing is known of the target here; the neighbours are asked, and the message waits for the answer",
   topic: "a topic: subscribers and interested neighbours get a copy",
   "attachment-stale": "the target missed its heartbeats; messages wait",
   "not-attached": "the target is known and not attached now; retry later",

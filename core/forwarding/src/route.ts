@@ -72,6 +72,7 @@ export type RouteReason =
   | "longest-prefix"
   | "return-path"
   | "default-uplink"
+  | "asked-for"
   | "topic"
   | "attachment-stale"
   | "not-attached"

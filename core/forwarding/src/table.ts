@@ -27,7 +27,12 @@ export interface ForwardingTableOptions {
   readonly returnPathMs?: number;
   /** Senders without entry, and whom they wrote to. Default 100,000; beyond, the least recently heard of are forgotten. */
   readonly returnPathsMax?: number;
+  /** What happens to messages of own agents to one that nobody here knows. Default `default-route`. */
+  readonly unknownTargets?: UnknownTargets;
 }
+
+/** `default-route`: the uplink decides. `query`: the neighbours are asked first, and the message waits (ADR 50). */
+export type UnknownTargets = "default-route" | "query";
 
 /** The chosen way of each agent in plain data; two tables with equal snapshots forward alike. */
 export type TableSnapshot = Readonly<Record<AgentId, { readonly via: string; readonly reason: string }>>;
@@ -37,6 +42,7 @@ export class ForwardingTable {
   readonly self: GatewayUri;
   readonly domain: Domain;
   readonly domainBytes: Uint8Array;
+  readonly unknownTargets: UnknownTargets;
   /** Choices of instance and of anycast member. */
   readonly sticky: StickyChoices<InstanceSlot | AgentEntry>;
   /** Where senders without entry were heard of. */
@@ -56,6 +62,7 @@ export class ForwardingTable {
     this.self = options.self;
     this.domain = options.domain;
     this.domainBytes = asciiBytes(options.domain);
+    this.unknownTargets = options.unknownTargets ?? "default-route";
     this.sticky = new StickyChoices(options.stickyMax ?? 65_536);
     this.returnPaths = new ReturnPaths({
       lastsMs: options.returnPathMs ?? 300_000,

@@ -17,6 +17,8 @@ export type Verdict =
   | { readonly action: "relay"; readonly peer: GatewayUri; readonly reason: RouteReason }
   /** This gateway serves the target, which is stale or not attached now: keep it, or answer with `code`. */
   | { readonly action: "hold"; readonly agentId: AgentId; readonly code: ErrorCode; readonly reason: RouteReason }
+  /** Nobody here knows the agent: keep it and ask for the way (AAP-79). */
+  | { readonly action: "resolve"; readonly reason: RouteReason }
   /** A topic: ask `Topics.fanOut`. */
   | { readonly action: "topic"; readonly reason: RouteReason }
   /** Refuse. `rule` names the policy rule, if one decided. */

@@ -29,6 +29,7 @@ import { PeerLinks } from "./peer-links.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits, Link } from "./ports.ts";
 import { PositiveReports } from "./positive-reports.ts";
 import { Relay, type ServedOwner } from "./relay.ts";
+import { Resolver } from "./resolver.ts";
 import { RouteInstaller } from "./route-installer.ts";
 import { SyncDriver } from "./sync-driver.ts";
 import { syncStatus } from "./sync-status.ts";
@@ -88,6 +89,7 @@ export class GatewayService implements Gateway {
   readonly #sync: SyncDriver;
   readonly #adverts: Adverts;
   readonly #relay: Relay;
+  readonly #resolver: Resolver;
   readonly #mailboxes: MailboxDriver;
   readonly #peers: PeerLinks;
   readonly #delivery: DeliveryService;
@@ -121,6 +123,7 @@ export class GatewayService implements Gateway {
       domain: config.domain,
       returnPathMs: limits.returnPathMs,
       returnPathsMax: limits.returnPathsMax,
+      ...(config.unknownTargets && { unknownTargets: config.unknownTargets }),
     });
     const trace = new HopTrace({ gateway: config.gatewayUri, entriesMax: limits.hopRecordsMax });
     const verifier = createRecordVerifier(trustedSignatures(deps.trust, deps.crypto));
@@ -136,10 +139,12 @@ export class GatewayService implements Gateway {
       ...parts,
       onInstall: (route) => {
         routes.install(route);
+        this.#resolver.handleRoute(route.agentId, route.origin, true);
         this.#mailboxes.handleRoute(route.agentId);
       },
       onRemove: (agentId, origin) => {
         routes.remove(agentId, origin);
+        this.#resolver.handleRoute(agentId, origin, false);
         this.#mailboxes.handleRoute(agentId);
       },
     });
@@ -165,6 +170,13 @@ export class GatewayService implements Gateway {
       topics: this.#topics.machine,
       allowedDomains: (agentId) => routes.allowedDomains(agentId),
       serveControl: (owner, source, body) => this.#serveControl(owner, source, body),
+      resolve: (agentId) => this.#resolver.want(agentId),
+    });
+    this.#resolver = new Resolver({
+      ...parts,
+      sync: this.#sync,
+      release: (agentId, now) => this.#relay.release(agentId, now),
+      refuse: (agentId, error, now) => this.#relay.giveUp(agentId, error, now),
     });
     this.#attachments = new AttachmentDriver({
       ...parts,
@@ -181,6 +193,7 @@ export class GatewayService implements Gateway {
     this.#peers = new PeerLinks({
       ...parts,
       topics: this.#topics,
+      onDown: (peer) => this.#resolver.handlePeerDown(peer),
       adopt: (link, role) => this.#adopt(link, role),
     });
     this.#frames = new FrameDispatcher({
@@ -442,6 +455,7 @@ export class GatewayService implements Gateway {
     if (wasRunning) await askToMove(this.#attachments, this.#links, this.#deps.scheduler, deadlineMs, this.#mailboxes);
     this.#relay.giveUpAll(this.#deps.scheduler.now());
     this.#mailboxes.stop();
+    this.#resolver.stop();
     this.#state = "stopped";
     this.#events.stop();
     this.#peers.stop();

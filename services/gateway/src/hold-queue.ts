@@ -1,4 +1,4 @@
-/** Messages that wait for an agent that is stale or not attached yet (C-12), bounded for each agent and in all. */
+/** Messages that wait for an agent that is stale, not attached yet (C-12) or asked for (AAP-79), bounded for each agent and in all. */
 import type { AgentId, ErrorFacts, UnixMs } from "@causeway/core-base";
 import type { Arrival } from "@causeway/core-forwarding";
 import type { LinkId } from "@causeway/core-wire";
@@ -46,7 +46,7 @@ export class HoldQueue {
     if (isFull) {
       return {
         code: "CAUSEWAY_FORWARDING_OVERLOADED",
-        message: `${agentId} is away and ${lane.frames.length} messages wait for it already; retry later`,
+        message: `${agentId} cannot be reached now and ${lane.frames.length} messages wait for it already; retry later`,
         details: { limit: "heldMessagesMax" },
       };
     }

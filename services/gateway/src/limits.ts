@@ -1,10 +1,12 @@
 import { defaults } from "@causeway/core-base";
+import { resolutionLimits } from "@causeway/core-forwarding";
 import { mailboxLimits } from "@causeway/core-mailbox";
 import type { GatewayLimits } from "./ports.ts";
 
 /** Default bounds of a gateway. */
 export const gatewayLimits: GatewayLimits = {
   ...mailboxLimits,
+  ...resolutionLimits,
   heartbeatMs: defaults.heartbeatMs,
   staleAfterMs: defaults.staleAfterMs,
   removeAfterStaleMs: defaults.removeAfterStaleMs,

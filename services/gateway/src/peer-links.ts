@@ -25,6 +25,8 @@ export interface PeerLinkParts {
   readonly tally: Tally;
   readonly events: EventFeed;
   readonly security: BoundedLog;
+  /** The link to a neighbour is gone, and no other one is there. */
+  readonly onDown: (peer: GatewayUri) => void;
   /** Takes a dialled link into service: frames and its end come back through the gateway. */
   readonly adopt: (link: Link, role: LinkEntry["role"]) => LinkEntry;
 }
@@ -107,6 +109,7 @@ export class PeerLinks {
       links.setPeer(peer, undefined);
       table.apply({ kind: "peer", peer, isUp: false });
       topics.handlePeerDown(peer);
+      this.#parts.onDown(peer);
       if (role.config?.kind === "uplink") this.#chooseUplink();
       tally.add("peer_links_down");
       const cause = error?.message ?? "the link has ended";

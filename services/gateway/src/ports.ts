@@ -12,7 +12,7 @@ import type {
   Scheduler,
   SpiffeId,
 } from "@causeway/core-base";
-import type { PolicyRule } from "@causeway/core-forwarding";
+import type { PolicyRule, ResolutionLimits, UnknownTargets } from "@causeway/core-forwarding";
 import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
 import type { MailboxLimits } from "@causeway/core-mailbox";
 import type { HandlerContext, Transport } from "@connectrpc/connect";
@@ -136,11 +136,13 @@ export interface GatewayConfig {
   readonly channelBindings?: readonly ChannelBindingName[];
   /** Forwarding policy: the first rule that matches decides. Default: everything is permitted. */
   readonly policy?: readonly PolicyRule[];
+  /** What happens to messages of own agents to one that is not known here (ADR 50). Default `default-route`. */
+  readonly unknownTargets?: UnknownTargets;
   readonly limits?: Partial<GatewayLimits>;
 }
 
 /** Bounds of a gateway, all with defaults in `gatewayLimits`. */
-export interface GatewayLimits extends MailboxLimits {
+export interface GatewayLimits extends MailboxLimits, ResolutionLimits {
   readonly heartbeatMs: number;
   readonly staleAfterMs: number;
   readonly removeAfterStaleMs: number;

@@ -82,6 +82,8 @@ export interface RelayParts {
   readonly security: BoundedLog;
   readonly mailboxes: MailboxDriver;
   readonly serveControl: ControlService;
+  /** Asks for the way to an agent that is not known here; `release` or `giveUp` follows. */
+  readonly resolve: (agentId: AgentId) => void;
   /** Domains that may contact an agent of this gateway; undefined for every trusted one (AMSP-19). */
   readonly allowedDomains: (agentId: AgentId) => ReadonlySet<string> | undefined;
 }
@@ -231,6 +233,9 @@ export class Relay {
       case "topic":
         this.#fanOut(scan, arrival, entry, now);
         return;
+      case "resolve":
+        this.#resolve(scan, arrival, entry, now);
+        return;
       case "drop":
         this.#drop(scan, verdict, entry, now);
     }
@@ -335,6 +340,19 @@ export class Relay {
       at: now.unix,
     });
     if (full === undefined) this.#parts.tally.add("held");
+    else this.#answers.refuse(scan, entry, full, now);
+  }
+
+  /** Waits for the answer, then goes on by `release` or is refused by `giveUp`. */
+  #resolve(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
+    const agentId = agentOf(scan.target() as SpiffeId);
+    const full = this.#held.hold(agentId, {
+      frame: new Uint8Array(scan.bytes()),
+      arrival,
+      link: entry?.id,
+      at: now.unix,
+    });
+    if (full === undefined) this.#parts.resolve(agentId);
     else this.#answers.refuse(scan, entry, full, now);
   }
 

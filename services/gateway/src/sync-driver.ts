@@ -17,6 +17,7 @@ import type { RecordVerifier, RegisteredRecord, Status } from "@causeway/core-re
 import { signOrigin } from "@causeway/core-records";
 import {
   type PeerName,
+  type QueryResult,
   type RouteCandidate,
   type SessionId,
   type SyncChange,
@@ -71,6 +72,8 @@ export class SyncDriver {
   readonly #targets = new Map<string, PeerConfig>();
   readonly #wake: WakeUp;
   readonly #stopping = new AbortController();
+  /** Who waits for the answer to a query. */
+  readonly #asking = new Map<bigint, (result: QueryResult) => void>();
   #machine: SyncMachine;
   #lastSession = 0;
   /** Effects of messages that came in this turn; they are stored and performed together. */
@@ -154,6 +157,11 @@ export class SyncDriver {
 
   unfollow(id: bigint): void {
     this.#input((now) => this.#machine.unsubscribe(now, id));
+  }
+
+  /** Asks our own base and the Level-2 gateways for an agent; `done` is called once, unless the machine is made anew. */
+  query(agentId: AgentId, done: (result: QueryResult) => void): void {
+    this.#input((now) => this.#asking.set(this.#machine.query(now, { agentId }), done));
   }
 
   /** Ends the peering for good (revocation). */
@@ -298,6 +306,7 @@ export class SyncDriver {
     deps.log.error("sync.record_base_dropped", { code: error.code }, error);
     this.#waiting = [];
     this.#backlog = undefined;
+    this.#asking.clear();
     for (const id of [...this.#sessions.keys()]) this.#end(id, { code: error.code, message: error.message });
     for (const route of this.#machine.allRoutes()) onRemove(route.agentId, route.origin);
     this.#machine = this.#createMachine();
@@ -329,8 +338,13 @@ export class SyncDriver {
         this.#parts.tally.add(effect.event.name.replace(".", "_"));
         logSyncEvent(effect.event, this.#parts.deps.log, this.#parts.security);
         return;
+      case "answer": {
+        const done = this.#asking.get(effect.query);
+        this.#asking.delete(effect.query);
+        done?.(effect.result);
+        return;
+      }
       case "persist":
-      case "answer":
         return;
     }
   }

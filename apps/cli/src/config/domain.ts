@@ -41,6 +41,8 @@ export interface GatewayConfig extends ListenConfig {
   readonly channelBindings: readonly ("tls-exporter" | "tls-server-end-point")[] | undefined;
   /** Where GW-DISCOVER is answered in datagrams; undefined: it is not. */
   readonly datagrams: { readonly host: string; readonly port: number } | undefined;
+  /** Messages to agents that are not known here: to the uplink at once, or after a query. */
+  readonly unknownTargets: "default-route" | "query";
   /** Bounds in place of the defaults. */
   readonly limits: Partial<GatewayLimits>;
 }
@@ -80,6 +82,7 @@ interface RawDomain {
     attachmentModels?: ("stateful" | "soft")[];
     channelBindings?: ("tls-exporter" | "tls-server-end-point")[];
     datagrams?: string;
+    unknownTargets: "default-route" | "query";
     limits?: Partial<GatewayLimits>;
   })[];
 }
@@ -184,6 +187,7 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
       attachmentModels: gateway.attachmentModels,
       channelBindings: gateway.channelBindings,
       datagrams: gateway.datagrams === undefined ? undefined : addressOf(gateway.datagrams),
+      unknownTargets: gateway.unknownTargets,
       limits: gateway.limits ?? {},
     })),
   };

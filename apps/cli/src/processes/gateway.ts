@@ -60,6 +60,7 @@ export async function startGateway(
       ],
       ...(own.attachmentModels && { attachmentModels: own.attachmentModels }),
       ...(own.channelBindings && { channelBindings: own.channelBindings }),
+      unknownTargets: own.unknownTargets,
       limits: own.limits,
     },
     {
