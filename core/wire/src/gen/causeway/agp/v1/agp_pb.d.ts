@@ -987,6 +987,13 @@ export declare type TopicPolicy = Message<"causeway.agp.v1.TopicPolicy"> & {
    * @generated from field: uint64 retained_ms = 6;
    */
   retainedMs: bigint;
+
+  /**
+   * Class of all publications, which have one order. Unspecified is interactive.
+   *
+   * @generated from field: causeway.agp.v1.TrafficClass traffic_class = 7;
+   */
+  trafficClass: TrafficClass;
 };
 
 /**
@@ -1178,7 +1185,8 @@ export declare type TopicResult = Message<"causeway.agp.v1.TopicResult"> & {
 export declare const TopicResultSchema: GenMessage<TopicResult>;
 
 /**
- * Grants the other side leave to send more on a stream (0: the link).
+ * What the sender of this frame takes of a stream (0: of the link), for one traffic class (BEY-1). Optional for both
+ * sides: who sends none gets bulk as fast as its connection takes it, and who obeys none is held back altogether.
  *
  * @generated from message causeway.agp.v1.Credit
  */
@@ -1189,6 +1197,8 @@ export declare type Credit = Message<"causeway.agp.v1.Credit"> & {
   stream: bigint;
 
   /**
+   * Bytes of messages of the class that were taken since the last credit: their frames, with 5 bytes for each.
+   *
    * @generated from field: uint32 bytes = 2;
    */
   bytes: number;
@@ -1197,6 +1207,20 @@ export declare type Credit = Message<"causeway.agp.v1.Credit"> & {
    * @generated from field: uint32 messages = 3;
    */
   messages: number;
+
+  /**
+   * Unspecified: all of the link. Only bulk has a flow of its own.
+   *
+   * @generated from field: causeway.agp.v1.TrafficClass traffic_class = 4;
+   */
+  trafficClass: TrafficClass;
+
+  /**
+   * Whether more of the class may be sent.
+   *
+   * @generated from field: causeway.agp.v1.FlowState flow = 5;
+   */
+  flow: FlowState;
 };
 
 /**
@@ -1574,7 +1598,8 @@ export enum TargetKind {
 export declare const TargetKindSchema: GenEnum<TargetKind>;
 
 /**
- * Priority of a message on every link (BEY-1).
+ * Priority of a message on every link (BEY-1): bulk leaves behind everything else, and has a share of its own. Messages
+ * of one source and target keep their order within a class, not between classes.
  *
  * @generated from enum causeway.agp.v1.TrafficClass
  */
@@ -1704,6 +1729,35 @@ export enum TopicOverflow {
  * Describes the enum causeway.agp.v1.TopicOverflow.
  */
 export declare const TopicOverflowSchema: GenEnum<TopicOverflow>;
+
+/**
+ * @generated from enum causeway.agp.v1.FlowState
+ */
+export enum FlowState {
+  /**
+   * As before.
+   *
+   * @generated from enum value: FLOW_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Send nothing more of the class until FLOW_STATE_GO; what is on its way is taken.
+   *
+   * @generated from enum value: FLOW_STATE_STOP = 1;
+   */
+  STOP = 1,
+
+  /**
+   * @generated from enum value: FLOW_STATE_GO = 2;
+   */
+  GO = 2,
+}
+
+/**
+ * Describes the enum causeway.agp.v1.FlowState.
+ */
+export declare const FlowStateSchema: GenEnum<FlowState>;
 
 /**
  * The message plane. One bidirectional stream for each attachment of an agent or link of a peer gateway
