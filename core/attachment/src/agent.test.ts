@@ -48,6 +48,7 @@ const goodLease = {
   features: ["agp/1", "mls/1", "topics/1"],
   gatewayUnixMs: BigInt(at(0).unix),
   attachmentSequence: BigInt(at(0).unix),
+  gatewayUse: aap.GatewayUse.UNSPECIFIED,
 };
 
 /** Up to the point at which the lease is expected; with what is needed to make one. */
@@ -85,9 +86,21 @@ describe("lease", () => {
         attachmentSequence: BigInt(at(0).unix),
         gatewayId: gatewayIdentity.id,
         gatewayUri: gatewayIdentity.peer.gateway?.uri,
+        gatewayUse: "prefer",
       },
       clockSkewMs: -5,
     });
+  });
+
+  test("what the operator prescribes is signed with the lease, and reported [ANA-96]", () => {
+    const machine = agent();
+    machine.handleLease(at(0), 1, proven(machine).lease({ gatewayUse: aap.GatewayUse.ALWAYS }));
+    expect(machine.status().lease?.gatewayUse).toBe("always");
+    const other = agent();
+    const forged = fromBinary(aap.AttachmentLeaseSchema, proven(other).lease({ gatewayUse: aap.GatewayUse.ALWAYS }));
+    forged.gatewayUse = aap.GatewayUse.NEVER;
+    other.handleLease(at(0), 1, toBinary(aap.AttachmentLeaseSchema, forged));
+    expect(other.status().lease).toBeUndefined();
   });
 
   const lacking: Record<string, Partial<typeof goodLease>> = {

@@ -4,6 +4,7 @@ import type { VerifiedPeer } from "@causeway/core-identity";
 import type { LinkId } from "@causeway/core-wire";
 import type { AgentState } from "./agent-transitions.ts";
 import type { GatewayState } from "./gateway-transitions.ts";
+import type { GatewayUse } from "./gateway-use.ts";
 
 /** How attachment state is kept (AAP-81). */
 export type AttachmentModelName = "stateful" | "soft";
@@ -96,6 +97,8 @@ export interface Lease {
   readonly attachmentSequence: bigint;
   readonly gatewayId: SpiffeId;
   readonly gatewayUri: GatewayUri;
+  /** What the domain's operator prescribes for messages inside the domain; `prefer` leaves it to the agent. */
+  readonly gatewayUse: GatewayUse;
 }
 
 /** Effects of the agent's side. `attempt` numbers the link: answer with the same number. */

@@ -31,6 +31,7 @@ import type { Attachment, AttachmentModelName, Condition, GatewayEffect, Gateway
 import { defaultFeatures, securityFeatures } from "./features.ts";
 import { GatewaySession, instanceKey, isRefusal, type LeaseState } from "./gateway-session.ts";
 import type { GatewayInput } from "./gateway-transitions.ts";
+import { encodeGatewayUse, type GatewayUse } from "./gateway-use.ts";
 import { type ChannelBindingName, type HelloFacts, type HelloTerms, readHello } from "./hello.ts";
 import { bindingBytes, leaseMessage, nonceBytes, proofMessage, signLease } from "./transcript.ts";
 
@@ -39,6 +40,8 @@ export interface GatewayAttachmentsOptions {
   readonly gatewayUri: GatewayUri;
   /** Features offered, with versions; default `defaultFeatures`. */
   readonly features?: readonly string[];
+  /** What the domain's operator prescribes for messages inside the domain. Default `prefer`: the agent chooses. */
+  readonly gatewayUse?: GatewayUse;
   /** Features that an agent has to have, beside the security features. Default none. */
   readonly requiredFeatures?: readonly string[];
   /** Models offered, the preferred one first; default both (AAP-94). */
@@ -455,6 +458,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
         features: [...facts.features],
         gatewayUnixMs: BigInt(now.unix),
         attachmentSequence: facts.attachmentSequence,
+        gatewayUse: encodeGatewayUse(this.#options.gatewayUse ?? "prefer"),
       },
       (unsigned) => signer().sign(leaseMessage(crypto, session.binding, transcript, unsigned)),
     );

@@ -12,6 +12,7 @@ export { formatEndpoint, parseEndpoint } from "./endpoint-text.ts";
 export * from "./features.ts";
 export * from "./gateway.ts";
 export * from "./gateway-transitions.ts";
+export { type AgreedUse, agreedUse, type GatewayUse, type Way, wayOf } from "./gateway-use.ts";
 export type { ChannelBindingName } from "./hello.ts";
 export * from "./offers.ts";
 export { orderSrv, type SrvRecord } from "./srv.ts";

@@ -5,6 +5,7 @@ import { type CryptoPort, type VerifiedPeer, verifyByPeer } from "@causeway/core
 import { aap } from "@causeway/core-wire";
 import type { Lease } from "./effects.ts";
 import { isFeatureList, missingFeatures, negotiate } from "./features.ts";
+import { decodeGatewayUse } from "./gateway-use.ts";
 import { leaseMessage, nonceBytes } from "./transcript.ts";
 
 /** What a checked challenge says: the features that the lease has to name. */
@@ -122,6 +123,7 @@ export function readLease(
     attachmentSequence: lease.attachmentSequence,
     gatewayId: peer.spiffeId,
     gatewayUri,
+    gatewayUse: decodeGatewayUse(lease.gatewayUse),
   };
 }
 

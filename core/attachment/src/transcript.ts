@@ -3,7 +3,7 @@
  * (and, for the lease, the proof), each with its length before it, so that nobody can move a byte from one to the other
  * or take a feature out of a list. Together with the TLS channel binding it is good for one connection only.
  */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type CryptoPort, type LabelledBytes, labelled } from "@causeway/core-identity";
 import { aap } from "@causeway/core-wire";
 
@@ -49,7 +49,7 @@ export function leaseMessage(
 
 /** Serialises a lease and signs it. */
 export function signLease(
-  lease: Omit<aap.AttachmentLease, "$typeName" | "$unknown" | "signature">,
+  lease: MessageInitShape<typeof aap.AttachmentLeaseSchema>,
   sign: (unsigned: Uint8Array) => Uint8Array,
 ): Uint8Array {
   const message = create(aap.AttachmentLeaseSchema, lease);

@@ -47,6 +47,7 @@ export const FrameKind = {
   streamReset: 29,
   mailboxAck: 30,
   eventWatch: 31,
+  directHello: 32,
 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
@@ -59,7 +60,7 @@ export const HeaderFlag = { trace: 1, accepted: 2, stored: 4, storedNotice: 8 } 
 /** Delivery modes as on the wire (`agp.DeliveryMode`). */
 export const DeliveryMode = { bestEffort: 1, reliable: 2 } as const;
 
-const kindLast = FrameKind.eventWatch;
+const kindLast = FrameKind.directHello;
 /** Number of `Frame.for_gateways`. */
 const gatewaysField = 100;
 const noBytes = new DataView(new ArrayBuffer(0));

@@ -162,6 +162,10 @@ const golden: Record<Exclude<keyof typeof FrameKind, "none">, readonly [FrameIni
     "f201090a070a017312020102",
   ],
   eventWatch: [{ case: "eventWatch", value: { request: 1n, types: ["peer."] } }, "fa010908011205706565722e"],
+  directHello: [
+    { case: "directHello", value: { source: "s", target: "t", withoutGateway: true } },
+    "820208" + "0a0173" + "120174" + "1801",
+  ],
 };
 
 describe("golden bytes of every frame type [AGP-57]", () => {

@@ -395,6 +395,13 @@ export declare type AttachmentLease = Message<"causeway.aap.v1.AttachmentLease">
    * @generated from field: bytes signature = 8;
    */
   signature: Uint8Array;
+
+  /**
+   * What the domain's operator prescribes for messages inside the domain. Unspecified: the agent chooses.
+   *
+   * @generated from field: causeway.aap.v1.GatewayUse gateway_use = 9;
+   */
+  gatewayUse: GatewayUse;
 };
 
 /**
@@ -633,6 +640,44 @@ export enum ChannelBinding {
  * Describes the enum causeway.aap.v1.ChannelBinding.
  */
 export declare const ChannelBindingSchema: GenEnum<ChannelBinding>;
+
+/**
+ * Whether messages between agents of one domain go through gateways (ANA-96). Those to other domains always do.
+ *
+ * @generated from enum causeway.aap.v1.GatewayUse
+ */
+export enum GatewayUse {
+  /**
+   * @generated from enum value: GATEWAY_USE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Through gateways only; direct links are forbidden.
+   *
+   * @generated from enum value: GATEWAY_USE_ALWAYS = 1;
+   */
+  ALWAYS = 1,
+
+  /**
+   * Through gateways, and directly while there is none.
+   *
+   * @generated from enum value: GATEWAY_USE_PREFER = 2;
+   */
+  PREFER = 2,
+
+  /**
+   * Directly only.
+   *
+   * @generated from enum value: GATEWAY_USE_NEVER = 3;
+   */
+  NEVER = 3,
+}
+
+/**
+ * Describes the enum causeway.aap.v1.GatewayUse.
+ */
+export declare const GatewayUseSchema: GenEnum<GatewayUse>;
 
 /**
  * What the agent says of itself (ANA-100).

@@ -208,6 +208,12 @@ export declare type Frame = Message<"causeway.agp.v1.Frame"> & {
      */
     value: EventWatch;
     case: "eventWatch";
+  } | {
+    /**
+     * @generated from field: causeway.agp.v1.DirectHello direct_hello = 32;
+     */
+    value: DirectHello;
+    case: "directHello";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1558,6 +1564,41 @@ export declare type TopicInterest = Message<"causeway.agp.v1.TopicInterest"> & {
  * Use `create(TopicInterestSchema)` to create a new message.
  */
 export declare const TopicInterestSchema: GenMessage<TopicInterest>;
+
+/**
+ * Between two agents of one domain on a direct link (ANA-96), from the dialling side first: who is at this end. Again
+ * whenever `without_gateway` changes. A gateway refuses it.
+ *
+ * @generated from message causeway.agp.v1.DirectHello
+ */
+export declare type DirectHello = Message<"causeway.agp.v1.DirectHello"> & {
+  /**
+   * SPIFFE ID of the sender, with its instance when it names one; its agent is the one of the TLS certificate.
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * Whom the sender wants to reach; in an answer, the source of the first hello.
+   *
+   * @generated from field: string target = 2;
+   */
+  target: string;
+
+  /**
+   * True while the sender cannot or must not use its gateway, so that answers have to come over this link.
+   *
+   * @generated from field: bool without_gateway = 3;
+   */
+  withoutGateway: boolean;
+};
+
+/**
+ * Describes the message causeway.agp.v1.DirectHello.
+ * Use `create(DirectHelloSchema)` to create a new message.
+ */
+export declare const DirectHelloSchema: GenMessage<DirectHello>;
 
 /**
  * What kind of name `RoutingHeader.target` is.

@@ -186,6 +186,12 @@ export declare type SessionMessage = Message<"causeway.session.v1.SessionMessage
      */
     value: StreamCredit;
     case: "streamCredit";
+  } | {
+    /**
+     * @generated from field: causeway.session.v1.DirectAddress direct_address = 24;
+     */
+    value: DirectAddress;
+    case: "directAddress";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -790,4 +796,24 @@ export declare type StreamCredit = Message<"causeway.session.v1.StreamCredit"> &
  * Use `create(StreamCreditSchema)` to create a new message.
  */
 export declare const StreamCreditSchema: GenMessage<StreamCredit>;
+
+/**
+ * Where its sender, an agent of the same domain, takes direct links. Told to partners only; gateways never see it.
+ *
+ * @generated from message causeway.session.v1.DirectAddress
+ */
+export declare type DirectAddress = Message<"causeway.session.v1.DirectAddress"> & {
+  /**
+   * https://host:port; empty: nowhere any more.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+};
+
+/**
+ * Describes the message causeway.session.v1.DirectAddress.
+ * Use `create(DirectAddressSchema)` to create a new message.
+ */
+export declare const DirectAddressSchema: GenMessage<DirectAddress>;
 
