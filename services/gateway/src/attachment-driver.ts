@@ -51,6 +51,7 @@ export class AttachmentDriver {
       gatewayUri: config.gatewayUri,
       features: parts.features,
       ...(config.attachmentModels && { models: config.attachmentModels }),
+      ...(config.gatewayUse && { gatewayUse: config.gatewayUse }),
       ...(config.channelBindings && { channelBindings: config.channelBindings }),
       signer: () => deps.identity.tlsSigner(),
       crypto: deps.crypto,

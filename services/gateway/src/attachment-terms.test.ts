@@ -26,6 +26,17 @@ test("a gateway that takes one channel binding still takes agents of the SDK, wh
   expect((await world.agent(strict, "blue.example/a/one").attach()).state).toBe("attached");
 });
 
+test("an agent is told with its lease what the domain prescribes for messages inside it [ANA-96]", async () => {
+  const world = new World();
+  const plain = world.add("l1", "blue.example", 1);
+  const strict = world.add("l2", "blue.example", 2);
+  strict.terms = { gatewayUse: "always" };
+  await world.start(plain);
+  await world.start(strict);
+  const toldAt = async (at: typeof plain) => (await world.agent(at, `blue.example/a/${at.name}`).attach()).negotiated;
+  expect([(await toldAt(plain))?.gatewayUse, (await toldAt(strict))?.gatewayUse]).toEqual(["prefer", "always"]);
+});
+
 test("GW-DISCOVER in datagrams is answered while the gateway serves, and counted; what is malformed gets no answer [AAP-37]", async () => {
   const world = new World();
   const at = world.add("l1", "blue.example", 1);

@@ -1,6 +1,6 @@
 /** What a gateway needs of the world. apps/cli hands in the adapters, tests hand in memory ones. */
 
-import type { AttachmentModelName, ChannelBindingName } from "@causeway/core-attachment";
+import type { AttachmentModelName, ChannelBindingName, GatewayUse } from "@causeway/core-attachment";
 import type {
   CausewayError,
   Domain,
@@ -134,6 +134,8 @@ export interface GatewayConfig {
   readonly attachmentModels?: readonly AttachmentModelName[];
   /** Channel bindings that are taken of agents (ADR 30). Default both. */
   readonly channelBindings?: readonly ChannelBindingName[];
+  /** What attached agents are told of messages inside the domain (ADR 60). Default `prefer`: they choose. */
+  readonly gatewayUse?: GatewayUse;
   /** Forwarding policy: the first rule that matches decides. Default: everything is permitted. */
   readonly policy?: readonly PolicyRule[];
   /** What happens to messages of own agents to one that is not known here (ADR 50). Default `default-route`. */

@@ -57,6 +57,12 @@ test("what a gateway offers at attachment is configured for each gateway [AAP-81
   expect(() => gatewayOf("attachmentModels: [hard]")).toThrow(/gateways\.0\.attachmentModels\.0 must be one of/);
 });
 
+test("a domain prescribes whether its agents use gateways inside it, and leaves it to them by default [ANA-96]", () => {
+  expect(parse(minimal).gatewayUse).toBe("prefer");
+  expect(parse(`gatewayUse: always\n${minimal}`).gatewayUse).toBe("always");
+  expect(() => parse(`gatewayUse: sometimes\n${minimal}`)).toThrow(/gatewayUse must be one of/);
+});
+
 test("a wrong value says what was expected and what came", () => {
   expect(() => parse(minimal.replace("level: 2", "level: 3"))).toThrow(
     /gateways\.1\.level must be one of \[1,2\], got 3/,

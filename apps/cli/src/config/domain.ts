@@ -54,6 +54,8 @@ export interface DomainConfig {
   /** Absolute, outside `dataDir`. */
   readonly masterKeyFile: string;
   readonly logLevel: "debug" | "info" | "warn" | "error";
+  /** What the domain prescribes for messages inside it; `prefer` leaves it to the agents. */
+  readonly gatewayUse: "always" | "prefer" | "never";
   readonly authority: AuthorityConfig;
   readonly registry: RegistryConfig | undefined;
   readonly gateways: readonly GatewayConfig[];
@@ -70,6 +72,7 @@ interface RawDomain {
   dataDir: string;
   masterKeyFile?: string;
   logLevel: DomainConfig["logLevel"];
+  gatewayUse: DomainConfig["gatewayUse"];
   authority: RawListen & { certificateLifetimeMs: number };
   registry?: RawListen & { gateway: string; queriesPerMinute: number; semantic: boolean };
   gateways: (RawListen & {
@@ -169,6 +172,7 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
     dataDir,
     masterKeyFile,
     logLevel: raw.logLevel,
+    gatewayUse: raw.gatewayUse,
     authority: { ...listenOf(raw.authority), certificateLifetimeMs: raw.authority.certificateLifetimeMs },
     registry: raw.registry && {
       ...listenOf(raw.registry),

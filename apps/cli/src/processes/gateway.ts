@@ -58,6 +58,7 @@ export async function startGateway(
         ...own.uplinks.map((url) => ({ url, kind: "uplink" as const })),
         ...own.peers.map((url) => ({ url, kind: "peer" as const })),
       ],
+      gatewayUse: config.gatewayUse,
       ...(own.attachmentModels && { attachmentModels: own.attachmentModels }),
       ...(own.channelBindings && { channelBindings: own.channelBindings }),
       unknownTargets: own.unknownTargets,
