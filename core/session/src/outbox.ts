@@ -107,6 +107,8 @@ interface Peer<Body> {
   bytesInFlight: number;
   /** Packets so far. */
   packets: number;
+  /** There is a way to it now. */
+  isReachable: boolean;
   /** When it last confirmed something, or a time-out made us repeat something. */
   calmSince: Instant | undefined;
   /** Not transmitted yet, in the order in which they were added. */
@@ -136,7 +138,7 @@ export class Outbox<Body> {
   /** Where new lanes begin: a lane that is used again after its end goes on behind it. */
   #laneStart = 1;
   #bytes = 0;
-  #isOnline = false;
+  #reaches: (peer: string) => boolean = () => false;
 
   constructor(limits: SessionLimits, random: Random) {
     this.#limits = limits;
@@ -199,13 +201,24 @@ export class Outbox<Body> {
 
   /** Nothing is transmitted while there is no link; with a new one, everything unsettled is sent again. */
   setOnline(now: Instant, isOnline: boolean): void {
-    if (this.#isOnline === isOnline) return;
-    this.#isOnline = isOnline;
-    if (!isOnline) return;
-    for (const entry of this.#entries.values()) {
-      if (entry.state === "waiting" && (entry.progress & progressBits.stored) === 0) this.#urge(entry, now);
+    this.setReach(now, () => isOnline);
+  }
+
+  /**
+   * The same for each peer: `reaches` says to whom there is a way from now on. What is unsettled with a peer to whom there
+   * was none is sent again.
+   */
+  setReach(now: Instant, reaches: (peer: string) => boolean): void {
+    this.#reaches = reaches;
+    const isNew = (peer: Peer<Body>): boolean => !peer.isReachable && reaches(peer.name);
+    const again = new Set([...this.#peers.values()].filter(isNew));
+    for (const peer of this.#peers.values()) peer.isReachable = reaches(peer.name);
+    for (const entry of again.size > 0 ? this.#entries.values() : []) {
+      if (!again.has(entry.of) || entry.state !== "waiting") continue;
+      if ((entry.progress & progressBits.stored) === 0) this.#urge(entry, now);
+      else this.#plan(entry, later(now, this.#patience(entry)));
     }
-    for (const peer of this.#peers.values()) this.#fill(peer);
+    for (const peer of again) this.#fill(peer);
     this.#transmitDue(now);
   }
 
@@ -357,7 +370,7 @@ export class Outbox<Body> {
 
   deadline(): Instant | undefined {
     const expiry = this.#expiry.deadline();
-    const due = this.#isOnline ? this.#due.deadline() : undefined;
+    const due = this.#due.deadline();
     if (expiry === undefined) return due;
     return due === undefined || expiry < due ? expiry : due;
   }
@@ -394,6 +407,7 @@ export class Outbox<Body> {
       inFlight: 0,
       bytesInFlight: 0,
       packets: 0,
+      isReachable: this.#reaches(name),
       calmSince: undefined,
       queue: new Set(),
       roundTrip: new RoundTrip(this.#limits),
@@ -420,7 +434,7 @@ export class Outbox<Body> {
 
   /** Lets in what the window has room for. */
   #fill(peer: Peer<Body>): void {
-    if (!this.#isOnline) return;
+    if (!peer.isReachable) return;
     for (const entry of peer.queue) {
       if (!this.#hasRoom(peer, entry)) return;
       peer.queue.delete(entry);
@@ -429,8 +443,9 @@ export class Outbox<Body> {
   }
 
   #transmitDue(now: Instant): void {
-    if (!this.#isOnline) return;
     for (let entry = this.#due.take(now); entry; entry = this.#due.take(now)) {
+      // Planned anew when there is a way again.
+      if (!entry.of.isReachable) continue;
       if (entry.attempts >= this.#limits.attemptsMax) entry.state = "resting";
       else if (entry.isUrgent || isWithReceiver(entry)) this.#transmit(entry);
       else this.#handleLate(now, entry);

@@ -1,11 +1,13 @@
 /** Outbox and inbox against a wire that loses, repeats and reorders, in virtual time. */
-import { refuse } from "@causeway/core-base";
+import { asInstant, refuse } from "@causeway/core-base";
+import { SeededRandom } from "@causeway/core-base/testing";
 import { describe, expect, test } from "vitest";
 import { ReliableWorld } from "./fixtures/reliable-world.ts";
 import { calm, type Faults, stormy } from "./fixtures/wire.ts";
 import { Inbox } from "./inbox.ts";
 import { decodeInboxState, encodeInboxState, type InboxState } from "./inbox-state.ts";
 import { sessionLimits } from "./limits.ts";
+import { Outbox } from "./outbox.ts";
 
 const silent: Faults = { loss: 1, duplication: 0, delayMs: 1 };
 
@@ -285,6 +287,38 @@ describe("reliable messages", () => {
     world.run();
     expect(world.taken).toEqual(["x"]);
     expect(world.now).toBeLessThan(6_000);
+  });
+
+  test("leave for the peers to whom there is a way; the others' wait, cost no turns, and leave when there is one", () => {
+    const outbox = new Outbox<string>(sessionLimits, new SeededRandom(1));
+    const sent = (): string[] => outbox.drain().flatMap((e) => (e.type === "transmit" ? [e.entry.id] : []));
+    const add = (ms: number, peer: string): void =>
+      outbox.add(asInstant(ms), {
+        ...{ peer, id: `${peer}${ms}`, lane: peer, bytes: 1, body: "", timeoutMs: 600_000 },
+      });
+    outbox.setReach(asInstant(0), () => true);
+    add(0, "bob");
+    add(0, "carol");
+    expect(sent()).toEqual(["bob0", "carol0"]);
+    outbox.handleTransmitted(asInstant(0), ["bob0"]);
+    outbox.handleTransmitted(asInstant(0), ["carol0"]);
+    outbox.setReach(asInstant(1), (peer) => peer === "bob");
+    add(1, "bob");
+    add(1, "carol");
+    expect(sent()).toEqual(["bob1"]);
+    outbox.handleTransmitted(asInstant(1), ["bob1"]);
+    const repeated = new Set<string>();
+    for (let turn = 0; turn < 20; turn++) {
+      const at = outbox.deadline() ?? asInstant(0);
+      outbox.handleTimeout(at);
+      const ids = sent();
+      for (const id of ids) repeated.add(id);
+      outbox.handleTransmitted(at, ids);
+      expect(outbox.deadline()).toBeGreaterThan(at);
+    }
+    expect([...repeated].sort()).toEqual(["bob0", "bob1"]);
+    outbox.setReach(asInstant(590_000), () => true);
+    expect(sent()).toEqual(expect.arrayContaining(["carol0", "carol1"]));
   });
 
   test("are bounded: a full lane refuses, a full receiver drops without an answer", () => {
