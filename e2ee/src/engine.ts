@@ -29,3 +29,8 @@ export interface Engine {
 export function inGroup<T>(engine: Engine, group: Group, task: () => Promise<T> | T): Promise<T> {
   return engine.queue.run(`group ${group.id}`, async () => task());
 }
+
+/** True when somebody orders the commits of a group: always, but for a pair whose messages pass no gateway. */
+export function isOrdered({ options }: Engine, { peer }: Group): boolean {
+  return peer === undefined || (options.delivery.isOrdered?.(peer) ?? true);
+}

@@ -260,6 +260,42 @@ describe("key packages", () => {
   });
 });
 
+describe("a pair whose messages pass no gateway", () => {
+  test("renews its keys by a new pair, without a commit that nobody could order [ANA-96]", async () => {
+    const world = new World();
+    const alice = await world.agent("alice", { updateMessages: 3 });
+    const bob = await world.agent("bob");
+    await alice.send(bob, "0");
+    await bob.send(alice, "heard");
+    world.delivery.orders = false;
+    const kinds: string[] = [];
+    for (let i = 1; i <= 6; i++) {
+      const frames = await alice.e2ee.seal(bob.id, bytes(`${i}`));
+      kinds.push(frames.map((each) => each.kind).join());
+      expect(textOf(await bob.receive(alice, frames))).toBe(`${i}`);
+      expect(await bob.send(alice, "heard")).toBe("heard");
+    }
+    // The third message under one key is its last.
+    expect(kinds).toEqual(
+      [...Array(2), "new", ...Array(2), "new"].map((each) => (each ? "welcome,application" : "application")),
+    );
+    expect([world.delivery.submissions, world.delivery.fetches]).toEqual([0, 0]);
+  });
+
+  test("that missed a commit says that it lacks the context, and asks nobody for it", async () => {
+    const world = new World();
+    const alice = await world.agent("alice", { updateMessages: 1 });
+    const bob = await world.agent("bob");
+    await alice.send(bob, "0");
+    await bob.send(alice, "heard");
+    const frames = await alice.e2ee.seal(bob.id, bytes("behind a commit"));
+    expect(frames.map((each) => each.kind)).toEqual(["commit", "application"]);
+    world.delivery.orders = false;
+    await expect(bob.receive(alice, frames.slice(1))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_CONTEXT_UNKNOWN" });
+    expect(world.delivery.fetches).toBe(0);
+  });
+});
+
 describe("the own identity", () => {
   test("has to match name and key", async () => {
     const world = new World();

@@ -4,7 +4,7 @@
  */
 import { type AgentId, agentOf, instanceOf, refuse, type SpiffeId, withInstance } from "@causeway/core-base";
 import type { SealedFrame } from "./api.ts";
-import { type Engine, inGroup } from "./engine.ts";
+import { type Engine, inGroup, isOrdered } from "./engine.ts";
 import { fetchKeyPackage, foundGroup } from "./founding.ts";
 import type { Group } from "./group.ts";
 import type { Upkeep } from "./upkeep.ts";
@@ -60,7 +60,10 @@ export class Pairs {
         await inGroup(this.#engine, group, () =>
           this.#engine.book.drop(group, unfit?.reason.message ?? group.broken ?? "the group is broken"),
         );
-      } else if (group.carries(this.#engine.identity())) {
+      } else if (
+        group.carries(this.#engine.identity()) &&
+        (isOrdered(this.#engine, group) || !this.#upkeep.updateDue(group))
+      ) {
         usable.push(group);
       }
     }
@@ -109,7 +112,8 @@ export class Pairs {
       group.lastWelcome = now;
       frames.push({ kind: "welcome", securityContextId: group.contextId, payload: welcome });
     }
-    if (group.history.confirmed) frames.push(...(await this.#upkeep.updateIfDue(group)));
+    if (group.history.confirmed && isOrdered(this.#engine, group))
+      frames.push(...(await this.#upkeep.updateIfDue(group)));
     frames.push(await this.#upkeep.sealIn(group, plaintext));
     const { peer } = group;
     if (peer === undefined) return frames;

@@ -51,6 +51,11 @@ export interface DeliveryPort {
   fetchKeyPackage(agent: SpiffeId, suite: MlsSuite): Promise<FetchedKeyPackage>;
   /** Offers a commit that starts from `epoch`. `owner` is the agent whose serving gateway orders the group. */
   submitCommit(owner: AgentId, groupId: Uint8Array, epoch: bigint, commit: Uint8Array): Promise<CommitAnswer>;
+  /**
+   * False while nobody orders commits for the pair with this agent, since its messages pass no gateway. Its keys are then
+   * renewed by a new pair, and commits that were missed are not asked for. Default true.
+   */
+  isOrdered?(peer: AgentId): boolean;
   /** Commits of a group in epoch order, the first one starting from `fromEpoch`; empty when there is none. */
   fetchHandshakes(owner: AgentId, groupId: Uint8Array, fromEpoch: bigint): Promise<readonly Uint8Array[]>;
 }

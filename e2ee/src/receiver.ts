@@ -5,7 +5,7 @@
 import { type AgentId, agentOf, CausewayError, instanceOf, refuse, type SpiffeId } from "@causeway/core-base";
 import type { Opened } from "./api.ts";
 import { privateMessage } from "./committer.ts";
-import { type Engine, inGroup } from "./engine.ts";
+import { type Engine, inGroup, isOrdered } from "./engine.ts";
 import { Group } from "./group.ts";
 import { clientConfig, mls } from "./group-config.ts";
 import { decodeMlsMessage, emptyPskIndex, joinGroup, type PrivateMessage, type Welcome } from "./library.ts";
@@ -54,7 +54,7 @@ export class Receiver {
     const stored: Promise<void>[] = [];
     const opened = await inGroup(this.#engine, group, async (): Promise<Opened> => {
       if (group.closed) throw unknownContext("the group was closed");
-      if (message.epoch > group.epoch) await this.#engine.committer.catchUp(group);
+      if (message.epoch > group.epoch && isOrdered(this.#engine, group)) await this.#engine.committer.catchUp(group);
       if (group.closed) return { kind: "handshake", change: "removed", group: group.view() };
       if (message.epoch > group.epoch)
         throw unknownContext(`the message is of epoch ${message.epoch}, the group is in ${group.epoch}`);

@@ -18,6 +18,13 @@ export class TestDelivery implements DeliveryPort {
   /** Runs after a commit was stored; may throw, so that the answer is lost. */
   afterSubmit: (() => void) | undefined;
   submissions = 0;
+  fetches = 0;
+  /** False: messages of pairs pass no gateway. */
+  orders = true;
+
+  isOrdered(): boolean {
+    return this.orders;
+  }
 
   publish(agent: AgentId, published: { packages: readonly Uint8Array[]; lastResort: Uint8Array | undefined }): void {
     this.packages.set(agent, { fresh: [...published.packages], lastResort: published.lastResort });
@@ -50,6 +57,7 @@ export class TestDelivery implements DeliveryPort {
   }
 
   async fetchHandshakes(_owner: AgentId, groupId: Uint8Array, fromEpoch: bigint): Promise<readonly Uint8Array[]> {
+    this.fetches++;
     const group = this.commits.get(Buffer.from(groupId).toString("hex"));
     return group === undefined ? [] : group.log.slice(Number(fromEpoch - group.first));
   }
