@@ -11,6 +11,7 @@ import { endOfAgent } from "./name-map.ts";
 import { covers, type ForwardingPolicy } from "./policy.ts";
 import type { PrefixGroup } from "./prefix-groups.ts";
 import { reasonTexts } from "./reasons.ts";
+import { recall, remember } from "./recent-verdict.ts";
 import type { PeerRoute } from "./return-paths.ts";
 import type { Arrival, RouteReason } from "./route.ts";
 import { type ForwardingTable, isBetterChoice } from "./table.ts";
@@ -31,6 +32,23 @@ export function forward(
   now: UnixMs,
 ): Verdict {
   if (scan.expiresUnixMs !== 0 && scan.expiresUnixMs < now) return drops.expired;
+  const { known } = scan;
+  if (known !== undefined) {
+    const verdict = recall(known, table, policy, arrival);
+    if (verdict !== undefined) return verdict;
+  }
+  const found = decide(scan, table, policy, arrival, now);
+  if (known !== undefined) remember(known, table, policy, arrival, found);
+  return found;
+}
+
+function decide(
+  scan: FrameScan,
+  table: ForwardingTable,
+  policy: ForwardingPolicy,
+  arrival: Arrival,
+  now: UnixMs,
+): Verdict {
   const refused = checkSource(scan, table, arrival) ?? policy.check(scan);
   if (refused !== undefined) return refused;
   if (scan.targetKind === TargetKind.topic) return topicVerdict;

@@ -57,6 +57,9 @@ export class ReturnPaths {
     this.#max = Math.max(1, options.entriesMax);
   }
 
+  /** How many times a first sender was learned: while it stays and there was none, there is none. */
+  version = 0;
+
   /** Number of senders. */
   get size(): number {
     return this.#senders.size;
@@ -71,6 +74,7 @@ export class ReturnPaths {
     const hash = hashBytes(buf, sourceStart, sourceEnd);
     let sender = this.#senderAt(hash, buf, sourceStart, sourceEnd, now);
     if (sender === undefined) {
+      if (this.#senders.size === 0) this.version++;
       sender = { name: copyOf(buf, sourceStart, sourceEnd), route, isVouchedFor, at: now };
       this.#keep(this.#senders, hash, sender);
     } else if (sender.route !== route || sender.isVouchedFor !== isVouchedFor) {

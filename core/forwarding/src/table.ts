@@ -55,6 +55,7 @@ export class ForwardingTable {
   readonly #peers = new Map<GatewayUri, PeerState>();
   readonly #waysBack = new Map<GatewayUri, PeerRoute>();
   #peersVersion = 0;
+  #version = 0;
   #uplink: PeerRoute | undefined;
   #nextNumber = 1;
 
@@ -76,6 +77,7 @@ export class ForwardingTable {
 
   /** Makes one change. */
   apply(delta: TableDelta): void {
+    this.#version++;
     switch (delta.kind) {
       case "put":
         return this.#put(delta.candidate);
@@ -95,6 +97,11 @@ export class ForwardingTable {
       case "uplink":
         this.#uplink = delta.peer && this.#routeTo(delta.peer, "default-uplink");
     }
+  }
+
+  /** Changes made so far, learned ways back included: while it stays, the table answers alike but for sticky choices. */
+  get version(): number {
+    return this.#version + this.returnPaths.version;
   }
 
   /** Number of agents with an entry. */

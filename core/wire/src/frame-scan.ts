@@ -8,6 +8,7 @@
  */
 import type { ErrorFacts } from "@causeway/core-base";
 import { ByteCursor } from "./byte-cursor.ts";
+import { type KnownFrame, KnownFrames } from "./known-frame.ts";
 import { type HeadLayout, KnownHead } from "./known-head.ts";
 import { wireLimits } from "./limits.ts";
 import { isAgentName, isPrefixName, isTopicName } from "./name-bytes.ts";
@@ -71,7 +72,7 @@ const noBytes = new DataView(new ArrayBuffer(0));
  */
 export class FrameScan {
   buf: Uint8Array = new Uint8Array(0);
-  /** The same bytes; of message and control frames only. */
+  /** The same bytes. */
   view: DataView = noBytes;
   /** Whose bytes `view` shows. */
   viewed: Uint8Array | undefined = undefined;
@@ -81,6 +82,8 @@ export class FrameScan {
   /** The bytes of the body message, without its tag and length: what a decoder or a transcript takes. */
   bodyStart = 0;
   bodyEnd = 0;
+  /** The message's shape, when one like it came before from the same sender: then its payload is MLS framing. */
+  known: KnownFrame | undefined = undefined;
   /** Where `for_gateways` is, tags included; both 0 when there is none. */
   gatewaysStart = 0;
   gatewaysEnd = 0;
@@ -104,6 +107,8 @@ export class FrameScan {
   hopTtlAt = 0;
   /** Unix milliseconds; 0 for none. */
   expiresUnixMs = 0;
+  /** Where its eight bytes are. */
+  expiresAt = 0;
   securityContextStart = 0;
   securityContextEnd = 0;
   trafficClass = 0;
@@ -166,16 +171,52 @@ export class FrameScan {
 /**
  * Scans one serialised `Frame` in `[start, end)`. Returns undefined when it is well-formed and, for message and control
  * frames, its header is valid; else why not: `CAUSEWAY_FRAME_MALFORMED`, `CAUSEWAY_FRAME_TOO_LARGE`,
- * `CAUSEWAY_FRAME_UNKNOWN`, `CAUSEWAY_HEADER_INVALID` or `CAUSEWAY_FORWARDING_TOO_LARGE`.
+ * `CAUSEWAY_FRAME_UNKNOWN`, `CAUSEWAY_HEADER_INVALID` or `CAUSEWAY_FORWARDING_TOO_LARGE`. `sender`: any number that the
+ * frames of one sender share; it decides no outcome, only what is remembered together.
  */
-export function scanFrame(buf: Uint8Array, start: number, end: number, into: FrameScan): ErrorFacts | undefined {
+export function scanFrame(
+  buf: Uint8Array,
+  start: number,
+  end: number,
+  into: FrameScan,
+  sender = 0,
+): ErrorFacts | undefined {
+  into.known = undefined;
+  if (start < 0 || end > buf.length || start > end) return refusals.truncated;
+  if (into.viewed !== buf) {
+    into.viewed = buf;
+    into.view = new DataView(buf.buffer, buf.byteOffset, buf.byteLength);
+  }
+  const known = knownFrames.find(into.view, start, end, sender);
+  if (known?.describe(into, start) === true) {
+    if (into.buf !== buf) into.buf = buf;
+    into.start = start;
+    into.end = end;
+    into.gatewaysStart = into.gatewaysEnd = 0;
+    into.known = known;
+    return undefined;
+  }
+  const refusal = readFrame(buf, start, end, into);
+  if (refusal === undefined && into.kind === FrameKind.message) knownFrames.note(into, sender, scanAlone);
+  return refusal;
+}
+
+function scanAlone(bytes: Uint8Array): FrameScan {
+  const scan = new FrameScan();
+  scan.viewed = bytes;
+  scan.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  readFrame(bytes, 0, bytes.length, scan);
+  return scan;
+}
+
+/** Reads the frame field by field. */
+function readFrame(buf: Uint8Array, start: number, end: number, into: FrameScan): ErrorFacts | undefined {
   // Most frames share a buffer with the one before, and storing a reference costs the collector's attention.
   if (into.buf !== buf) into.buf = buf;
   into.start = start;
   into.end = end;
   into.kind = FrameKind.none;
   into.gatewaysStart = into.gatewaysEnd = 0;
-  if (start < 0 || end > buf.length || start > end) return refusals.truncated;
   if (end - start > wireLimits.frameBytesMax) return refusals.frameTooLarge;
   const c = cursor.over(buf, start, end);
   let sawUnknown = false;
@@ -217,6 +258,7 @@ export function decrementTtl(scan: FrameScan): void {
 function scanEnvelope(into: FrameScan): ErrorFacts | undefined {
   const c = cursor.over(into.buf, into.bodyStart, into.bodyEnd);
   let seen = 0;
+  into.controlBody = 0;
   into.payloadStart = into.payloadEnd = into.bodyEnd;
   while (c.at < into.bodyEnd) {
     if (!c.readTag()) return malformed(c);
@@ -279,26 +321,22 @@ function scanControl(into: FrameScan): ErrorFacts | undefined {
 
 function scanHeader(into: FrameScan): ErrorFacts | undefined {
   const end = into.headerEnd;
-  if (into.viewed !== into.buf) {
-    into.viewed = into.buf;
-    into.view = new DataView(into.buf.buffer, into.buf.byteOffset, into.buf.byteLength);
-  }
   if (end - into.headerStart > wireLimits.headerBytesMax) return refusals.headerTooLarge;
   const c = cursor.over(into.buf, into.headerStart, end);
-  into.hopTtl = into.hopTtlAt = into.expiresUnixMs = 0;
+  into.hopTtl = into.hopTtlAt = into.expiresUnixMs = into.expiresAt = 0;
   into.trafficClass = into.deliveryMode = into.flags = 0;
   into.securityContextStart = into.securityContextEnd = into.traceContextStart = into.traceContextEnd = end;
   const head = knownHead.find(into.view, into.headerStart, end - wireLimits.messageIdBytes);
   if (head !== undefined) {
     takeHead(into, head);
     c.at = into.messageIdEnd;
-    return scanFields(into, c, head.seen) ?? checkHeader(into, true);
+    return scanHeaderFields(into, c, head.seen) ?? checkHeader(into, true);
   }
   into.version = into.targetKind = 0;
   into.targetStart = into.targetEnd = into.sourceStart = into.sourceEnd = end;
   into.messageIdStart = into.messageIdEnd = end;
   into.targetName = into.sourceName = undefined;
-  const refusal = scanFields(into, c, 0) ?? checkHeader(into, false);
+  const refusal = scanHeaderFields(into, c, 0) ?? checkHeader(into, false);
   if (refusal === undefined) noteHead(into);
   return refusal;
 }
@@ -337,7 +375,7 @@ function noteHead(s: FrameScan): void {
 }
 
 /** Reads fields from where the cursor is; `before` has the bits of those that were read. */
-function scanFields(into: FrameScan, c: ByteCursor, before: number): ErrorFacts | undefined {
+function scanHeaderFields(into: FrameScan, c: ByteCursor, before: number): ErrorFacts | undefined {
   const end = into.headerEnd;
   let seen = before;
   while (c.at < end) {
@@ -383,6 +421,7 @@ function takeHeaderField(into: FrameScan, field: number, c: ByteCursor): void {
       break;
     case 7:
       into.expiresUnixMs = c.value;
+      into.expiresAt = c.at - 8;
       break;
     case 8:
       into.securityContextStart = c.from;
@@ -462,6 +501,7 @@ const hexOf: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.t
 const cursor = new ByteCursor();
 const seenNames = new SeenNames();
 const knownHead = new KnownHead();
+const knownFrames = new KnownFrames();
 /** Fields of the header scanned last up to its message id, a bit for each. */
 let seenBeforeId = 0;
 

@@ -15,6 +15,7 @@ export * as health from "./gen/grpc/health/v1/health_pb.js";
 export * as reflection from "./gen/grpc/reflection/v1/reflection_pb.js";
 export * as reflectionAlpha from "./gen/grpc/reflection/v1alpha/reflection_pb.js";
 export * from "./grpc-framing.ts";
+export type { KnownFrame } from "./known-frame.ts";
 export * from "./lane.ts";
 export * from "./limits.ts";
 export * from "./link.ts";

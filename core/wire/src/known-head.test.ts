@@ -15,7 +15,15 @@ function said(frame: Uint8Array): unknown {
   const scan = new FrameScan();
   const refusal = scanFrame(frame, 0, frame.length, scan);
   if (refusal !== undefined) return refusal;
-  const { buf: _buf, view: _view, viewed: _viewed, targetName: _target, sourceName: _source, ...rest } = scan;
+  const {
+    buf: _buf,
+    view: _view,
+    viewed: _viewed,
+    targetName: _target,
+    sourceName: _source,
+    known: _known,
+    ...rest
+  } = scan;
   return { ...rest, target: scan.target(), source: scan.source() };
 }
 

@@ -22,6 +22,9 @@ export class MlsScan {
   epochHigh = 0;
   epochLow = 0;
   contentType = 0;
+  senderDataStart = 0;
+  senderDataEnd = 0;
+  ciphertextStart = 0;
 
   /** Group id, copied. */
   groupId(): Uint8Array {
@@ -92,7 +95,12 @@ function passPrivateMessage(buf: Uint8Array, start: number, end: number, into: M
   if (at < 0) return at;
   if (at - vector.from > wireLimits.mlsAuthenticatedDataBytesMax) return bad.authenticatedData;
   at = passSealed(buf, at, end);
-  return at < 0 ? at : passSealed(buf, at, end);
+  if (at < 0) return at;
+  into.senderDataStart = vector.from;
+  into.senderDataEnd = at;
+  at = passSealed(buf, at, end);
+  into.ciphertextStart = vector.from;
+  return at;
 }
 
 // struct { CipherSuite cipher_suite; EncryptedGroupSecrets secrets<V>; opaque encrypted_group_info<V>; } Welcome;

@@ -55,7 +55,7 @@ export class FrameDispatcher {
     let messages = 0;
     for (const { buffer, start, end } of frames) {
       if (entry.role.kind === "closed") return;
-      const fault = scanFrame(buffer, start, end, this.#scan);
+      const fault = scanFrame(buffer, start, end, this.#scan, entry.id);
       try {
         if (fault !== undefined) throw new CausewayError(fault);
         if (this.#scan.kind <= FrameKind.control) messages++;

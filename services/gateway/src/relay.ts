@@ -131,7 +131,8 @@ export class Relay {
       else this.#answers.refuse(scan, entry, limited, now);
       return;
     }
-    if (scan.kind === FrameKind.message) {
+    // A frame whose shape came before has the framing that it had then.
+    if (scan.kind === FrameKind.message && scan.known === undefined) {
       const notMls = scanMls(scan.buf, scan.payloadStart, scan.payloadEnd, this.#mls);
       if (notMls !== undefined) {
         this.#parts.security.warn("forwarding.plaintext_refused", { from: entry.name, messageId: scan.messageId() });
