@@ -64,6 +64,7 @@ export class FrameDispatcher {
         this.#refuse(entry, thrown);
       }
     }
+    if (entry.bulk !== undefined) this.#parts.relay.handleReadEnd(entry);
     if (messages > 0 && entry.role.kind === "agent") this.#parts.attachments.handleTraffic(entry, now);
     if (messages > 0) this.#parts.topics.rearm();
   }
@@ -120,8 +121,10 @@ export class FrameDispatcher {
       case FrameKind.mailboxAck:
         this.#parts.mailboxes.handleAck(attachment.agentId, scan);
         return true;
-      // A newer side may say more than this version acts on.
       case FrameKind.credit:
+        takeCredit(entry, scan);
+        return true;
+      // A newer side may say more than this version acts on.
       case FrameKind.event:
       case FrameKind.error:
         return true;
@@ -150,6 +153,8 @@ export class FrameDispatcher {
         return true;
       }
       case FrameKind.credit:
+        takeCredit(entry, scan);
+        return true;
       case FrameKind.event:
         return true;
       default:
@@ -176,6 +181,12 @@ export class FrameDispatcher {
     entry.link.send(encodeFrame({ case: "error", value: { error: toErrorDetail(error), fatal: isFatal } }));
     if (isFatal) entry.link.close(error);
   }
+}
+
+/** The other side acknowledges bulk; it takes what it is sent, so that its word on more is not acted on. */
+function takeCredit(entry: LinkEntry, scan: FrameScan): void {
+  const { stream, trafficClass, bytes } = decodeBody(agp.CreditSchema, scan);
+  if (stream === 0n && trafficClass === agp.TrafficClass.BULK) entry.link.takenBulk?.(bytes);
 }
 
 /** Streams are reserved for a later version; everything else is known and comes at a wrong place. */

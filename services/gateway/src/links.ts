@@ -3,6 +3,7 @@ import type { GatewayUri, Instant } from "@causeway/core-base";
 import type { Arrival } from "@causeway/core-forwarding";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import { asLinkId, type LinkId } from "@causeway/core-wire";
+import type { BulkIntake } from "./bulk-flow.ts";
 import type { GatewayLimits, Link, PeerConfig } from "./ports.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
@@ -41,6 +42,8 @@ export class LinkEntry {
   messagesOut = 0;
   /** Messages refused by a rate limit, less those that passed since. */
   floodLevel = 0;
+  /** Made with the first bulk that it brings. */
+  bulk: BulkIntake | undefined = undefined;
   /** Made at the first pause. */
   #pauses: Set<PauseReason> | undefined;
 

@@ -15,6 +15,7 @@ import type {
 import type { PolicyRule, ResolutionLimits, UnknownTargets } from "@causeway/core-forwarding";
 import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
 import type { MailboxLimits } from "@causeway/core-mailbox";
+import type { Lane } from "@causeway/core-wire";
 import type { HandlerContext, Transport } from "@connectrpc/connect";
 
 /**
@@ -36,10 +37,15 @@ export interface Link {
   readonly serverEndPoint?: () => Uint8Array | undefined;
   /**
    * Queues one serialised Frame, the bytes `start` to `end` of `frame`, which must not change before the end of the
-   * turn. False when the queue is above its high-water mark; the frame is queued all the same.
+   * turn. Bulk leaves behind what is urgent, which is the default; order is kept within a lane. False when the lane's queue
+   * is above its high-water mark; the frame is queued all the same.
    */
-  send(frame: Uint8Array, start?: number, end?: number): boolean;
+  send(frame: Uint8Array, start?: number, end?: number, lane?: Lane): boolean;
   readonly bufferedBytes: number;
+  /** Bytes in the lane of bulk; undefined when they are counted with the others. */
+  readonly bufferedBulkBytes?: number;
+  /** The other side has taken bulk: what is on its way to it is bounded from now on. */
+  takenBulk?(bytes: number): void;
   /** Sets the one receiver of frames, called with every frame of a read. Reading starts with it. */
   onFrames(receive: (frames: readonly FrameSlice[]) => void): void;
   onWritable(run: () => void): void;
@@ -163,6 +169,10 @@ export interface GatewayLimits extends MailboxLimits, ResolutionLimits {
   readonly heldMsMax: number;
   /** Bytes queued to one link before messages to it are refused with OVERLOADED. */
   readonly linkBufferedBytesMax: number;
+  /** Bytes of bulk queued to one link before bulk to it is refused with OVERLOADED; urgent messages still pass. */
+  readonly linkBulkBytesMax: number;
+  /** Bytes of bulk that a sender may still send after it was told to stop, before its whole link is held back. */
+  readonly bulkAfterStopBytesMax: number;
   /** Bytes queued to one subscriber's link before topic messages for it wait in a queue of their own. */
   readonly topicLinkBytesMax: number;
   /** Messages that wait for one slow subscriber; beyond it the topic's overflow policy says what happens. */
@@ -174,6 +184,9 @@ export interface GatewayLimits extends MailboxLimits, ResolutionLimits {
   /** Messages and bytes that one agent may send each second, with a burst of `rateBurstSeconds` seconds. */
   readonly agentMessagesPerSecond: number;
   readonly agentBytesPerSecond: number;
+  /** The same of bulk alone, so that bulk leaves something over for the rest. */
+  readonly agentBulkMessagesPerSecond: number;
+  readonly agentBulkBytesPerSecond: number;
   readonly rateBurstSeconds: number;
   /** How many times an agent's rates a peer gateway may use. */
   readonly peerRateFactor: number;

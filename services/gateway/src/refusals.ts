@@ -1,5 +1,6 @@
 /** Why the data path sends a message no further, for its source. */
 import type { AgentId, ErrorFacts, GatewayUri } from "@causeway/core-base";
+import { Lane } from "@causeway/core-wire";
 import type { LinkEntry } from "./links.ts";
 
 export const peerLost = (peer: GatewayUri): ErrorFacts => ({
@@ -15,10 +16,10 @@ export const targetBusy = (agentId: AgentId, retryAfterMs: number): ErrorFacts =
   details: { limit: "targetMessagesPerSecond" },
 });
 
-export const overloaded = (out: LinkEntry): ErrorFacts => ({
+export const overloaded = (out: LinkEntry, lane: Lane): ErrorFacts => ({
   code: "CAUSEWAY_FORWARDING_OVERLOADED",
-  message: `the queue to ${out.name} is full; slow down and retry`,
-  details: { limit: "linkBufferedBytesMax" },
+  message: `the queue${lane === Lane.bulk ? " for bulk" : ""} to ${out.name} is full; slow down and retry`,
+  details: { limit: lane === Lane.bulk ? "linkBulkBytesMax" : "linkBufferedBytesMax" },
   retryAfterMs: 1_000,
 });
 

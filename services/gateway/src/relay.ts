@@ -24,7 +24,9 @@ import {
   FrameScan,
   HeaderFlag,
   hex,
+  Lane,
   type LinkId,
+  laneOf,
   MlsScan,
   scanFrame,
   scanMls,
@@ -33,6 +35,7 @@ import {
 import { Answers } from "./answers.ts";
 import { BackPressure } from "./back-pressure.ts";
 import type { BoundedLog } from "./bounded-log.ts";
+import { BulkFlow } from "./bulk-flow.ts";
 import { decodeBody } from "./decode-body.ts";
 import type { EventFeed } from "./event-feed.ts";
 import { HoldQueue } from "./hold-queue.ts";
@@ -50,7 +53,7 @@ import {
   storedNotReliable,
   targetBusy,
 } from "./refusals.ts";
-import { Overflow, overflowOf, SlowSubscribers } from "./slow-subscribers.ts";
+import { Overflow, overflowOf, queuedIn, SlowSubscribers } from "./slow-subscribers.ts";
 import type { Count, Tally } from "./tally.ts";
 
 /** Whom a control request is about: an agent that is served here, and the instance of it that messages would go to. */
@@ -105,6 +108,7 @@ export class Relay {
   readonly #mls = new MlsScan();
   readonly #answers: Answers;
   readonly #pressure: BackPressure;
+  readonly #bulk: BulkFlow;
   readonly #slow: SlowSubscribers;
   readonly #rates: RateGuard;
 
@@ -113,6 +117,7 @@ export class Relay {
     this.#held = new HoldQueue(parts.limits);
     this.#answers = new Answers(parts);
     this.#pressure = new BackPressure(parts.deps, parts.limits);
+    this.#bulk = new BulkFlow({ ...parts, pressure: this.#pressure });
     this.#slow = new SlowSubscribers(parts.limits);
     this.#rates = new RateGuard(parts.deps, parts.limits, parts.security);
     this.#in = parts.tally.count("messages_in");
@@ -124,7 +129,10 @@ export class Relay {
   handle(entry: LinkEntry, arrival: Exclude<Arrival, { kind: "own" }>, scan: FrameScan, now: Now): void {
     entry.messagesIn++;
     this.#in.value++;
-    const limited = this.#rates.check(entry, scan.end - scan.start, now);
+    const bytes = scan.end - scan.start;
+    const limited =
+      this.#rates.check(entry, bytes, now) ??
+      (laneOf(scan) === Lane.bulk ? this.#bulk.check(entry, bytes, now) : undefined);
     if (limited !== undefined) {
       if (limited === "closed") return;
       if (entry.role.kind === "agent") this.#answers.refuseSender(scan, entry, limited, now);
@@ -199,6 +207,12 @@ export class Relay {
     const entry = this.#parts.links.get(id);
     if (entry !== undefined) this.#slow.forget(entry);
     this.#pressure.letGo(id);
+    this.#bulk.letGo(id);
+  }
+
+  /** Every frame of a read was handled. */
+  handleReadEnd(entry: LinkEntry): void {
+    this.#bulk.acknowledge(entry);
   }
 
   /** A link's queue has room again. */
@@ -206,6 +220,7 @@ export class Relay {
     const entry = this.#parts.links.get(id);
     if (entry !== undefined) this.#slow.handleWritable(entry);
     this.#pressure.letGo(id);
+    this.#bulk.letGo(id);
   }
 
   #forward(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
@@ -301,24 +316,26 @@ export class Relay {
 
   /** Queues the frame unless the receiver is too far behind; then its source hears of it, and the answer is false. */
   #send(out: LinkEntry, scan: FrameScan, entry: LinkEntry | undefined, now: Now): boolean {
-    if (out.link.bufferedBytes > this.#parts.limits.linkBufferedBytesMax) {
-      this.#answers.refuse(scan, entry, overloaded(out), now);
+    const { linkBufferedBytesMax, linkBulkBytesMax } = this.#parts.limits;
+    const lane = laneOf(scan);
+    const isBulk = lane === Lane.bulk;
+    if (queuedIn(out.link, lane) > (isBulk ? linkBulkBytesMax : linkBufferedBytesMax)) {
+      this.#answers.refuse(scan, entry, overloaded(out, lane), now);
       return false;
     }
-    const hasRoom = this.#put(out, scan);
+    out.messagesOut++;
+    const hasRoom = out.link.send(scan.buf, scan.start, scan.end, lane);
     // A peer link carries many senders, so that only an agent is held back for a slow receiver.
-    if (!hasRoom && entry?.role.kind === "agent" && entry !== out) this.#pressure.holdBack(entry, out, now);
+    if (!hasRoom && entry?.role.kind === "agent" && entry !== out)
+      (isBulk ? this.#bulk : this.#pressure).holdBack(entry, out, now);
     return true;
   }
 
-  #put(out: LinkEntry, scan: FrameScan): boolean {
+  /** The frame as it came, or what stands for it. */
+  #putCopy(out: LinkEntry, scan: FrameScan, frame: Uint8Array | undefined, lane: Lane): void {
     out.messagesOut++;
-    return out.link.send(scan.buf, scan.start, scan.end);
-  }
-
-  #putFrame(out: LinkEntry, frame: Uint8Array): boolean {
-    out.messagesOut++;
-    return out.link.send(frame);
+    if (frame === undefined) out.link.send(scan.buf, scan.start, scan.end, lane);
+    else out.link.send(frame, 0, frame.length, lane);
   }
 
   #hold(
@@ -376,26 +393,25 @@ export class Relay {
     this.#countTopic(copies.reason);
     // A list of gateways that came with the frame was for us and goes no further.
     const plain = scan.gatewaysEnd === 0 ? undefined : addressCopy(scan, undefined);
+    const lane = laneOf(scan);
     // One copy for all who are behind: the buffer of the read is not held on to.
     let kept = plain;
     for (const id of copies.links) {
       const out = links.get(id);
       if (out === undefined) continue;
-      if (this.#slow.isBehind(out)) {
+      if (this.#slow.isBehind(out, lane)) {
         kept ??= new Uint8Array(scan.bytes());
         this.#wait(out, kept, scan, entry, now);
-      } else if (plain === undefined) this.#put(out, scan);
-      else this.#putFrame(out, plain);
+      } else this.#putCopy(out, scan, plain, lane);
     }
     for (const { peer, only } of copies.peers) {
       const out = links.peer(peer);
       if (out === undefined) continue;
       const frame = only === undefined ? plain : addressCopy(scan, only);
-      if (this.#slow.isBehind(out)) {
+      if (this.#slow.isBehind(out, lane)) {
         if (frame === undefined) kept ??= new Uint8Array(scan.bytes());
         this.#wait(out, frame ?? (kept as Uint8Array), scan, entry, now);
-      } else if (frame === undefined) this.#put(out, scan);
-      else this.#putFrame(out, frame);
+      } else this.#putCopy(out, scan, frame, lane);
     }
     this.#accept(scan, entry);
   }
@@ -411,10 +427,11 @@ export class Relay {
 
   /** A topic message for a subscriber that is behind (AGP-15): it waits, and its publisher hears what is lost. */
   #wait(out: LinkEntry, frame: Uint8Array, scan: FrameScan, entry: LinkEntry | undefined, now: Now): void {
+    const lane = laneOf(scan);
     const overflow = overflowOf(scan.flags);
-    const { toTell, isDisconnected } = this.#slow.offer(out, frame, overflow, now);
+    const { toTell, isDisconnected } = this.#slow.offer(out, frame, overflow, now, lane);
     if (overflow === Overflow.block && entry?.role.kind === "agent" && entry !== out)
-      this.#pressure.holdBack(entry, out, now);
+      (lane === Lane.bulk ? this.#bulk : this.#pressure).holdBack(entry, out, now);
     if (toTell === 0) return;
     this.#parts.tally.add("topic_copies_dropped", toTell);
     const topic = scan.target();

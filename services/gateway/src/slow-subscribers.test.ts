@@ -1,4 +1,4 @@
-import { TargetKind } from "@causeway/core-wire";
+import { Lane, TargetKind } from "@causeway/core-wire";
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { gatewayLimits } from "./limits.ts";
@@ -158,10 +158,11 @@ test("whatever comes and goes: the bounds hold, order is kept, and sent, waiting
           }
           const frame = new Uint8Array(input.bytes + 4);
           new DataView(frame.buffer).setUint32(0, offered++);
-          if (queues.isBehind(entry)) dropped += queues.offer(entry, frame, Overflow.dropOldest, now).toTell;
+          if (queues.isBehind(entry, Lane.urgent))
+            dropped += queues.offer(entry, frame, Overflow.dropOldest, now, Lane.urgent).toTell;
           else link.send(frame);
         }
-        for (let round = 0; round < 300 && queues.isBehind(entry); round++) {
+        for (let round = 0; round < 300 && queues.isBehind(entry, Lane.urgent); round++) {
           buffered = 0;
           queues.handleWritable(entry);
           buffered = 0;

@@ -4,8 +4,9 @@
  * that of the topic's policy: the oldest goes, the publisher waits, or the subscriber is disconnected.
  */
 import { CausewayError, type Instant, later, type Now } from "@causeway/core-base";
+import { Lane } from "@causeway/core-wire";
 import type { LinkEntry } from "./links.ts";
-import type { GatewayLimits } from "./ports.ts";
+import type { GatewayLimits, Link } from "./ports.ts";
 
 /** What happens at the bound (`agp.TopicOverflow`), as two bits of the header's flags. */
 export const Overflow = { dropOldest: 0, block: 1, disconnect: 2 } as const;
@@ -38,27 +39,30 @@ export interface Offered {
 
 export class SlowSubscribers {
   readonly #limits: GatewayLimits;
-  readonly #queues = new Map<LinkEntry, Queue>();
+  /** By lane: what is bulk does not hold up what is not. */
+  readonly #queues = { [Lane.urgent]: new Map<LinkEntry, Queue>(), [Lane.bulk]: new Map<LinkEntry, Queue>() } as const;
 
   constructor(limits: GatewayLimits) {
     this.#limits = limits;
   }
 
   /** True when the subscriber's link is full, or what was published before still waits for it. */
-  isBehind(entry: LinkEntry): boolean {
-    if (entry.link.bufferedBytes > this.#limits.topicLinkBytesMax) return true;
-    return this.#queues.size > 0 && this.#queues.has(entry);
+  isBehind(entry: LinkEntry, lane: Lane): boolean {
+    if (queuedIn(entry.link, lane) > this.#limits.topicLinkBytesMax) return true;
+    const queues = this.#queues[lane];
+    return queues.size > 0 && queues.has(entry);
   }
 
   /** Queues a frame that the caller does not change any more. */
-  offer(entry: LinkEntry, frame: Uint8Array, overflow: Overflow, now: Now): Offered {
-    const queue = this.#queues.get(entry) ?? { frames: [], first: 0, bytes: 0, dropped: 0, toldAt: undefined };
-    this.#queues.set(entry, queue);
+  offer(entry: LinkEntry, frame: Uint8Array, overflow: Overflow, now: Now, lane: Lane): Offered {
+    const queues = this.#queues[lane];
+    const queue = queues.get(entry) ?? { frames: [], first: 0, bytes: 0, dropped: 0, toldAt: undefined };
+    queues.set(entry, queue);
     const isFull = (): boolean =>
       queue.frames.length - queue.first >= this.#limits.topicQueueMessagesMax ||
       queue.bytes + frame.length > this.#limits.topicQueueBytesMax;
     if (isFull() && overflow === Overflow.disconnect) {
-      this.#queues.delete(entry);
+      this.forget(entry);
       entry.link.close(new CausewayError(tooSlow(entry)));
       return { toTell: queue.dropped + queue.frames.length - queue.first + 1, isDisconnected: true };
     }
@@ -79,19 +83,25 @@ export class SlowSubscribers {
 
   /** The link has room: what waits goes out, as far as there is room. */
   handleWritable(entry: LinkEntry): void {
-    const queue = this.#queues.get(entry);
-    if (queue === undefined) return;
-    while (queue.first < queue.frames.length && entry.link.bufferedBytes <= this.#limits.topicLinkBytesMax) {
-      const frame = queue.frames[queue.first++] as Uint8Array;
-      queue.bytes -= frame.length;
-      entry.messagesOut++;
-      entry.link.send(frame);
-    }
-    if (queue.first === queue.frames.length) this.#queues.delete(entry);
+    this.#sendOn(entry, Lane.urgent);
+    this.#sendOn(entry, Lane.bulk);
   }
 
   forget(entry: LinkEntry): void {
-    this.#queues.delete(entry);
+    this.#queues[Lane.urgent].delete(entry);
+    this.#queues[Lane.bulk].delete(entry);
+  }
+
+  #sendOn(entry: LinkEntry, lane: Lane): void {
+    const queue = this.#queues[lane].get(entry);
+    if (queue === undefined) return;
+    while (queue.first < queue.frames.length && queuedIn(entry.link, lane) <= this.#limits.topicLinkBytesMax) {
+      const frame = queue.frames[queue.first++] as Uint8Array;
+      queue.bytes -= frame.length;
+      entry.messagesOut++;
+      entry.link.send(frame, 0, frame.length, lane);
+    }
+    if (queue.first === queue.frames.length) this.#queues[lane].delete(entry);
   }
 
   #dropOldest(queue: Queue): void {
@@ -100,6 +110,11 @@ export class SlowSubscribers {
     queue.bytes -= frame.length;
     queue.dropped++;
   }
+}
+
+/** What waits in one lane of a link. */
+export function queuedIn(link: Pick<Link, "bufferedBytes" | "bufferedBulkBytes">, lane: Lane): number {
+  return lane === Lane.bulk ? (link.bufferedBulkBytes ?? link.bufferedBytes) : link.bufferedBytes;
 }
 
 const nothing = new Uint8Array(0);

@@ -1,0 +1,151 @@
+/**
+ * Bulk on the way in (BEY-1): it may wait, and it must not stop what is interactive of the same sender. So an agent whose
+ * bulk finds the receiver's lane full, or that is over its rate of bulk, is told to send no more of it, by a Credit frame,
+ * while everything else of its link is read on. One that does not obey is held back altogether, as without classes. What
+ * was taken is acknowledged, so that the sender can keep what is on its way small.
+ */
+
+import { type ErrorFacts, later, type Now } from "@causeway/core-base";
+import { agp, encodeFrame, grpcPrefixBytes, type LinkId } from "@causeway/core-wire";
+import type { BackPressure } from "./back-pressure.ts";
+import type { BoundedLog } from "./bounded-log.ts";
+import type { LinkEntry } from "./links.ts";
+import type { GatewayDeps, GatewayLimits } from "./ports.ts";
+import { TokenBucket } from "./token-bucket.ts";
+
+/** What a link that brings bulk has beside. */
+export class BulkIntake {
+  readonly messageRate: TokenBucket;
+  readonly byteRate: TokenBucket;
+  /** Taken and not acknowledged. */
+  taken = 0;
+  /** Why its sender was told to stop. */
+  readonly stops = new Set<string>();
+  /** Bytes that came since it was told. */
+  sinceStop = 0;
+
+  constructor(limits: GatewayLimits, factor: number, now: Now) {
+    const messages = limits.agentBulkMessagesPerSecond * factor;
+    const bytes = limits.agentBulkBytesPerSecond * factor;
+    this.messageRate = new TokenBucket(messages, messages * limits.rateBurstSeconds, now.instant);
+    this.byteRate = new TokenBucket(bytes, bytes * limits.rateBurstSeconds, now.instant);
+  }
+}
+
+/** What the flow of bulk works with. */
+export interface BulkFlowParts {
+  readonly deps: GatewayDeps;
+  readonly limits: GatewayLimits;
+  readonly security: BoundedLog;
+  readonly pressure: BackPressure;
+}
+
+export class BulkFlow {
+  readonly #parts: BulkFlowParts;
+  /** Senders that were told to stop, by receiver. */
+  readonly #waiting = new Map<LinkId, Set<LinkEntry>>();
+
+  constructor(parts: BulkFlowParts) {
+    this.#parts = parts;
+  }
+
+  /** Counts a bulk message of `bytes` that came over `entry`; why it may not pass, when it may not. */
+  check(entry: LinkEntry, bytes: number, now: Now): ErrorFacts | undefined {
+    const { limits } = this.#parts;
+    const factor = entry.peer.role === "gateway" ? limits.peerRateFactor : 1;
+    entry.bulk ??= new BulkIntake(limits, factor, now);
+    const { bulk } = entry;
+    bulk.taken += bytes + grpcPrefixBytes;
+    if (bulk.stops.size > 0) bulk.sinceStop += bytes;
+    const hasMessages = bulk.messageRate.take(1, now.instant);
+    if (hasMessages && bulk.byteRate.take(bytes, now.instant)) return undefined;
+    const limit = hasMessages ? "agentBulkBytesPerSecond" : "agentBulkMessagesPerSecond";
+    const waitMs = hasMessages ? bulk.byteRate.waitMs(bytes) : bulk.messageRate.waitMs(1);
+    if (entry.role.kind === "agent") this.#stopForRate(entry, limit, waitMs, now);
+    return {
+      code: "CAUSEWAY_LIMIT_RATE",
+      message: `${entry.name} is over ${limit}; nothing was delivered. Send bulk again in ${waitMs} ms; what is interactive passes`,
+      retryAfterMs: waitMs,
+      details: { limit },
+    };
+  }
+
+  /** The receiver's lane for bulk is full: the sender waits with bulk until there is room, or `pauseMsMax` at most. */
+  holdBack(sender: LinkEntry, receiver: LinkEntry, now: Now): void {
+    const waiting = this.#waiting.get(receiver.id) ?? new Set();
+    if (waiting.has(sender)) {
+      if (this.#disobeys(sender)) this.#parts.pressure.holdBack(sender, receiver, now);
+      return;
+    }
+    waiting.add(sender);
+    this.#waiting.set(receiver.id, waiting);
+    const reason = reasonOf(receiver.id);
+    this.#stop(sender, reason);
+    this.#parts.deps.scheduler.at(later(now.instant, this.#parts.limits.pauseMsMax), () => {
+      if (waiting.delete(sender)) this.#go(sender, reason);
+    });
+  }
+
+  /** There is room again, or the receiver is gone. */
+  letGo(receiver: LinkId): void {
+    const waiting = this.#waiting.get(receiver);
+    if (waiting === undefined) return;
+    this.#waiting.delete(receiver);
+    for (const sender of waiting) this.#go(sender, reasonOf(receiver));
+    waiting.clear();
+  }
+
+  /** Tells the sender what was taken, after the frames of a read. */
+  acknowledge(entry: LinkEntry): void {
+    const { bulk } = entry;
+    if (bulk === undefined || bulk.taken < acknowledgeBytes) return;
+    const bytes = bulk.taken;
+    bulk.taken = 0;
+    say(entry, agp.FlowState.UNSPECIFIED, bytes);
+  }
+
+  #stopForRate(entry: LinkEntry, limit: string, waitMs: number, now: Now): void {
+    const { deps, security } = this.#parts;
+    if (entry.bulk?.stops.has("rate") === true) {
+      // As a sender without classes: it is not read from until it is back under its rate.
+      if (!this.#disobeys(entry)) return;
+      entry.pause("bulk rate");
+      deps.scheduler.at(later(now.instant, waitMs), () => entry.resume("bulk rate"));
+      return;
+    }
+    security.warn("limits.bulk_rate_exceeded", { from: entry.name, limit });
+    this.#stop(entry, "rate");
+    deps.scheduler.at(later(now.instant, waitMs), () => this.#go(entry, "rate"));
+  }
+
+  #disobeys({ bulk, name }: LinkEntry): boolean {
+    if (bulk === undefined || bulk.sinceStop <= this.#parts.limits.bulkAfterStopBytesMax) return false;
+    this.#parts.security.warn("limits.bulk_not_stopped", { from: name });
+    return true;
+  }
+
+  #stop(sender: LinkEntry, reason: string): void {
+    const { bulk } = sender;
+    if (bulk === undefined) return;
+    if (bulk.stops.size === 0) {
+      bulk.sinceStop = 0;
+      say(sender, agp.FlowState.STOP, 0);
+    }
+    bulk.stops.add(reason);
+  }
+
+  #go(sender: LinkEntry, reason: string): void {
+    const { bulk } = sender;
+    if (bulk?.stops.delete(reason) === true && bulk.stops.size === 0) say(sender, agp.FlowState.GO, 0);
+  }
+}
+
+function say(entry: LinkEntry, flow: agp.FlowState, bytes: number): void {
+  if (entry.role.kind === "closed") return;
+  entry.link.send(encodeFrame({ case: "credit", value: { trafficClass: agp.TrafficClass.BULK, flow, bytes } }));
+}
+
+const reasonOf = (receiver: LinkId): string => `receiver ${receiver}`;
+
+/** A quarter of the smallest window. */
+const acknowledgeBytes = 16_384;
