@@ -1,4 +1,3 @@
-import type { TLSSocket } from "node:tls";
 import type { LinkCarrier } from "./carrier.ts";
 import { ControlAllowance } from "./control-allowance.ts";
 import {
@@ -17,6 +16,7 @@ import {
 } from "./h2-frames.ts";
 import { H2Reader } from "./h2-reader.ts";
 import type { H2Limits } from "./limits.ts";
+import type { PortSocket } from "./port-socket.ts";
 import { readShared } from "./read-memory.ts";
 import { SendWindow } from "./send-window.ts";
 import { readMemory } from "./stream-link.ts";
@@ -39,7 +39,7 @@ export interface LinkConnectionEvents {
 export class LinkConnection implements LinkCarrier {
   readonly headroom = frameHeaderBytes;
   readonly isReadMemoryReused = true;
-  readonly #socket: TLSSocket;
+  readonly #socket: PortSocket;
   readonly #limits: H2Limits;
   readonly #events: LinkConnectionEvents;
   readonly #allowance: ControlAllowance;
@@ -65,7 +65,7 @@ export class LinkConnection implements LinkCarrier {
   #onEnd: (() => void) | undefined;
   #onClose: (rstCode: number) => void = () => undefined;
 
-  constructor(socket: TLSSocket, limits: H2Limits, events: LinkConnectionEvents) {
+  constructor(socket: PortSocket, limits: H2Limits, events: LinkConnectionEvents) {
     this.#socket = socket;
     this.#limits = limits;
     this.#events = events;
@@ -102,7 +102,8 @@ export class LinkConnection implements LinkCarrier {
     this.#say(encodeWindowUpdate(sessionWindowBytes - defaultWindow, 0));
     this.#read(opening, 0, opening.length);
     const read = (memory: Uint8Array, start: number, end: number): void => this.#read(memory, start, end);
-    readShared(socket, (memory, length) => readMemory.keep(memory, length, read));
+    if (socket.readInPlace !== undefined) socket.readInPlace(read);
+    else readShared(socket, (memory, length) => readMemory.keep(memory, length, read));
   }
 
   /** Sends the response headers. */

@@ -1,10 +1,10 @@
-import type { TLSSocket } from "node:tls";
 import { type CausewayError, refuse } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import { responseHeaders, statusHeaders } from "./accept-link.ts";
 import { channelBindingOf, serverEndPointOf } from "./channel-binding.ts";
 import { LinkConnection } from "./link-connection.ts";
 import type { SessionServices } from "./port-session.ts";
+import type { PortSocket } from "./port-socket.ts";
 import { endGraceMs, type Session } from "./session.ts";
 import { StreamLink } from "./stream-link.ts";
 import { encodeRefusal } from "./wire-errors.ts";
@@ -12,7 +12,7 @@ import { encodeRefusal } from "./wire-errors.ts";
 /** A TLS connection of a port that carries one link and nothing else. */
 export class LinkSession implements Session {
   readonly caller: VerifiedPeer;
-  readonly #socket: TLSSocket;
+  readonly #socket: PortSocket;
   readonly #services: SessionServices;
   readonly #connection: LinkConnection;
   /** Made when somebody waits for it. */
@@ -23,7 +23,7 @@ export class LinkSession implements Session {
 
   /** `onFault` hears when the client breaks HTTP/2 or its promise, or floods; `opening` is what came behind its preface. */
   constructor(
-    socket: TLSSocket,
+    socket: PortSocket,
     caller: VerifiedPeer,
     services: SessionServices,
     onFault: (reason: string) => void,

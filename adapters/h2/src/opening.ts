@@ -1,7 +1,7 @@
-import type { TLSSocket } from "node:tls";
 import type { CausewayError } from "@causeway/core-base";
 import type { Caller } from "./caller.ts";
 import { clientPreface, FrameType, frameHeaderBytes, Setting } from "./h2-frames.ts";
+import type { PortSocket } from "./port-socket.ts";
 import type { Session } from "./session.ts";
 
 /** What a connection is for: one link and nothing else, or any streams. */
@@ -13,14 +13,14 @@ export type ConnectionUse = "only-link" | "any";
  */
 export class Opening implements Session {
   readonly caller: Caller;
-  readonly #socket: TLSSocket;
+  readonly #socket: PortSocket;
   readonly #decide: (use: ConnectionUse, read: Buffer) => void;
   #timer: NodeJS.Timeout | undefined;
   #read: Buffer = nothing;
   readonly #onData = (chunk: Buffer): void => this.#take(chunk);
 
   /** `decide` is called at most once, with everything that was read; `waitMs`: how long the client may take. */
-  constructor(socket: TLSSocket, caller: Caller, waitMs: number, decide: (use: ConnectionUse, read: Buffer) => void) {
+  constructor(socket: PortSocket, caller: Caller, waitMs: number, decide: (use: ConnectionUse, read: Buffer) => void) {
     this.caller = caller;
     this.#socket = socket;
     this.#decide = decide;

@@ -1,5 +1,4 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
-import type { TLSSocket } from "node:tls";
 import { type CausewayError, refuse } from "@causeway/core-base";
 import { acceptLink, linkPath, refuseStream } from "./accept-link.ts";
 import { type Caller, isApplicant } from "./caller.ts";
@@ -7,6 +6,7 @@ import { carriedBy } from "./carrier.ts";
 import { channelBindingOf, serverEndPointOf } from "./channel-binding.ts";
 import type { H2Limits } from "./limits.ts";
 import type { Link } from "./link.ts";
+import type { PortSocket } from "./port-socket.ts";
 import type { ServiceHandler } from "./service-handler.ts";
 import { endGraceMs, type Session } from "./session.ts";
 import { StreamLink } from "./stream-link.ts";
@@ -26,7 +26,7 @@ export interface SessionServices {
 /** An authenticated TLS connection of a port with streams of all services on it. */
 export class PortSession implements Session {
   readonly caller: Caller;
-  readonly #socket: TLSSocket;
+  readonly #socket: PortSocket;
   readonly #session: ServerHttp2Session;
   readonly #services: SessionServices;
   readonly #links = new Set<StreamLink>();
@@ -35,7 +35,7 @@ export class PortSession implements Session {
   #bytesSeen = -1;
   #isPingOpen = false;
 
-  constructor(socket: TLSSocket, session: ServerHttp2Session, caller: Caller, services: SessionServices) {
+  constructor(socket: PortSocket, session: ServerHttp2Session, caller: Caller, services: SessionServices) {
     this.caller = caller;
     this.#socket = socket;
     this.#session = session;
@@ -89,6 +89,8 @@ export class PortSession implements Session {
   }
 
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void {
+    // Opened and reset in one read.
+    if (stream.destroyed) return;
     this.#streams += 1;
     stream.on("close", () => {
       this.#streams -= 1;

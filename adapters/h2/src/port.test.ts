@@ -71,7 +71,8 @@ test("stop ends streaming handlers, waits for links that end, and closes the res
       router.service(aca.AuthorityService, {
         async *watchTrust(_request, context) {
           yield {};
-          await new Promise((resolve) => context.signal.addEventListener("abort", resolve));
+          if (!context.signal.aborted)
+            await new Promise((resolve) => context.signal.addEventListener("abort", resolve));
           handlerEnded.resolve();
           throw context.signal.reason;
         },

@@ -1,10 +1,11 @@
 import { constants, performServerHandshake, type ServerHttp2Session, type ServerSessionOptions } from "node:http2";
-import type { Socket } from "node:net";
-import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
+import { Duplex } from "node:stream";
+import type { TlsOptions } from "node:tls";
 import {
   asInstant,
   boundLog,
   CausewayError,
+  type Counter,
   type Counters,
   type Log,
   refuse,
@@ -19,12 +20,15 @@ import { clientPreface } from "./h2-frames.ts";
 import { type H2Limits, limitsWith } from "./limits.ts";
 import type { Link } from "./link.ts";
 import { LinkSession } from "./link-session.ts";
-import { listenError } from "./node-errors.ts";
+import type { Listener, ListenerEvents } from "./listener.ts";
 import { type ConnectionUse, Opening } from "./opening.ts";
 import { PortSession, type SessionServices } from "./port-session.ts";
+import type { JudgedSocket, PortSocket } from "./port-socket.ts";
 import { createServiceHandler, drainingError } from "./service-handler.ts";
 import type { Session } from "./session.ts";
+import { TlsListener } from "./tls-listener.ts";
 import { encodeRefusal } from "./wire-errors.ts";
+import { WorkerListener } from "./workers/worker-listener.ts";
 
 /** Options of `createPort`. */
 export interface PortOptions {
@@ -35,7 +39,7 @@ export interface PortOptions {
   /** 0 for any free one. */
   readonly port: number;
   /** Judges the client once for each TLS connection. What it throws closes the connection and reaches the client. */
-  readonly authenticate: (socket: TLSSocket) => Caller;
+  readonly authenticate: (socket: JudgedSocket) => Caller;
   /** Paths open to applicants (`/package.Service/Method`). Without any, applicants are refused. */
   readonly applicantPaths?: readonly string[];
   /** Services other than Link. gRPC's health service is always there. */
@@ -45,6 +49,11 @@ export interface PortOptions {
   readonly log?: Log;
   readonly counters?: Counters;
   readonly limits?: Partial<H2Limits>;
+  /**
+   * Threads that do TCP and TLS of the connections, which the kernel spreads among them; 0, the default, for none: then
+   * this thread does it. Only on systems that spread the connections of a port that several sockets share, as Linux does.
+   */
+  readonly workers?: number;
 }
 
 /** Where a port listens. */
@@ -70,6 +79,8 @@ export interface Port extends AsyncDisposable {
   renewTls(): void;
   /** Open connections. */
   readonly sessionCount: number;
+  /** Of each worker, how many TCP connections it has. */
+  readonly workerConnections: readonly number[];
 }
 
 /** Makes a port; does no IO before `start`. */
@@ -87,13 +98,12 @@ class H2Port implements Port {
   readonly #shutdown = new AbortController();
   readonly #sessions = new Set<Session>();
   readonly #sessionsOfPeer = new Map<string, number>();
-  /** Every TCP connection, also those whose handshake is not finished: `server.close` waits for all of them. */
-  readonly #sockets = new Set<Socket>();
   /** Refused connections whose client may still be reading why. */
-  readonly #refusals = new Set<TLSSocket>();
+  readonly #refusals = new Set<PortSocket>();
   readonly #accepted;
   readonly #refused;
-  #server: Server | undefined;
+  readonly #listener: Listener;
+  #isStarted = false;
   #watch: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -105,6 +115,15 @@ class H2Port implements Port {
     const counters = options.counters ?? silentCounters;
     this.#accepted = counters.counter("causeway_h2_sessions_accepted_total");
     this.#refused = counters.counter("causeway_h2_sessions_refused_total");
+    const { host = "127.0.0.1", port, workers = 0 } = options;
+    const listen = {
+      tls: () => withFloor(options.tls(), this.#limits),
+      host,
+      port,
+      sessionsMax: this.#limits.sessionsMax,
+    };
+    const events = this.#listenerEvents(counters.counter("causeway_h2_workers_failed_total"));
+    this.#listener = workers > 0 ? new WorkerListener({ ...listen, workers }, events) : new TlsListener(listen, events);
     this.#services = {
       limits: this.#limits,
       serve: createServiceHandler({
@@ -128,36 +147,20 @@ class H2Port implements Port {
     return this.#sessions.size;
   }
 
+  get workerConnections(): readonly number[] {
+    return this.#listener.workerConnections;
+  }
+
   async start(): Promise<PortAddress> {
-    if (this.#server !== undefined)
+    if (this.#isStarted)
       throw refuse("CAUSEWAY_MISUSE", "expected one start of a port, got a second one; make a new port");
-    const { host = "127.0.0.1", port } = this.#options;
-    const server = createServer(withFloor(this.#options.tls(), this.#limits), (socket) => this.#onConnection(socket));
-    server.maxConnections = this.#limits.sessionsMax;
-    server.on("connection", (socket: Socket) => {
-      this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
-    });
-    server.on("drop", () =>
-      this.#security.warn("h2.connection_dropped", { limit: "sessionsMax", value: this.#limits.sessionsMax }),
-    );
-    server.on("tlsClientError", (error, socket) => {
-      this.#refused.add();
-      this.#security.warn("h2.handshake_failed", { remote: socket.remoteAddress, reason: error.message });
-    });
-    this.#server = server;
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", (error) => reject(listenError(error, host, port)));
-      server.listen({ host, port }, resolve);
-    });
-    server.removeAllListeners("error");
-    server.on("error", (error) => this.#log.error("h2.server_failed", {}, error));
+    this.#isStarted = true;
+    const { host = "127.0.0.1" } = this.#options;
+    const port = await this.#listener.start();
     this.#watch = setInterval(() => {
       for (const session of this.#sessions) session.watch();
     }, this.#limits.pingEveryMs).unref();
-    const bound = server.address();
-    const boundPort = bound !== null && typeof bound === "object" ? bound.port : port;
-    return { host, port: boundPort, url: `https://${host.includes(":") ? `[${host}]` : host}:${boundPort}` };
+    return { host, port, url: `https://${host.includes(":") ? `[${host}]` : host}:${port}` };
   }
 
   stop(options?: { readonly deadlineMs?: number }): Promise<void> {
@@ -183,14 +186,12 @@ class H2Port implements Port {
   }
 
   renewTls(): void {
-    this.#server?.setSecureContext(withFloor(this.#options.tls(), this.#limits));
+    this.#listener.renewTls();
   }
 
   async #stop(deadlineMs: number): Promise<void> {
     clearInterval(this.#watch);
-    const server = this.#server;
-    const closed =
-      server?.listening === true ? new Promise<void>((resolve) => server.close(() => resolve())) : Promise.resolve();
+    const closed = this.#listener.close();
     for (const socket of this.#refusals) socket.destroy();
     this.#shutdown.abort(drainingError());
     const drained = Promise.all([...this.#sessions].map((session) => session.drain()));
@@ -206,14 +207,29 @@ class H2Port implements Port {
     for (const session of this.#sessions) session.end(error);
     await drained;
     for (const session of this.#sessions) session.destroy();
-    for (const socket of this.#sockets) socket.destroy();
+    this.#listener.destroyConnections();
     await closed;
   }
 
-  #onConnection(socket: TLSSocket): void {
+  #listenerEvents(workersFailed: Counter): ListenerEvents {
+    return {
+      onConnection: (socket) => this.#onConnection(socket),
+      onHandshakeFailed: (remote, reason) => {
+        this.#refused.add();
+        this.#security.warn("h2.handshake_failed", { remote, reason });
+      },
+      onDropped: () =>
+        this.#security.warn("h2.connection_dropped", { limit: "sessionsMax", value: this.#limits.sessionsMax }),
+      onFailed: (event, facts, thrown) => {
+        if (event === "h2.worker_failed") workersFailed.add();
+        this.#log.error(event, facts, thrown);
+      },
+    };
+  }
+
+  #onConnection(socket: PortSocket): void {
     // Errors of the socket end the HTTP/2 session, which is where they are seen.
     socket.on("error", () => undefined);
-    socket.setNoDelay(true);
     let caller: Caller;
     try {
       caller = this.#judge(socket);
@@ -243,22 +259,19 @@ class H2Port implements Port {
   }
 
   /** A connection for one link is served by ourselves, at less cost; what carries more by node:http2. */
-  #serve(socket: TLSSocket, caller: Caller, use: ConnectionUse, read: Buffer, onGone: () => void): Session {
+  #serve(socket: PortSocket, caller: Caller, use: ConnectionUse, read: Buffer, onGone: () => void): Session {
     const onFault = (reason: string): void =>
       this.#security.warn("h2.session_failed", { peer: nameOf(caller), reason });
     if (use === "only-link" && !isApplicant(caller) && this.#options.onLink !== undefined)
       return new LinkSession(socket, caller, this.#services, onFault, read.subarray(clientPreface.length));
-    // node:http2 reads what is in the socket already.
-    socket.pause();
-    socket.unshift(read);
-    const session = performServerHandshake(socket, sessionOptions(this.#limits));
+    const session = performServerHandshake(streamOf(socket, read), sessionOptions(this.#limits));
     session.on("error", (error) => onFault(error.message));
     session.on("close", onGone);
     return new PortSession(socket, session, caller, this.#services);
   }
 
   /** Who it is, or a refusal. */
-  #judge(socket: TLSSocket): Caller {
+  #judge(socket: PortSocket): Caller {
     if (socket.alpnProtocol !== "h2") {
       throw refuse(
         "CAUSEWAY_UNSUPPORTED",
@@ -296,7 +309,7 @@ class H2Port implements Port {
   }
 
   /** Tells an HTTP/2 client why in a GOAWAY, then cuts; anything else is cut at once. */
-  #refuse(socket: TLSSocket, error: CausewayError, thrown: unknown): void {
+  #refuse(socket: PortSocket, error: CausewayError, thrown: unknown): void {
     this.#refused.add();
     const facts = { code: error.code, reason: error.message, remote: socket.remoteAddress };
     if (error.family === "internal") this.#log.error("h2.session_refused", facts, thrown);
@@ -305,7 +318,7 @@ class H2Port implements Port {
       socket.destroy();
       return;
     }
-    const session: ServerHttp2Session = performServerHandshake(socket, {
+    const session: ServerHttp2Session = performServerHandshake(streamOf(socket), {
       ...sessionOptions(this.#limits),
       settings: { maxConcurrentStreams: 0 },
     });
@@ -325,6 +338,17 @@ class H2Port implements Port {
       this.#refusals.delete(socket);
     });
   }
+}
+
+/** For node:http2, which reads what is in the stream already. */
+function streamOf(socket: PortSocket, read: Buffer = nothing): Duplex {
+  if (socket.asStream !== undefined) return socket.asStream(read);
+  if (!(socket instanceof Duplex)) throw new TypeError("expected a socket that is a stream or has one");
+  if (read.length > 0) {
+    socket.pause();
+    socket.unshift(read);
+  }
+  return socket;
 }
 
 /** What no option may weaken: TLS 1.3, HTTP/2 and a client certificate (AGP-17, AGP-53). */
@@ -357,6 +381,7 @@ function sessionOptions(limits: H2Limits): ServerSessionOptions {
   };
 }
 
+const nothing = Buffer.alloc(0);
 const linkService = agp.AgentGatewayService;
 /** Default deadline of `stop`. */
 const stopMs = 5_000;

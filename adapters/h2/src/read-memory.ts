@@ -1,6 +1,6 @@
-import type { TLSSocket } from "node:tls";
 import type { FrameMemory } from "@causeway/core-wire";
 import { ChunkPool } from "./chunk-pool.ts";
+import type { PortSocket } from "./port-socket.ts";
 import type { Flushable, Turn } from "./turn.ts";
 
 /**
@@ -72,7 +72,7 @@ export class ReadMemory implements Flushable, FrameMemory {
  * are valid for the call. node:net has this for clients (`onread`), and tls.Server no way to ask for it: the option is set
  * where the constructor of net.Socket would have put it. On a Node that keeps it elsewhere, `data` events do.
  */
-export function readShared(socket: TLSSocket, receive: (memory: Uint8Array, length: number) => void): void {
+export function readShared(socket: PortSocket, receive: (memory: Uint8Array, length: number) => void): void {
   const inner = socket as unknown as Record<symbol, unknown> & {
     readonly _handle?: { useUserBuffer?(memory: Uint8Array): void } | null;
   };

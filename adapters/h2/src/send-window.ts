@@ -1,4 +1,3 @@
-import type { TLSSocket } from "node:tls";
 import type { ControlAllowance } from "./control-allowance.ts";
 import {
   defaultWindow,
@@ -9,13 +8,14 @@ import {
   windowMax,
   writeFrameHeader,
 } from "./h2-frames.ts";
+import type { PortSocket } from "./port-socket.ts";
 
 /**
  * DATA frames of the one stream, as far as the client's windows allow. A write has room for a frame header in front. One
  * that does not fit is cut: the header of its next part goes over bytes that have left already.
  */
 export class SendWindow {
-  readonly #socket: TLSSocket;
+  readonly #socket: PortSocket;
   readonly #allowance: ControlAllowance;
   readonly #waiting: { readonly bytes: Uint8Array; at: number; readonly done: () => void }[] = [];
   /** A part of the first write is on its way, and the bytes in front of the next are not free for its header. */
@@ -25,7 +25,7 @@ export class SendWindow {
   #initial = defaultWindow;
   #frameBytesMax = 16_384;
 
-  constructor(socket: TLSSocket, allowance: ControlAllowance) {
+  constructor(socket: PortSocket, allowance: ControlAllowance) {
     this.#socket = socket;
     this.#allowance = allowance;
   }
@@ -84,6 +84,8 @@ export class SendWindow {
         this.#socket.write(frame, (error) => {
           if (error === null || error === undefined) next.done();
         });
+      } else if (this.#socket.copiesWrites === true) {
+        this.#socket.write(frame);
       } else {
         this.#isSplitting = true;
         this.#socket.write(frame, () => {

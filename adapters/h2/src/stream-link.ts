@@ -242,7 +242,7 @@ function resetError(rstCode: number | undefined, where: string): CausewayError {
 
 const none: readonly never[] = [];
 /** Shared by all links of the process; it has no settings, so networks in one process do not meet in it. */
-const turn = new Turn();
+export const turn: Turn = new Turn();
 /** What connections for one link read into. */
 export const readMemory: ReadMemory = new ReadMemory(turn);
 const slabs = new SlabPool();

@@ -78,10 +78,11 @@ export class Turn {
 
   #run(): void {
     const due = this.#waiting;
-    const last = this.#last;
     this.#waiting = [];
-    this.#last = [];
     for (const target of due) target.flush();
+    // With what the others have just caused.
+    const last = this.#last;
+    this.#last = [];
     for (const target of last) target.flush();
     // A flush may have queued for the next turn; those pieces keep their numbers.
     if (this.#waiting.length > 0) return;

@@ -1,7 +1,19 @@
 /** Who is at the other end of a connection, judged by the trust store and by nothing else. */
-import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from "node:tls";
 import { isCausewayError, refuse, type UnixMs } from "@causeway/core-base";
 import { applicantKeyOf, type CryptoPort, type PeerVerifier, type VerifiedPeer } from "@causeway/core-identity";
+
+/** A certificate and who issued it; without properties when there is none, as Node has it. */
+export interface ShownCertificate {
+  readonly raw?: Uint8Array;
+  readonly issuerCertificate?: ShownCertificate;
+}
+
+/** What is looked at of a TLS connection: a socket of node:tls, or the like of one that another thread terminates. */
+export interface PeerSocket {
+  getProtocol(): string | null;
+  isSessionReused(): boolean;
+  getPeerCertificate(detailed: true): ShownCertificate;
+}
 
 /** Someone who holds a key and has no certificate yet. */
 export interface Applicant {
@@ -14,13 +26,13 @@ export interface Applicant {
  * The verified identity at the other end. Judged anew at every call, so it also tells whether a connection that is open
  * is still acceptable. Throws the `CAUSEWAY_IDENTITY_*` codes; the socket must not be used then.
  */
-export function verifiedPeerOf(socket: TLSSocket, trust: PeerVerifier, now: UnixMs): VerifiedPeer {
+export function verifiedPeerOf(socket: PeerSocket, trust: PeerVerifier, now: UnixMs): VerifiedPeer {
   return trust.verifyChain(peerChainOf(socket), { now, purpose: "tls" });
 }
 
 /** For the authority's port: a verified peer, or an applicant with a self-signed certificate. Throws for all others. */
 export function peerOrApplicant(
-  socket: TLSSocket,
+  socket: PeerSocket,
   trust: PeerVerifier,
   crypto: CryptoPort,
   now: UnixMs,
@@ -39,7 +51,7 @@ export function peerOrApplicant(
  * The certificates that the other end sent (DER, leaf first), as far as each is issued by the next one. Read once for
  * each connection, since they do not change.
  */
-export function peerChainOf(socket: TLSSocket): readonly Uint8Array[] {
+export function peerChainOf(socket: PeerSocket): readonly Uint8Array[] {
   const known = chains.get(socket);
   if (known !== undefined) return known;
   if (socket.getProtocol() !== "TLSv1.3") {
@@ -61,10 +73,9 @@ export function peerChainOf(socket: TLSSocket): readonly Uint8Array[] {
 }
 
 /** DER of a certificate and of its issuers, as far as they are there. A root is its own issuer and ends the chain. */
-export function chainOf(leaf: PeerCertificate): readonly Uint8Array[] {
+export function chainOf(leaf: ShownCertificate): readonly Uint8Array[] {
   const chain: Uint8Array[] = [];
-  // Without a certificate Node gives an object without properties.
-  let certificate: Partial<DetailedPeerCertificate> | undefined = leaf;
+  let certificate: ShownCertificate | undefined = leaf;
   while (certificate?.raw !== undefined && chain.length < certificatesMax) {
     const der = new Uint8Array(certificate.raw);
     if (chain.some((other) => Buffer.compare(other, der) === 0)) break;
@@ -74,7 +85,7 @@ export function chainOf(leaf: PeerCertificate): readonly Uint8Array[] {
   return chain;
 }
 
-const chains = new WeakMap<TLSSocket, readonly Uint8Array[]>();
+const chains = new WeakMap<PeerSocket, readonly Uint8Array[]>();
 
 /** More than the verifier accepts, so that it is the one to refuse. */
 const certificatesMax = 8;

@@ -6,6 +6,7 @@ import { nodeCrypto } from "@causeway/adapter-keys";
 import {
   type ClientTls,
   clientOptions,
+  type PeerSocket,
   serverOptions,
   tlsErrorOf,
   verifiedPeerOf,
@@ -41,7 +42,7 @@ export function serverSide(material: IdentityMaterial, trust: TrustStore) {
   const identity = { key: material.keys.tls, chainPem: material.chainPem };
   return {
     tls: () => serverOptions({ identity: () => identity, trust }),
-    authenticate: (socket: TLSSocket) => verifiedPeerOf(socket, trust, clock()),
+    authenticate: (socket: PeerSocket) => verifiedPeerOf(socket, trust, clock()),
   };
 }
 

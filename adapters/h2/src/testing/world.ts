@@ -1,11 +1,12 @@
 /** A certified domain for the tests of this room, with the certificates, the verifier and the TLS options of production. */
-import type { ConnectionOptions, TLSSocket, TlsOptions } from "node:tls";
+import type { ConnectionOptions, TlsOptions } from "node:tls";
 import { clientOptions, serverOptions, tlsErrorOf, verifiedPeerOf, verifiedServerOf } from "@causeway/adapter-tls";
 import { asUnixMs, type UnixMs } from "@causeway/core-base";
 import { encodePem, type TrustStore, type VerifiedPeer } from "@causeway/core-identity";
 import { createTestDomain, type TestDomain as IdentityDomain } from "@causeway/core-identity/testing";
 import type { DialOptions } from "../dial.ts";
 import { createPort, type Port, type PortAddress, type PortOptions } from "../port.ts";
+import type { JudgedSocket } from "../port-socket.ts";
 
 const clock = (): UnixMs => asUnixMs(Date.now());
 
@@ -44,7 +45,7 @@ export class TestDomain {
   }
 
   /** Judges a client. */
-  readonly authenticate = (socket: TLSSocket): VerifiedPeer => verifiedPeerOf(socket, this.trust, clock());
+  readonly authenticate = (socket: JudgedSocket): VerifiedPeer => verifiedPeerOf(socket, this.trust, clock());
 
   /** Options that dial `address` as `path` of this domain, or of `from`. */
   dial(address: PortAddress, path = "travel/booker", from: TestDomain = this): DialOptions {
@@ -59,13 +60,20 @@ export class TestDomain {
   }
 }
 
+let workers = 0;
+
+/** Gives every port that is started from now on so many IO workers. */
+export function startPortsWith(count: number): void {
+  workers = count;
+}
+
 /** A started port that the test closes with `await using`. */
 export async function startPort(
   domain: TestDomain,
   options: Partial<PortOptions> = {},
 ): Promise<{ port: Port; address: PortAddress } & AsyncDisposable> {
   const tls = domain.serverTls();
-  const port = createPort({ tls: () => tls, port: 0, authenticate: domain.authenticate, ...options });
+  const port = createPort({ tls: () => tls, port: 0, workers, authenticate: domain.authenticate, ...options });
   const address = await port.start();
   return { port, address, [Symbol.asyncDispose]: () => port.stop({ deadlineMs: 200 }) };
 }
