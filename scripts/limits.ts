@@ -8,6 +8,7 @@ import { sessionLimits } from "../core/session/src/limits.ts";
 import { streamLimits } from "../core/session/src/stream-frames.ts";
 import { defaultSyncLimits } from "../core/sync/src/limits.ts";
 import { wireLimits } from "../core/wire/src/limits.ts";
+import { directLimits } from "../sdk/agent/src/direct/limits.ts";
 import { exchangeLimits } from "../sdk/agent/src/exchange/limits.ts";
 import { resolveSettings } from "../services/authority/src/config.ts";
 import { gatewayLimits } from "../services/gateway/src/limits.ts";
@@ -98,6 +99,13 @@ const sections: readonly Section[] = [
     values: streamLimits,
     file: "core/session/src/stream-frames.ts",
     declaration: "export interface StreamLimits",
+  },
+  {
+    title: "Direct links",
+    text: "Of an agent, under `direct.limits` in the options of `connect`. Frames are bounded as on every link.",
+    values: directLimits,
+    file: "sdk/agent/src/direct/limits.ts",
+    declaration: "export interface DirectLimits",
   },
 ];
 

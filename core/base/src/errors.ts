@@ -538,6 +538,18 @@ export const errorTable = {
     "The other end of a stream has ended or was restarted. Open a new stream.",
   ),
   CAUSEWAY_AGENT_NO_HANDLER: entry("refused", "UNIMPLEMENTED", false, "The remote agent does not handle this."),
+  CAUSEWAY_DIRECT_NOT_ALLOWED: entry(
+    "refused",
+    "PERMISSION_DENIED",
+    false,
+    "A direct link is not allowed: the other agent is of another domain, or a policy forbids it. Send through the gateway.",
+  ),
+  CAUSEWAY_DIRECT_NO_WAY: entry(
+    "refused",
+    "FAILED_PRECONDITION",
+    false,
+    "Messages of the domain go directly only, and no direct way to the agent is known. Name it in direct.peers, or let one of the two listen.",
+  ),
 } as const satisfies Record<string, ErrorEntry>;
 
 /** A code of the table. */

@@ -1,5 +1,5 @@
 /** One agent on the network: puts the parts together and keeps them alive while the link comes and goes. */
-import { type Lease, mailboxFeature } from "@causeway/core-attachment";
+import { type GatewayUse, type Lease, mailboxFeature } from "@causeway/core-attachment";
 import {
   type AgentId,
   agentOf,
@@ -55,6 +55,7 @@ import { within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
 import type { Content, Data } from "./content.ts";
 import { type DeliveryLink, DeliveryService } from "./delivery-service.ts";
+import { type DirectOptions, Ways } from "./direct/ways.ts";
 import { discover, lookup } from "./discovery.ts";
 import type { EndToEnd } from "./end-to-end.ts";
 import { Events } from "./events.ts";
@@ -84,6 +85,14 @@ export interface OpenOptions {
   readonly advertise?: boolean;
   /** Messages that this agent takes each second; its gateway refuses more for it, with the time to wait. Default: any. */
   readonly messagesPerSecondMax?: number;
+  /**
+   * Messages inside the own domain: `always` through gateways; `prefer` them, and go directly while there is none; `never`,
+   * directly only. The domain may prescribe one of them, and the stricter wins. Messages to other domains always go through
+   * the gateway. Default `prefer`.
+   */
+  readonly gatewayUse?: GatewayUse;
+  /** Direct links with agents of the own domain. */
+  readonly direct?: DirectOptions;
   /** Milliseconds for the first attachment. Default 30,000. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
@@ -104,8 +113,9 @@ export async function openAgent(connector: Connector, options: OpenOptions = {})
   // One that has no name is the only one, and need not be told apart.
   const source = options.instance === undefined ? agentId : withInstance(agentId, options.instance);
   const delivery = new DeliveryService(connector, source, {
-    transmit: async (frame) => attached().transmit(frame),
+    transmit: async (frame, to) => attached().transmit(frame, to),
     awaiting: async (work) => attached().awaiting(work),
+    isOrdered: (peer) => link?.isOrdered(peer) ?? true,
   });
   let endToEnd: EndToEnd;
   try {
@@ -114,7 +124,14 @@ export async function openAgent(connector: Connector, options: OpenOptions = {})
     await connector.close();
     throw thrown;
   }
-  const agent = new NetworkAgent(connector, endToEnd, delivery, source, options);
+  let agent: NetworkAgent;
+  try {
+    agent = new NetworkAgent(connector, endToEnd, delivery, source, options);
+  } catch (thrown) {
+    await endToEnd.close();
+    await connector.close();
+    throw thrown;
+  }
   link = agent.link;
   try {
     await agent.start(options);
@@ -144,6 +161,7 @@ class NetworkAgent implements Agent {
   readonly #delivery: DeliveryService;
   readonly #events = new Events();
   readonly #session: GatewaySession;
+  readonly #ways: Ways;
   readonly #messenger: Messenger;
   readonly #exchanges: Exchanges;
   readonly #mailroom: Mailroom;
@@ -178,12 +196,13 @@ class NetworkAgent implements Agent {
     this.#stockCheckAt = later(scheduler.now().instant, stockCheckMs);
     this.#endToEnd = endToEnd;
     this.#delivery = delivery;
+    const bounds = { ...sessionLimits, ...options.limits };
     this.#session = new GatewaySession({
       connector,
       instance: options.instance ?? "main",
       advertise: options.advertise ?? true,
       ...(options.messagesPerSecondMax !== undefined && { messagesPerSecondMax: options.messagesPerSecondMax }),
-      limits: { ...sessionLimits, ...options.limits },
+      limits: bounds,
       onMessage: (envelope) => this.#messenger.handleEnvelope(envelope),
       onControl: (control) => this.#handleControl(control),
       onAttached: (lease) => void this.#handleAttached(lease),
@@ -192,6 +211,21 @@ class NetworkAgent implements Agent {
       onDraining: (reason) => onEvent({ type: "draining", reason }),
       onNetworkEvent: (event) => this.#networkEvents.handle(event),
       onSecurity: (peer, error) => onEvent({ type: "security", peer, error }),
+    });
+    this.#ways = new Ways({
+      connector,
+      self: this.id,
+      source,
+      gatewayUse: options.gatewayUse ?? "prefer",
+      options: options.direct ?? {},
+      limits: bounds,
+      endToEnd,
+      gateway: this.#session,
+      onMessage: (envelope) => this.#messenger.handleEnvelope(envelope, true),
+      onControl: (control) => this.#handleControl(control),
+      onChange: (lost) => this.#reach(lost),
+      onEvent,
+      tell: (to, body) => this.#messenger.post(to, body, { lane: this.#messenger.newLane(), timeoutMs: tellMs }),
     });
     this.#messenger = new Messenger({
       self: this.id,
@@ -202,7 +236,7 @@ class NetworkAgent implements Agent {
       store,
       log,
       sha256: (data) => identity.crypto.sha256(data),
-      transmit: (frame) => this.#session.transmit(frame),
+      transmit: (frame, to) => this.#ways.transmit(frame, to),
       onDeliver: (arrived) => this.#deliver(arrived),
       onTopic: (topic, opened, body) => this.#topics.handle(topic, opened, body),
       onSettled: (header, error) => this.#mailboxAcks.add(header, error),
@@ -211,7 +245,7 @@ class NetworkAgent implements Agent {
         if (opened.kind === "handshake" && opened.change === "pending") void this.#maintain();
       },
       onEvent,
-      limits: { ...sessionLimits, ...options.limits },
+      limits: bounds,
     });
     this.#mailroom = new Mailroom(scheduler);
     this.#anycast = new Anycast((prefix) => delivery.anyOf(prefix));
@@ -242,6 +276,7 @@ class NetworkAgent implements Agent {
     this.#stops.push(
       identity.onTrust(() => {
         this.#endToEnd.trustChanged();
+        this.#ways.checkTrust();
         void this.#maintain();
       }),
       identity.onRenewed(() => void this.#handleRenewed()),
@@ -265,7 +300,7 @@ class NetworkAgent implements Agent {
   }
 
   get link(): DeliveryLink {
-    return this.#session;
+    return this.#ways;
   }
 
   register(profile: AgentProfile | CardProfile, options?: RegisterOptions): Promise<Registration> {
@@ -411,6 +446,7 @@ class NetworkAgent implements Agent {
         },
         passedOver,
       },
+      direct: this.#ways.report(),
       lastError,
       certificateExpiresUnixMs: this.#connector.identity.notAfter(),
       registered: this.#records.isRegistered,
@@ -444,6 +480,7 @@ class NetworkAgent implements Agent {
     this.#mailboxAcks.flush();
     this.#mailboxAcks.close();
     this.#session.close("the agent was closed", isAway);
+    await this.#ways.close();
     this.#delivery.reset(error);
     await this.#messenger.close();
     await this.#endToEnd.close();
@@ -457,7 +494,9 @@ class NetworkAgent implements Agent {
     this.#downSince = undefined;
     this.#wasAttached = true;
     this.#mailboxAcks.setOn(lease.features.includes(mailboxFeature));
-    this.#messenger.setOnline(true);
+    this.#messenger.handleAttached();
+    this.#ways.handleAttached(lease);
+    this.#reach();
     this.#events.emit({ type: "attached", gateway: lease.gatewayId, leaseMs: lease.lifetimeMs });
     if (downSince !== undefined) {
       this.#events.emit({
@@ -472,12 +511,16 @@ class NetworkAgent implements Agent {
     await this.#topics.handleAttached();
     await this.#networkEvents.handleAttached();
     await this.#records.handleAttached();
+    await this.#ways.settled();
     this.#ready?.resolve();
   }
 
   #handleLost(cause: CausewayError, isFinal: boolean): void {
     this.#downSince ??= this.#connector.scheduler.now().instant;
-    this.#messenger.setOnline(false);
+    // What was under way through the gateway leaves again where there is another way.
+    this.#messenger.setReach((to) => this.#ways.isDirect(to));
+    this.#ways.handleLost();
+    this.#reach();
     this.#delivery.reset(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
     this.#events.emit({ type: "detached", error: cause });
     if (!isFinal) return;
@@ -486,6 +529,13 @@ class NetworkAgent implements Agent {
     this.#exchanges.close(cause);
     this.#streams.close(cause);
     this.#messenger.end(cause);
+    void this.#ways.close();
+  }
+
+  /** Ways have opened or closed; what was under way to `lost` leaves again. */
+  #reach(lost?: AgentId): void {
+    if (lost) this.#messenger.setReach((to) => agentOf(to) !== lost && this.#ways.reaches(to));
+    this.#messenger.setReach((to) => this.#ways.reaches(to));
   }
 
   #handleBackoff(attempt: number, inMs: number): void {
@@ -503,7 +553,9 @@ class NetworkAgent implements Agent {
   }
 
   #deliver(delivery: Delivery): void {
-    if (delivery.body.case === "message") this.#mailroom.handle(delivery);
+    this.#ways.handleHeard(delivery.address);
+    if (delivery.body.case === "directAddress") this.#ways.handleAddress(delivery, delivery.body.value);
+    else if (delivery.body.case === "message") this.#mailroom.handle(delivery);
     else if (this.#streams.handle(delivery)) return;
     else if (delivery.body.case === "topicLeave") this.#topics.handleLeave(delivery, delivery.body.value);
     else this.#exchanges.handle(delivery);
@@ -575,6 +627,8 @@ class NetworkAgent implements Agent {
 }
 
 const attachMs = 30_000;
+/** How long an agent tries to tell another one where it listens. */
+const tellMs = 60_000;
 const maintainMs = 60_000;
 const stockCheckMs = 600_000;
 /** How long closing waits for acknowledgements to leave. */

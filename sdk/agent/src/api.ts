@@ -1,5 +1,6 @@
 /** The public interface of an agent: names, data and errors; no cryptography, no frames. */
-import type { AgentId, CausewayError, GatewayUri } from "@causeway/core-base";
+import type { GatewayUse } from "@causeway/core-attachment";
+import type { AgentId, CausewayError, GatewayUri, SpiffeId } from "@causeway/core-base";
 import type { Metadata } from "@causeway/core-session";
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
 import type { Content, Data } from "./content.ts";
@@ -385,6 +386,17 @@ export interface DiscoveryReport {
   readonly passedOver: readonly { readonly method: string; readonly endpoint: string; readonly why: string }[];
 }
 
+/** Direct links with agents of the own domain. */
+export interface DirectReport {
+  /** What agent and domain agree on; `none` when they exclude each other. */
+  readonly gatewayUse: GatewayUse | "none";
+  /** Where this agent takes direct links; undefined while it does not. */
+  readonly listening: string | undefined;
+  /** Agents whose address is known. */
+  readonly known: number;
+  readonly links: readonly { readonly peer: SpiffeId; readonly dialled: boolean; readonly sinceUnixMs: number }[];
+}
+
 /** What an agent knows of itself. */
 export interface AgentReport {
   readonly agentId: AgentId;
@@ -394,6 +406,7 @@ export interface AgentReport {
   /** Lifetime that the gateway grants from each heartbeat on. */
   readonly leaseMs: number | undefined;
   readonly discovery: DiscoveryReport;
+  readonly direct: DirectReport;
   readonly lastError: CausewayError | undefined;
   readonly certificateExpiresUnixMs: number;
   readonly registered: boolean;

@@ -15,9 +15,9 @@ export interface FrameSlice {
   readonly end: number;
 }
 
-/** One authenticated connection to a gateway that carries serialised frames. */
+/** One authenticated connection to a gateway, or directly to another agent, that carries serialised frames. */
 export interface GatewayLink {
-  /** The gateway, as its verified certificate names it. */
+  /** The other end, as its verified certificate names it. */
   readonly peer: VerifiedPeer;
   /** Binds the attach proof to this TLS channel; 32 bytes. */
   readonly channelBinding: Uint8Array;
@@ -57,6 +57,21 @@ export interface IdentityPort {
   onRenewed(listener: () => void): () => void;
 }
 
+/** Where an agent takes direct links. */
+export interface DirectListener {
+  /** https://host:port under which others reach it. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** Links to agents of the own domain. The platform verifies certificate, role and domain of the other end. */
+export interface DirectPort {
+  /** Takes links of others until it is closed. Absent when this agent does not listen. Rejects with a typed error. */
+  listen?(onLink: (link: GatewayLink) => void): Promise<DirectListener>;
+  /** Opens a link to an agent. Rejects with a typed error. */
+  dial(url: string, agent: AgentId, signal: AbortSignal): Promise<GatewayLink>;
+}
+
 /** Everything that an agent needs of its platform. */
 export interface Connector {
   readonly identity: IdentityPort;
@@ -77,6 +92,8 @@ export interface Connector {
     onAnswer: (answer: aap.DiscoverResponse) => void,
     signal: AbortSignal,
   ): Promise<void>;
+  /** Undefined where there are no direct links. */
+  readonly direct?: DirectPort;
   readonly registry: RegistryPort | undefined;
   readonly scheduler: Scheduler;
   readonly random: Random;

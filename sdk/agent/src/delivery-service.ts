@@ -16,6 +16,7 @@ import { toHex } from "./bytes.ts";
 import { within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
 import type { DeliveryPort, FetchedKeyPackage } from "./end-to-end.ts";
+import type { Target } from "./sealed-sender.ts";
 import { errorOf } from "./session/messages.ts";
 
 type ControlBody = Exclude<agp.Control["body"], { case: undefined }>;
@@ -28,9 +29,12 @@ interface Pending {
 
 /** The link as the delivery service uses it. */
 export interface DeliveryLink {
-  transmit(frame: Uint8Array): Promise<void>;
+  /** Puts a frame on the way to its target, or to the gateway without one. */
+  transmit(frame: Uint8Array, to?: Target): Promise<unknown>;
   /** Keeps reading from the link while `work` waits. */
   awaiting<T>(work: () => Promise<T>): Promise<T>;
+  /** False while messages with an agent pass no gateway. */
+  isOrdered(peer: AgentId): boolean;
 }
 
 export class DeliveryService implements DeliveryPort {
@@ -47,7 +51,9 @@ export class DeliveryService implements DeliveryPort {
   }
 
   async fetchKeyPackage(agent: SpiffeId, suite: number): Promise<FetchedKeyPackage> {
-    const body = await this.#ask(agent, { case: "keyPackageFetch", value: { suite } });
+    const question = { case: "keyPackageFetch", value: { suite } } as const;
+    // Where messages to the agent pass no gateway, it hands out its packages itself.
+    const body = await this.#ask(agent, question, agp.TargetKind.AGENT, { kind: "agent", name: agent });
     if (body.case !== "keyPackageResult") throw unexpected("a key package", body.case);
     const { keyPackage, lastResort, error, owner } = body.value;
     if (error || keyPackage.length === 0) throw errorOf(error, "CAUSEWAY_E2EE_NO_KEY_PACKAGE");
@@ -85,6 +91,10 @@ export class DeliveryService implements DeliveryPort {
     return body.value.commits;
   }
 
+  isOrdered(peer: AgentId): boolean {
+    return this.#link.isOrdered(peer);
+  }
+
   /** Takes an answer. False when it belongs to nothing that was asked here. */
   handle(control: agp.Control): boolean {
     if (control.body.case === undefined) return false;
@@ -107,6 +117,7 @@ export class DeliveryService implements DeliveryPort {
     about: string,
     body: ControlInit & {},
     targetKind: agp.TargetKind = agp.TargetKind.AGENT,
+    to?: Target,
   ): Promise<ControlBody> {
     const { scheduler, random } = this.#connector;
     if (this.#pending.size >= pendingMax) {
@@ -136,8 +147,8 @@ export class DeliveryService implements DeliveryPort {
       },
     });
     try {
-      const asked = (): Promise<ControlBody> => this.#link.transmit(question).then(() => answer);
-      const expected = `an answer of the gateway that serves ${about}`;
+      const asked = (): Promise<ControlBody> => this.#link.transmit(question, to).then(() => answer);
+      const expected = `an answer of ${about} or the gateway that serves it`;
       return await this.#link.awaiting(() => within(asked(), { scheduler, timeoutMs: answerMs, expected }));
     } finally {
       this.#pending.delete(key);

@@ -74,7 +74,7 @@ export class Messenger {
   constructor(ports: MessengerPorts) {
     const { scheduler, limits, random, log, endToEnd } = ports;
     this.#ports = ports;
-    this.sender = new SealedSender(ports);
+    this.sender = new SealedSender({ ...ports, onLeftDirectly: (ids) => this.#handleAccepted(ids) });
     this.#hints = new Rate(scheduler, hintsMax, hintsMs);
     this.#newContexts = new Rate(scheduler, newContextsMax, newContextsMs);
     this.#departures = new Departures({
@@ -202,9 +202,14 @@ export class Messenger {
     this.#arrivals.closeLane(address, lane);
   }
 
-  setOnline(isOnline: boolean): void {
-    if (isOnline) this.#arrivals.handleAttached();
-    this.#departures.setOnline(isOnline);
+  /** Attached: the gateway may hand over again what it stored. */
+  handleAttached(): void {
+    this.#arrivals.handleAttached();
+  }
+
+  /** To whom there is a way from now on; what is unsettled with whom there was none leaves again. */
+  setReach(reaches: (to: SpiffeId) => boolean): void {
+    this.#departures.setReach(reaches);
   }
 
   /** Encrypts a topic message and sends it once. Answers its id. */
@@ -249,8 +254,8 @@ export class Messenger {
   }
 
   /** Takes an envelope from the link. Resolves when it is processed. */
-  handleEnvelope(envelope: agp.Envelope): Promise<void> {
-    return this.#arrivals.handleEnvelope(this.#ports.source, envelope);
+  handleEnvelope(envelope: agp.Envelope, isDirect = false): Promise<void> {
+    return this.#arrivals.handleEnvelope(this.#ports.source, envelope, isDirect);
   }
 
   /** Takes what `source`, a gateway or a peer, says of messages. */
@@ -286,8 +291,13 @@ export class Messenger {
     const departed = this.sender.departed(packet);
     const isAccepted = fate === agp.Fate.ACCEPTED;
     if (!departed || !isGatewayOf(source, isAccepted ? this.#ports.self : departed.to)) return;
-    this.#departures.handleFate(departed.messages, isAccepted ? "accepted" : "stored");
-    for (const id of isAccepted ? departed.messages : []) {
+    if (isAccepted) this.#handleAccepted(departed.messages);
+    else this.#departures.handleFate(departed.messages, "stored");
+  }
+
+  #handleAccepted(ids: readonly string[]): void {
+    this.#departures.handleFate(ids, "accepted");
+    for (const id of ids) {
       this.#awaited.get(id)?.onProgress("accepted");
       this.#awaited.delete(id);
     }

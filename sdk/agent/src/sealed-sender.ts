@@ -32,8 +32,14 @@ export interface SealedSenderPorts {
   readonly endToEnd: EndToEnd;
   readonly scheduler: Scheduler;
   readonly random: Random;
-  /** Puts a frame on the link, waiting for room. Rejects with `CAUSEWAY_UNREACHABLE` without a link. */
-  readonly transmit: (frame: Uint8Array) => Promise<void>;
+  /** Puts a frame on a link to its target, waiting for room; says on which. Rejects with the reason when there is none. */
+  readonly transmit: (frame: Uint8Array, to: Target) => Promise<"gateway" | "direct">;
+}
+
+/** What the way out tells its owner. */
+export interface SealedSenderListener {
+  /** Messages left past the gateways, of which the own one was to say that it took them. */
+  readonly onLeftDirectly: (messages: readonly string[]) => void;
 }
 
 /** Whom an envelope is for. */
@@ -63,7 +69,7 @@ export interface Departed {
 }
 
 export class SealedSender {
-  readonly #ports: SealedSenderPorts;
+  readonly #ports: SealedSenderPorts & SealedSenderListener;
   readonly #serial = new Serial();
   /** The last frames that left, for reports about them. Bounded, oldest first. */
   readonly #departed = new Map<string, Departed>();
@@ -71,7 +77,7 @@ export class SealedSender {
   /** Random bytes of ids, drawn many at a time: a draw costs more than all the rest of an id. */
   readonly #idRandom: Random;
 
-  constructor(ports: SealedSenderPorts) {
+  constructor(ports: SealedSenderPorts & SealedSenderListener) {
     this.#ports = ports;
     let drawn: Uint8Array = new Uint8Array();
     let at = 0;
@@ -139,6 +145,7 @@ export class SealedSender {
         case: "control",
         value: { header: answer, requestId: header.messageId, body: { case: "deliveryReport", value: report } },
       }),
+      { kind: "agent", name: header.source },
     );
   }
 
@@ -196,7 +203,8 @@ export class SealedSender {
         deliveryMode: facts.isReliable ? agp.DeliveryMode.RELIABLE : agp.DeliveryMode.BEST_EFFORT,
         flags: isMessage ? flagsOf(facts) : 0,
       };
-      await this.#ports.transmit(encodeMessageFrame(header, frame.payload));
+      const way = await this.#ports.transmit(encodeMessageFrame(header, frame.payload), to);
+      if (way === "direct" && isMessage && facts.wantsAccepted) this.#ports.onLeftDirectly(messages);
     }
   }
 

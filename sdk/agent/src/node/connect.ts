@@ -7,6 +7,7 @@ import { type IdentityKeeper, openIdentityKeeper, openKeyVault } from "@causeway
 import { type AgentId, CausewayError, type Log, parseAgentId, refuse, shortName, silentLog } from "@causeway/core-base";
 import { openAgent } from "../agent.ts";
 import type { Agent } from "../api.ts";
+import type { NodeDirectOptions } from "./direct-port.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import type { DiscoveryOptions } from "./gateway-discovery.ts";
 import { nodeConnector } from "./node-connector.ts";
@@ -35,6 +36,13 @@ export interface ConnectOptions {
   readonly instance?: string;
   /** False keeps the agent unknown outside of its gateway. Default true. */
   readonly advertise?: boolean;
+  /**
+   * Messages inside the own domain: `always` through gateways; `prefer` them, and go directly while there is none; `never`,
+   * directly only. The domain may prescribe one of them, and the stricter wins. Default `prefer`.
+   */
+  readonly gatewayUse?: "always" | "prefer" | "never";
+  /** Direct links with agents of the own domain: where to take them, and where others do. */
+  readonly direct?: NodeDirectOptions;
   /** Default: nothing is logged. */
   readonly log?: Log;
   /** Ends the attempt to connect; an agent that is connected is ended by `close`. */
@@ -91,10 +99,13 @@ async function connectLocked(agentId: AgentId, options: ConnectOptions, release:
     const connector = nodeConnector({
       ...{ keeper, vault, dataDir, masterKeyFile, log, release, ...places },
       discovery: options.discovery,
+      direct: options.direct ?? {},
     });
     return await openAgent(connector, {
       ...(options.instance !== undefined && { instance: options.instance }),
       ...(options.advertise !== undefined && { advertise: options.advertise }),
+      ...(options.gatewayUse && { gatewayUse: options.gatewayUse }),
+      ...(options.direct && { direct: options.direct }),
       ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
       ...(signal && { signal }),
     });

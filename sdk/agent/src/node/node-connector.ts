@@ -11,6 +11,7 @@ import { aap, ars } from "@causeway/core-wire";
 import { createEndToEnd, FileCounter, FileStateStore } from "@causeway/e2ee";
 import { type Client, createClient } from "@connectrpc/connect";
 import type { Connector, IdentityPort, RegistryPort } from "../connector.ts";
+import { directPort, type NodeDirectOptions } from "./direct-port.ts";
 import { type DiscoveryOptions, discoveryOf } from "./gateway-discovery.ts";
 import { type Dial, dialLink, dialTransport } from "./transports.ts";
 
@@ -22,6 +23,7 @@ export interface NodeConnectorOptions {
   readonly gateways: readonly string[];
   readonly registry: string | undefined;
   readonly discovery: DiscoveryOptions | undefined;
+  readonly direct: NodeDirectOptions;
   readonly log: Log;
   /** Lets others use the directory; called last. */
   readonly release: () => void;
@@ -30,6 +32,7 @@ export interface NodeConnectorOptions {
 /** Composes the adapters. Does no IO by itself. */
 export function nodeConnector(options: NodeConnectorOptions): Connector {
   const { keeper, vault, dataDir, masterKeyFile, log } = options;
+  const direct = directPort(keeper, options.direct, log);
   const scheduler = createScheduler();
   const store = new FileStateStore(join(dataDir, "state"));
   const name = createHash("sha256").update(keeper.spiffeId).digest("hex").slice(0, 16);
@@ -87,6 +90,7 @@ export function nodeConnector(options: NodeConnectorOptions): Connector {
         },
         signal,
       ),
+    direct,
     registry,
     scheduler,
     random: systemRandom,

@@ -66,6 +66,8 @@ export interface ArrivalPorts {
 /** An envelope whose messages are not all settled. */
 interface Opening {
   readonly header: agp.RoutingHeader;
+  /** No gateway has stored it. */
+  readonly isDirect: boolean;
   left: number;
 }
 
@@ -104,14 +106,14 @@ export class Arrivals {
     });
   }
 
-  /** Takes an envelope from the link. Resolves when it is processed. */
-  handleEnvelope(self: SpiffeId, envelope: agp.Envelope): Promise<void> {
+  /** Takes an envelope from the gateway's link, or from a direct one. Resolves when it is processed. */
+  handleEnvelope(self: SpiffeId, envelope: agp.Envelope, isDirect = false): Promise<void> {
     const { header } = envelope;
     if (!header || this.#isClosed) return Promise.resolve();
     const isTopic = header.targetKind === agp.TargetKind.TOPIC;
     // A gateway may return a publication to its own publisher, who cannot open it and need not.
     if (isTopic && header.source === self) return Promise.resolve();
-    const known = isTopic ? undefined : this.#envelopes.get(envelopeKey(header));
+    const known = isTopic || isDirect ? undefined : this.#envelopes.get(envelopeKey(header));
     // Once for each attachment a gateway hands over what it stored and did not hear to be settled; its ciphertext opens
     // only once. Anything else that comes again is a replay, and fails as such (AAP-96).
     if (known !== undefined && known.attachment !== this.#attachment) {
@@ -120,11 +122,13 @@ export class Arrivals {
       return Promise.resolve();
     }
     const isReplay = known !== undefined;
-    if (!isTopic && !isReplay) this.#noteEnvelope(header);
+    if (!isTopic && !isReplay && !isDirect) this.#noteEnvelope(header);
     const opened = this.#open(header, envelope.payload);
     opened.catch(() => undefined);
     // Decryption runs ahead; what it yields is taken in the order of arrival, for each source and for each topic.
-    return this.#order.run(isTopic ? header.target : header.source, () => this.#take(header, opened, isReplay));
+    return this.#order.run(isTopic ? header.target : header.source, () =>
+      this.#take(header, opened, isReplay, isDirect),
+    );
   }
 
   /** A gateway may hand over again what it stored. */
@@ -156,14 +160,19 @@ export class Arrivals {
     return this.#ports.open(parseSpiffeId(header.source), header.securityContextId, payload);
   }
 
-  async #take(header: agp.RoutingHeader, opening: Promise<Opened>, isReplay: boolean): Promise<void> {
+  async #take(
+    header: agp.RoutingHeader,
+    opening: Promise<Opened>,
+    isReplay: boolean,
+    isDirect: boolean,
+  ): Promise<void> {
     const isTopic = header.targetKind === agp.TargetKind.TOPIC;
     try {
       const opened = await opening;
       if (opened.kind === "handshake") {
         if (isTopic) this.#ports.onTopic(header.target, opened, undefined);
         else this.#ports.onHandshake(opened);
-        this.#envelopeSettled(header);
+        if (!isDirect) this.#envelopeSettled(header);
         return;
       }
       const address = parseSpiffeId(header.source);
@@ -173,11 +182,11 @@ export class Arrivals {
         return;
       }
       this.#ports.onPacket(opened.sender, packet);
-      await this.#accept(address, packet, header);
+      await this.#accept(address, packet, header, isDirect);
     } catch (thrown) {
       if (this.#isClosed) return;
       const error = CausewayError.from(thrown);
-      if (isReplay) {
+      if (isReplay || isDirect) {
         this.#ports.onRefused(header, error);
         return;
       }
@@ -188,9 +197,9 @@ export class Arrivals {
     }
   }
 
-  async #accept(address: SpiffeId, packet: OpenedPacket, header: agp.RoutingHeader): Promise<void> {
+  async #accept(address: SpiffeId, packet: OpenedPacket, header: agp.RoutingHeader, isDirect: boolean): Promise<void> {
     const reliable = packet.messages.filter((message) => message.reliable).length;
-    const opening: Opening = { header, left: reliable };
+    const opening: Opening = { header, isDirect, left: reliable };
     const from = agentOf(address);
     if (reliable > 0 && !this.#inbox.knows(address)) {
       const state = await this.#ports.restore(address);
@@ -300,7 +309,7 @@ export class Arrivals {
 
   #settled(opening: Opening): void {
     opening.left--;
-    if (opening.left === 0) this.#envelopeSettled(opening.header);
+    if (opening.left === 0 && !opening.isDirect) this.#envelopeSettled(opening.header);
   }
 
   #envelopeSettled(header: agp.RoutingHeader): void {

@@ -149,8 +149,9 @@ export class Departures {
     this.#outbox.closeLane(lane);
   }
 
-  setOnline(isOnline: boolean): void {
-    this.#outbox.setOnline(this.#now(), isOnline);
+  /** To whom there is a way from now on. */
+  setReach(reaches: (to: SpiffeId) => boolean): void {
+    this.#outbox.setReach(this.#now(), (peer) => reaches(peer as SpiffeId));
     this.#pump();
   }
 

@@ -983,6 +983,226 @@ export declare type PurgeStoredResponse = Message<"causeway.admin.v1.PurgeStored
 export declare const PurgeStoredResponseSchema: GenMessage<PurgeStoredResponse>;
 
 /**
+ * @generated from message causeway.admin.v1.ListLimitsRequest
+ */
+export declare type ListLimitsRequest = Message<"causeway.admin.v1.ListLimitsRequest"> & {
+};
+
+/**
+ * Describes the message causeway.admin.v1.ListLimitsRequest.
+ * Use `create(ListLimitsRequestSchema)` to create a new message.
+ */
+export declare const ListLimitsRequestSchema: GenMessage<ListLimitsRequest>;
+
+/**
+ * @generated from message causeway.admin.v1.ListLimitsResponse
+ */
+export declare type ListLimitsResponse = Message<"causeway.admin.v1.ListLimitsResponse"> & {
+  /**
+   * By name.
+   *
+   * @generated from field: repeated causeway.admin.v1.Limit limits = 1;
+   */
+  limits: Limit[];
+};
+
+/**
+ * Describes the message causeway.admin.v1.ListLimitsResponse.
+ * Use `create(ListLimitsResponseSchema)` to create a new message.
+ */
+export declare const ListLimitsResponseSchema: GenMessage<ListLimitsResponse>;
+
+/**
+ * @generated from message causeway.admin.v1.Limit
+ */
+export declare type Limit = Message<"causeway.admin.v1.Limit"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * ms, s, bytes, /s, /min, /h, bytes/s, bytes/min, or empty for a count.
+   *
+   * @generated from field: string unit = 2;
+   */
+  unit: string;
+
+  /**
+   * @generated from field: uint64 default_value = 3;
+   */
+  defaultValue: bigint;
+
+  /**
+   * @generated from field: uint64 min = 4;
+   */
+  min: bigint;
+
+  /**
+   * @generated from field: uint64 max = 5;
+   */
+  max: bigint;
+
+  /**
+   * @generated from field: uint64 value = 6;
+   */
+  value: bigint;
+
+  /**
+   * When a change counts: "at once", "for new" (leases, links, messages) or "after a restart".
+   *
+   * @generated from field: string effect = 7;
+   */
+  effect: string;
+
+  /**
+   * default, configuration, or the SPIFFE ID of the operator who set it.
+   *
+   * @generated from field: string set_by = 8;
+   */
+  setBy: string;
+};
+
+/**
+ * Describes the message causeway.admin.v1.Limit.
+ * Use `create(LimitSchema)` to create a new message.
+ */
+export declare const LimitSchema: GenMessage<Limit>;
+
+/**
+ * @generated from message causeway.admin.v1.SetLimitRequest
+ */
+export declare type SetLimitRequest = Message<"causeway.admin.v1.SetLimitRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint64 value = 2;
+   */
+  value: bigint;
+};
+
+/**
+ * Describes the message causeway.admin.v1.SetLimitRequest.
+ * Use `create(SetLimitRequestSchema)` to create a new message.
+ */
+export declare const SetLimitRequestSchema: GenMessage<SetLimitRequest>;
+
+/**
+ * @generated from message causeway.admin.v1.SetLimitResponse
+ */
+export declare type SetLimitResponse = Message<"causeway.admin.v1.SetLimitResponse"> & {
+  /**
+   * @generated from field: causeway.admin.v1.Limit limit = 1;
+   */
+  limit?: Limit | undefined;
+
+  /**
+   * @generated from field: uint64 before = 2;
+   */
+  before: bigint;
+};
+
+/**
+ * Describes the message causeway.admin.v1.SetLimitResponse.
+ * Use `create(SetLimitResponseSchema)` to create a new message.
+ */
+export declare const SetLimitResponseSchema: GenMessage<SetLimitResponse>;
+
+/**
+ * @generated from message causeway.admin.v1.ReloadLimitsRequest
+ */
+export declare type ReloadLimitsRequest = Message<"causeway.admin.v1.ReloadLimitsRequest"> & {
+};
+
+/**
+ * Describes the message causeway.admin.v1.ReloadLimitsRequest.
+ * Use `create(ReloadLimitsRequestSchema)` to create a new message.
+ */
+export declare const ReloadLimitsRequestSchema: GenMessage<ReloadLimitsRequest>;
+
+/**
+ * @generated from message causeway.admin.v1.ReloadLimitsResponse
+ */
+export declare type ReloadLimitsResponse = Message<"causeway.admin.v1.ReloadLimitsResponse"> & {
+  /**
+   * @generated from field: repeated causeway.admin.v1.LimitChange changed = 1;
+   */
+  changed: LimitChange[];
+
+  /**
+   * What counts after a restart only.
+   *
+   * @generated from field: repeated causeway.admin.v1.LimitChange pending = 2;
+   */
+  pending: LimitChange[];
+};
+
+/**
+ * Describes the message causeway.admin.v1.ReloadLimitsResponse.
+ * Use `create(ReloadLimitsResponseSchema)` to create a new message.
+ */
+export declare const ReloadLimitsResponseSchema: GenMessage<ReloadLimitsResponse>;
+
+/**
+ * @generated from message causeway.admin.v1.LimitChange
+ */
+export declare type LimitChange = Message<"causeway.admin.v1.LimitChange"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint64 from = 2;
+   */
+  from: bigint;
+
+  /**
+   * @generated from field: uint64 to = 3;
+   */
+  to: bigint;
+};
+
+/**
+ * Describes the message causeway.admin.v1.LimitChange.
+ * Use `create(LimitChangeSchema)` to create a new message.
+ */
+export declare const LimitChangeSchema: GenMessage<LimitChange>;
+
+/**
+ * @generated from message causeway.admin.v1.ReadMetricsRequest
+ */
+export declare type ReadMetricsRequest = Message<"causeway.admin.v1.ReadMetricsRequest"> & {
+};
+
+/**
+ * Describes the message causeway.admin.v1.ReadMetricsRequest.
+ * Use `create(ReadMetricsRequestSchema)` to create a new message.
+ */
+export declare const ReadMetricsRequestSchema: GenMessage<ReadMetricsRequest>;
+
+/**
+ * @generated from message causeway.admin.v1.ReadMetricsResponse
+ */
+export declare type ReadMetricsResponse = Message<"causeway.admin.v1.ReadMetricsResponse"> & {
+  /**
+   * In the text format of OpenMetrics 1.0; the same as GET /metrics.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message causeway.admin.v1.ReadMetricsResponse.
+ * Use `create(ReadMetricsResponseSchema)` to create a new message.
+ */
+export declare const ReadMetricsResponseSchema: GenMessage<ReadMetricsResponse>;
+
+/**
  * What operators read and do at a gateway. Needs an operator certificate of the domain.
  *
  * @generated from service causeway.admin.v1.GatewayAdminService
@@ -1107,6 +1327,58 @@ export declare const GatewayAdminService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchEventsRequestSchema;
     output: typeof WatchEventsResponseSchema;
+  },
+}>;
+
+/**
+ * Bounds and timers of a gateway or a registry. Needs an operator certificate of the domain.
+ *
+ * @generated from service causeway.admin.v1.LimitsService
+ */
+export declare const LimitsService: GenService<{
+  /**
+   * @generated from rpc causeway.admin.v1.LimitsService.ListLimits
+   */
+  listLimits: {
+    methodKind: "unary";
+    input: typeof ListLimitsRequestSchema;
+    output: typeof ListLimitsResponseSchema;
+  },
+  /**
+   * Sets one limit while the service runs. It lasts until the next restart or reload.
+   *
+   * @generated from rpc causeway.admin.v1.LimitsService.SetLimit
+   */
+  setLimit: {
+    methodKind: "unary";
+    input: typeof SetLimitRequestSchema;
+    output: typeof SetLimitResponseSchema;
+  },
+  /**
+   * Takes over what the configuration file says of limits now, in place of what was set before.
+   *
+   * @generated from rpc causeway.admin.v1.LimitsService.ReloadLimits
+   */
+  reloadLimits: {
+    methodKind: "unary";
+    input: typeof ReloadLimitsRequestSchema;
+    output: typeof ReloadLimitsResponseSchema;
+  },
+}>;
+
+/**
+ * What a gateway counts and holds. Needs an operator certificate of the domain.
+ *
+ * @generated from service causeway.admin.v1.MetricsService
+ */
+export declare const MetricsService: GenService<{
+  /**
+   * @generated from rpc causeway.admin.v1.MetricsService.ReadMetrics
+   */
+  readMetrics: {
+    methodKind: "unary";
+    input: typeof ReadMetricsRequestSchema;
+    output: typeof ReadMetricsResponseSchema;
   },
 }>;
 

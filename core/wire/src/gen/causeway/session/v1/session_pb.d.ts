@@ -804,7 +804,7 @@ export declare const StreamCreditSchema: GenMessage<StreamCredit>;
  */
 export declare type DirectAddress = Message<"causeway.session.v1.DirectAddress"> & {
   /**
-   * https://host:port; empty: nowhere any more.
+   * https://host:port
    *
    * @generated from field: string url = 1;
    */

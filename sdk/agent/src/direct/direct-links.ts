@@ -1,0 +1,172 @@
+/** All direct links of an agent: dialled when one is needed, accepted while it listens, closed when they rest. */
+import { type AgentId, agentOf, CausewayError, instanceOf, later, refuse, type SpiffeId } from "@causeway/core-base";
+import { WakeUp } from "../clock.ts";
+import type { GatewayLink } from "../connector.ts";
+import { DirectLink, type DirectLinkPorts } from "./direct-link.ts";
+import type { DirectLimits } from "./limits.ts";
+
+export interface DirectLinksPorts extends Omit<DirectLinkPorts, "onHello" | "onEnd" | "limits"> {
+  readonly limits: DirectLinkPorts["limits"] & DirectLimits;
+  readonly addressOf: (to: SpiffeId) => string | undefined;
+  /** Ways have opened or closed; `lost`: what is under way to this agent may be lost. */
+  readonly onChange: (lost: AgentId | undefined) => void;
+  /** The other end was refused. */
+  readonly onRefused: (peer: AgentId, error: CausewayError) => void;
+}
+
+export class DirectLinks {
+  readonly #ports: DirectLinksPorts;
+  /** Newest last. */
+  readonly #links = new Set<DirectLink>();
+  readonly #dialling = new Map<SpiffeId, Promise<DirectLink>>();
+  readonly #abort = new AbortController();
+  readonly #rest: WakeUp;
+
+  constructor(ports: DirectLinksPorts) {
+    this.#ports = ports;
+    this.#rest = new WakeUp(ports.connector.scheduler, () => this.#sweep());
+  }
+
+  get open(): readonly DirectLink[] {
+    return [...this.#links].filter(({ isOpen }) => isOpen);
+  }
+
+  /** The newest open link to an agent, or to its instance when one is named. */
+  to(name: SpiffeId): DirectLink | undefined {
+    const isIt = (link: DirectLink): boolean =>
+      link.name === name || (instanceOf(name) === undefined && link.peer === name);
+    return this.open.findLast(isIt);
+  }
+
+  /** Takes a link that came in. */
+  accept(link: GatewayLink): void {
+    const problem = this.#fullness();
+    if (problem) {
+      link.close(problem);
+      this.#ports.onRefused(link.peer.spiffeId, problem);
+      return;
+    }
+    // Why it does not open is told where links end.
+    this.#begin(link).catch(() => undefined);
+  }
+
+  /** Puts a frame on the link to an agent, which is dialled if there is none. */
+  async transmit(frame: Uint8Array, to: SpiffeId): Promise<void> {
+    const link = this.to(to) ?? (await this.#dial(to));
+    await link.transmit(frame);
+  }
+
+  /** Keeps reading from all links while `work` waits. */
+  awaiting<T>(work: () => Promise<T>): Promise<T> {
+    return this.open.reduce((inner, link) => () => link.awaiting(inner), work)();
+  }
+
+  /** Tells the other ends whether this one has a gateway. */
+  greet(): void {
+    for (const link of this.open) link.greet();
+  }
+
+  /** Certificates may be revoked. */
+  checkTrust(): void {
+    const { trust } = this.#ports.connector.identity;
+    for (const link of [...this.#links])
+      if (trust.isRevoked(link.certificate))
+        link.end(
+          refuse(
+            "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
+            `expected a valid certificate of ${link.peer}, it was revoked meanwhile`,
+          ),
+        );
+  }
+
+  /** Ends all links, for `error` or because the agent closes. */
+  endAll(error?: CausewayError): void {
+    for (const link of [...this.#links]) link.end(error);
+  }
+
+  close(): void {
+    this.#abort.abort();
+    this.endAll();
+    this.#rest.set(undefined);
+  }
+
+  #dial(to: SpiffeId): Promise<DirectLink> {
+    const known = this.#dialling.get(to);
+    if (known) return known;
+    const dialled = this.#open(to).finally(() => this.#dialling.delete(to));
+    this.#dialling.set(to, dialled);
+    return dialled;
+  }
+
+  async #open(to: SpiffeId): Promise<DirectLink> {
+    const { connector, addressOf } = this.#ports;
+    const url = addressOf(to);
+    const problem = this.#fullness();
+    if (problem) throw problem;
+    if (url === undefined || !connector.direct)
+      throw refuse("CAUSEWAY_UNREACHABLE", `expected to know where ${to} takes direct links, got no address`);
+    const signal = this.#abort.signal;
+    try {
+      return await this.#begin(await connector.direct.dial(url, agentOf(to), signal), to);
+    } catch (thrown) {
+      const error = CausewayError.from(thrown);
+      connector.log.warn("agent.direct_dial_failed", { peer: to, url, code: error.code, message: error.message });
+      throw error;
+    }
+  }
+
+  async #begin(taken: GatewayLink, target?: SpiffeId): Promise<DirectLink> {
+    const { connector, onChange } = this.#ports;
+    const link = new DirectLink(
+      { ...this.#ports, onHello: () => onChange(undefined), onEnd: (ended, error) => this.#handleEnd(ended, error) },
+      taken,
+      target,
+    );
+    this.#links.add(link);
+    await link.start();
+    connector.log.info("agent.direct_opened", { peer: link.name, dialled: link.isDialled });
+    this.#plan();
+    return link;
+  }
+
+  #handleEnd(link: DirectLink, error: CausewayError | undefined): void {
+    const { log } = this.#ports.connector;
+    this.#links.delete(link);
+    const wasOpen = link.name !== undefined;
+    if (error && (error.family === "peer-fault" || error.family === "refused")) {
+      log.warn("agent.direct_refused", { peer: link.peer, code: error.code, message: error.message });
+      this.#ports.onRefused(link.peer, error);
+    } else if (wasOpen) log.info("agent.direct_closed", { peer: link.peer, code: error?.code });
+    if (wasOpen) this.#ports.onChange(link.peer);
+  }
+
+  #fullness(): CausewayError | undefined {
+    const { linksMax } = this.#ports.limits;
+    if (this.#links.size + this.#dialling.size < linksMax) return undefined;
+    return refuse(
+      "CAUSEWAY_LIMIT_COUNT",
+      `expected at most ${linksMax} direct links at once; they close when they rest`,
+      {
+        details: { limit: "linksMax", value: String(linksMax) },
+      },
+    );
+  }
+
+  #plan(): void {
+    const { connector, limits } = this.#ports;
+    const at = later(connector.scheduler.now().instant, limits.idleMs / 2);
+    this.#rest.set(this.#links.size === 0 ? undefined : at);
+  }
+
+  /** Links that rest, and those whose other end's certificate has expired. */
+  #sweep(): void {
+    const { instant, unix } = this.#ports.connector.scheduler.now();
+    for (const link of [...this.#links]) {
+      if (link.certificate.notAfter < unix) {
+        const problem = `expected a valid certificate of ${link.peer}, it has expired; connect again with the renewed one`;
+        link.end(refuse("CAUSEWAY_IDENTITY_CERTIFICATE_EXPIRED", problem));
+      } else if (instant - link.lastUsed >= this.#ports.limits.idleMs) link.end();
+    }
+    this.#plan();
+  }
+}

@@ -1,0 +1,286 @@
+/**
+ * Which way a message takes: through the gateway, or over a direct link to an agent of the same domain (ANA-95, ANA-96).
+ * The rule is the core's; this keeps its facts, opens the listener while the domain permits it, tells partners inside MLS
+ * where it is, and hands out own key packages where there is no delivery service.
+ */
+import { create } from "@bufbuild/protobuf";
+import { type AgreedUse, agreedUse, type GatewayUse, type Lease, wayOf } from "@causeway/core-attachment";
+import { type AgentId, CausewayError, defaults, domainOf, refuse, type SpiffeId } from "@causeway/core-base";
+import type { SessionLimits } from "@causeway/core-session";
+import { agp, encodeFrame, newMessageId, session } from "@causeway/core-wire";
+import type { AgentEvent, AgentReport } from "../api.ts";
+import type { Connector, DirectListener } from "../connector.ts";
+import type { EndToEnd } from "../end-to-end.ts";
+import type { Target } from "../sealed-sender.ts";
+import type { Delivery } from "../session/arrivals.ts";
+import { detailOf, type SessionBody } from "../session/messages.ts";
+import { Rate } from "../session/rate.ts";
+import { Addresses } from "./addresses.ts";
+import type { DirectLink } from "./direct-link.ts";
+import { DirectLinks } from "./direct-links.ts";
+import { type DirectLimits, directLimits } from "./limits.ts";
+
+/** Direct links as an application asks for them. */
+export interface DirectOptions {
+  /** Where agents of the own domain take direct links, by name: for the first contact without a gateway. */
+  readonly peers?: Readonly<Record<string, string>>;
+  readonly limits?: Partial<DirectLimits>;
+}
+
+export interface WaysPorts {
+  readonly connector: Connector;
+  readonly self: AgentId;
+  readonly source: SpiffeId;
+  readonly gatewayUse: GatewayUse;
+  readonly options: DirectOptions;
+  readonly limits: Pick<SessionLimits, "receivingMax" | "receivingBytesMax">;
+  readonly endToEnd: EndToEnd;
+  /** The link to the gateway. */
+  readonly gateway: {
+    transmit(frame: Uint8Array): Promise<void>;
+    awaiting<T>(work: () => Promise<T>): Promise<T>;
+  };
+  readonly onMessage: (envelope: agp.Envelope) => Promise<void>;
+  readonly onControl: (control: agp.Control) => void;
+  /** There is news about who can be reached; what is under way to `lost` may be lost. */
+  readonly onChange: (lost: AgentId | undefined) => void;
+  readonly onEvent: (event: AgentEvent) => void;
+  /** Sends a message to a partner, end to end. */
+  readonly tell: (to: SpiffeId, body: SessionBody) => Promise<void>;
+}
+
+export class Ways {
+  readonly #ports: WaysPorts;
+  readonly #limits: DirectLimits;
+  readonly #addresses: Addresses;
+  readonly #links: DirectLinks;
+  readonly #packages: Rate;
+  /** Who was told which address. Bounded, oldest first. */
+  readonly #told = new Map<SpiffeId, string>();
+  #use: AgreedUse;
+  #isGatewayUp = false;
+  #listening: Promise<DirectListener | undefined> = Promise.resolve(undefined);
+  #listener: DirectListener | undefined;
+  #isClosed = false;
+
+  constructor(ports: WaysPorts) {
+    const { connector, self, source, options } = ports;
+    this.#ports = ports;
+    this.#limits = { ...directLimits, ...options.limits };
+    this.#use = ports.gatewayUse;
+    this.#addresses = new Addresses(self, options.peers ?? {}, this.#limits.addressesMax);
+    this.#packages = new Rate(connector.scheduler, this.#limits.keyPackagesPerMinute, 60_000);
+    this.#links = new DirectLinks({
+      connector,
+      self,
+      source,
+      limits: { ...ports.limits, ...this.#limits },
+      isWithoutGateway: () => this.#isWithoutGateway(),
+      addressOf: (to) => this.#addresses.of(to),
+      onMessage: ports.onMessage,
+      onControl: (link, control) => void this.#handleControl(link, control),
+      onChange: ports.onChange,
+      onRefused: (peer, error) => ports.onEvent({ type: "security", peer, error }),
+    });
+  }
+
+  /** Puts a frame on the way to its target; to the gateway without one. Rejects with the reason why there is no way. */
+  async transmit(frame: Uint8Array, to?: Target): Promise<"gateway" | "direct"> {
+    const way = to?.kind === "agent" ? this.#wayTo(to.name as SpiffeId) : "gateway";
+    if (way === "gateway") await this.#ports.gateway.transmit(frame);
+    else if (way === "direct") await this.#links.transmit(frame, to?.name as SpiffeId);
+    else throw this.#noWay(to?.name ?? "", way);
+    return way;
+  }
+
+  /** Keeps reading, from the gateway and directly, while `work` waits for something that comes. */
+  awaiting<T>(work: () => Promise<T>): Promise<T> {
+    return this.#ports.gateway.awaiting(() => this.#links.awaiting(work));
+  }
+
+  /** False while there is nothing to send a message to this agent with. What may not be sent fails when it is tried. */
+  reaches(name: SpiffeId): boolean {
+    return this.#wayTo(name) !== "gateway" || this.#isGatewayUp;
+  }
+
+  /** False for agents with whom this one speaks past the gateways, where no delivery service orders anything. */
+  isOrdered(peer: AgentId): boolean {
+    return this.#wayTo(peer) === "gateway";
+  }
+
+  /** True when messages to this agent pass no gateway now. */
+  isDirect(name: SpiffeId): boolean {
+    return this.#wayTo(name) === "direct";
+  }
+
+  handleAttached({ gatewayUse }: Lease): void {
+    this.#isGatewayUp = true;
+    this.#use = agreedUse(this.#ports.gatewayUse, gatewayUse);
+    if (this.#use === "none") this.#ports.onEvent({ type: "warning", error: this.#noWay("", "forbidden") });
+    if (this.#use === "prefer" || this.#use === "never") this.#listen();
+    else this.#stopDirect();
+    this.#links.greet();
+  }
+
+  /** Resolves when the listener is open, or cannot be opened, or is closed. */
+  async settled(): Promise<void> {
+    await this.#listening;
+  }
+
+  handleLost(): void {
+    this.#isGatewayUp = false;
+    this.#links.greet();
+  }
+
+  /** Something came from a partner: it may want to know where it can reach this agent directly. */
+  handleHeard(from: SpiffeId): void {
+    const url = this.#listener?.url;
+    if (url === undefined || !this.#isInside(from) || this.#told.get(from) === url) return;
+    this.#told.set(from, url);
+    const [oldest] = this.#told.keys();
+    if (this.#told.size > this.#limits.toldMax && oldest !== undefined) this.#told.delete(oldest);
+    const value = create(session.DirectAddressSchema, { url });
+    this.#ports.tell(from, { case: "directAddress", value }).catch(() => this.#told.delete(from));
+  }
+
+  /** A partner says where it takes direct links. */
+  handleAddress(delivery: Delivery, { url }: session.DirectAddress): void {
+    try {
+      this.#addresses.learn(delivery.address, url);
+    } catch (thrown) {
+      const error = CausewayError.from(thrown);
+      delivery.settle({ code: error.code, message: error.message });
+      this.#ports.onEvent({ type: "security", peer: delivery.from, error });
+      return;
+    }
+    delivery.settle();
+    this.#ports.onChange(undefined);
+  }
+
+  /** Certificates may have been revoked. */
+  checkTrust(): void {
+    this.#links.checkTrust();
+  }
+
+  report(): AgentReport["direct"] {
+    const { scheduler } = this.#ports.connector;
+    const { instant, unix } = scheduler.now();
+    return {
+      gatewayUse: this.#use,
+      listening: this.#listener?.url,
+      known: this.#addresses.size,
+      links: this.#links.open.map(({ peer, name, isDialled, since }) => ({
+        peer: name ?? peer,
+        dialled: isDialled,
+        sinceUnixMs: unix - (instant - since),
+      })),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#links.close();
+    await (await this.#listening)?.close();
+  }
+
+  #wayTo(name: SpiffeId): ReturnType<typeof wayOf> {
+    const link = this.#links.to(name);
+    return wayOf({
+      use: this.#use,
+      isInside: this.#isInside(name),
+      isGatewayUp: this.#isGatewayUp,
+      isDirectKnown: link !== undefined || (!!this.#ports.connector.direct && this.#addresses.of(name) !== undefined),
+      isPeerWithoutGateway: link?.isPeerWithoutGateway ?? false,
+    });
+  }
+
+  #isInside(name: SpiffeId): boolean {
+    return domainOf(name) === domainOf(this.#ports.self);
+  }
+
+  #isWithoutGateway(): boolean {
+    return this.#use === "never" || !this.#isGatewayUp;
+  }
+
+  #noWay(to: string, why: "no direct way" | "forbidden"): CausewayError {
+    if (why === "forbidden") {
+      const problem =
+        "expected agent and domain to agree on a way inside the domain, but one of them forbids gateways and the other direct links; change gatewayUse of either";
+      return refuse("CAUSEWAY_DIRECT_NOT_ALLOWED", problem);
+    }
+    const problem = `expected a direct link to ${to}, since gatewayUse is never, but neither of the two agents knows where the other one listens; name it in direct.peers, or let one listen`;
+    return refuse("CAUSEWAY_DIRECT_NO_WAY", problem);
+  }
+
+  #listen(): void {
+    const { direct, log } = this.#ports.connector;
+    if (!direct?.listen || this.#listener || this.#isClosed) return;
+    const open = direct.listen;
+    this.#listening = this.#listening.then(async (known) => {
+      if (known || this.#isClosed) return known;
+      try {
+        const listener = await open((link) => this.#links.accept(link));
+        this.#listener = listener;
+        log.info("agent.direct_listening", { url: listener.url });
+        return listener;
+      } catch (thrown) {
+        this.#ports.onEvent({ type: "warning", error: CausewayError.from(thrown) });
+        return undefined;
+      }
+    });
+  }
+
+  /** The domain forbids direct links. */
+  #stopDirect(): void {
+    const problem = "expected messages of this domain to go through gateways, as it prescribes";
+    this.#links.endAll(refuse("CAUSEWAY_DIRECT_NOT_ALLOWED", problem));
+    this.#listener = undefined;
+    this.#listening = this.#listening.then(async (listener) => {
+      await listener?.close();
+      return undefined;
+    });
+  }
+
+  async #handleControl(link: DirectLink, control: agp.Control): Promise<void> {
+    const { body, header, requestId } = control;
+    if (body.case !== "keyPackageFetch") {
+      this.#ports.onControl(control);
+      return;
+    }
+    const value = await this.#keyPackage(link.peer, body.value).catch((thrown: unknown) =>
+      create(agp.KeyPackageResultSchema, { error: detailOf(CausewayError.from(thrown)) }),
+    );
+    const { connector, source } = this.#ports;
+    const answer = {
+      version: 1,
+      hopTtl: defaults.hopTtl,
+      targetKind: agp.TargetKind.AGENT,
+      target: header?.source ?? link.peer,
+      source,
+      messageId: newMessageId(connector.random, connector.scheduler.now().unix),
+      trafficClass: agp.TrafficClass.CONTROL,
+    };
+    const frame = encodeFrame({
+      case: "control",
+      value: { header: answer, requestId, body: { case: "keyPackageResult", value } },
+    });
+    // Whose link has ended meanwhile asks again over the next one.
+    await link.transmit(frame).catch(() => undefined);
+  }
+
+  /** Nobody keeps packages for others where there is no gateway: each asker gets one that is made for it. */
+  async #keyPackage(peer: AgentId, { suite, nameOnly }: agp.KeyPackageFetch): Promise<agp.KeyPackageResult> {
+    const { endToEnd, source } = this.#ports;
+    if (nameOnly || suite !== endToEnd.exportStatus().suite)
+      throw refuse(
+        "CAUSEWAY_E2EE_NO_KEY_PACKAGE",
+        `expected a question for a key package of the own suite, got suite ${suite}`,
+      );
+    if (!this.#packages.allows(peer)) {
+      const problem = `expected at most ${this.#limits.keyPackagesPerMinute} key packages a minute over direct links; retry later`;
+      throw refuse("CAUSEWAY_LIMIT_RATE", problem);
+    }
+    const [keyPackage] = (await endToEnd.keyPackages(1)).packages;
+    return create(agp.KeyPackageResultSchema, { keyPackage: keyPackage ?? new Uint8Array(), owner: source });
+  }
+}
