@@ -15,6 +15,7 @@ import { type StreamEffect, Streams } from "./streams.ts";
 
 const t0 = asInstant(0);
 const open: StreamFrame = { type: "open", method: "m", metadata: [], timeoutMs: 0, credit: 1_000_000 };
+const anEnd: StreamFrame = { type: "end", metadata: [] };
 const stop: ErrorFacts = { code: "CAUSEWAY_CANCELLED", message: "test" };
 
 /** A machine with one stream in a state. */
@@ -160,32 +161,31 @@ describe("streams", () => {
 
   test("of which a frame could not be brought over are given up on both sides", () => {
     const streams = inState("open");
-    streams.handleFailed("s", { code: "CAUSEWAY_MAILBOX_FULL", message: "test" });
+    streams.handleSettled("s", anEnd, { code: "CAUSEWAY_MAILBOX_FULL", message: "test" });
     expect(streams.drain()).toMatchObject([
       { type: "send", frame: { type: "reset", error: { code: "CAUSEWAY_MAILBOX_FULL" } } },
       { type: "closed", error: { code: "CAUSEWAY_MAILBOX_FULL" } },
     ]);
     // The reset may fail, too.
-    streams.handleFailed("s", { code: "CAUSEWAY_TIMEOUT", message: "test" });
+    streams.handleSettled("s", anEnd, { code: "CAUSEWAY_TIMEOUT", message: "test" });
     expect(streams.drain()).toEqual([]);
   });
 
   test("that ended here are given up when the other side did not hear of the end", () => {
     const streams = inState("ended");
     streams.drain();
-    streams.handleFailed("s", { code: "CAUSEWAY_TIMEOUT", message: "test" });
+    streams.handleSettled("s", anEnd, { code: "CAUSEWAY_TIMEOUT", message: "test" });
     expect(streams.drain()).toMatchObject([{ type: "send", peer: "bob", frame: { type: "reset" } }]);
-    streams.handleFailed("s", { code: "CAUSEWAY_TIMEOUT", message: "test" });
+    streams.handleSettled("s", anEnd, { code: "CAUSEWAY_TIMEOUT", message: "test" });
     expect(streams.drain()).toEqual([]);
   });
 
   test("that ended here are answered as unknown to who has the end and still asks: it restarted in between", () => {
     const probe: StreamFrame = { type: "credit", limit: 5 };
-    const ourEnd: StreamFrame = { type: "end", metadata: [] };
     const streams = inState("ended");
     // As long as the end is on its way, the end is the answer, and a reset would overtake what it ends.
     streams.handleFrame(t0, "bob", "s", probe);
-    streams.handleConfirmed("s", ourEnd);
+    streams.handleSettled("s", anEnd);
     streams.handleFrame(t0, "mallory", "s", probe);
     expect(streams.drain()).toEqual([]);
     for (const _ of [1, 2]) {
@@ -196,8 +196,8 @@ describe("streams", () => {
     }
     // The same when the other side ended last.
     const later = inState("local-ended");
-    later.handleConfirmed("s", ourEnd);
-    later.handleFrame(t0, "bob", "s", ourEnd);
+    later.handleSettled("s", anEnd);
+    later.handleFrame(t0, "bob", "s", anEnd);
     later.drain();
     later.handleFrame(t0, "bob", "s", probe);
     expect(resetsIn(later.drain())).toBe(1);
@@ -252,9 +252,9 @@ describe("streams", () => {
     const sent = streams.drain();
     expect(sent.map((effect) => effect.type === "send" && effect.stream)).toEqual(["c"]);
     const frame: StreamFrame = { type: "data", bytes: new Uint8Array(4) };
-    streams.handleConfirmed("c", frame);
+    streams.handleSettled("c", frame);
     expect(streams.drain().map((effect) => effect.type === "send" && effect.stream)).toEqual(["c"]);
-    streams.handleConfirmed("c", frame);
+    streams.handleSettled("c", frame);
     const third = streams.drain();
     expect(third.map((effect) => effect.type === "send" && effect.stream)).toEqual(["d"]);
     expect(() => streams.header("d", [["x", "y".repeat(20_000)]])).toThrow(

@@ -217,11 +217,12 @@ export class Streams {
   }
 
   /**
-   * A frame that `send` asked for was confirmed, or is given up and `handleFailed` follows. Its bytes make room for
-   * others.
+   * A frame that `send` asked for was confirmed, or is given up with `error`. Its bytes make room for others. A stream
+   * of which a frame could not be brought over cannot go on; the other side hears of it, if it can be reached.
    */
-  handleConfirmed(id: string, frame: StreamFrame): void {
-    if (frame.type === "end") {
+  handleSettled(id: string, frame: StreamFrame, error?: ErrorFacts): void {
+    if (error) this.#fail(id, error);
+    else if (frame.type === "end") {
       const ended = this.#streams.get(id) ?? this.#over.get(id);
       if (ended) ended.isEndHeard = true;
     }
@@ -231,17 +232,6 @@ export class Streams {
       if (this.#unconfirmed >= this.#limits.unconfirmedBytesMax) return;
       this.#waiting.delete(stream);
       this.#flush(stream);
-    }
-  }
-
-  /** A frame could not be brought over: the stream cannot go on. The other side hears of it, if it can be reached. */
-  handleFailed(id: string, error: ErrorFacts): void {
-    const ended = this.#over.get(id);
-    if (this.#streams.has(id)) this.reset(id, error);
-    else if (ended !== undefined) {
-      // Its end was the last frame: the other side would wait for it for ever.
-      this.#over.set(id, undefined);
-      this.#effects.push({ type: "send", peer: ended.peer, stream: id, frame: { type: "reset", error } });
     }
   }
 
@@ -271,6 +261,16 @@ export class Streams {
     const effects = this.#effects;
     this.#effects = [];
     return effects;
+  }
+
+  #fail(id: string, error: ErrorFacts): void {
+    const ended = this.#over.get(id);
+    if (this.#streams.has(id)) this.reset(id, error);
+    else if (ended !== undefined) {
+      // Its end was the last frame: the other side would wait for it for ever.
+      this.#over.set(id, undefined);
+      this.#effects.push({ type: "send", peer: ended.peer, stream: id, frame: { type: "reset", error } });
+    }
   }
 
   #handleUnknown(now: Instant, peer: string, id: string, frame: StreamFrame): void {

@@ -30,10 +30,7 @@ import {
   fromErrorDetail,
   HeaderFlag,
   hex,
-  Lane,
   type LinkId,
-  laneOf,
-  scanFrame,
   TargetKind,
   toErrorDetail,
 } from "@causeway/core-wire";
@@ -42,7 +39,7 @@ import { decodeBody } from "./decode-body.ts";
 import type { FollowedAgents } from "./followed-agents.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import { MailTransfers, type TakenTransfer } from "./mail-transfers.ts";
-import type { GatewayConfig, GatewayDeps, GatewayLimits, Link } from "./ports.ts";
+import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
 import type { PositiveReports } from "./positive-reports.ts";
 import type { Count, Tally } from "./tally.ts";
 import { WakeUp } from "./wake-up.ts";
@@ -83,7 +80,6 @@ export class MailboxDriver {
   /** Links that do not acknowledge and got something: the agent whose turn it is when there is room. */
   readonly #bursts = new Map<LinkId, AgentId>();
   #isScheduled = false;
-  readonly #scan = new FrameScan();
 
   constructor(parts: MailboxParts) {
     const { deps, limits } = parts;
@@ -337,7 +333,7 @@ export class MailboxDriver {
     this.#parts.reports.flush(now);
     for (const [link, agentId] of [...this.#bursts]) {
       const out = this.#parts.links.get(link);
-      if (out !== undefined && waitingIn(out.link) > this.#parts.limits.mailboxWindowBytes) continue;
+      if (out !== undefined && out.link.bufferedBytes > this.#parts.limits.mailboxWindowBytes) continue;
       this.#bursts.delete(link);
       this.#input((at) => this.#machine.handleRoom(at, agentId));
     }
@@ -358,8 +354,24 @@ export class MailboxDriver {
         [...this.#fresh.values()].map(({ mail }) => mail),
         { code, message: "the gateway could not store the message; retry later", retryAfterMs: storeRetryMs },
       );
-      for (const effect of this.#machine.drain()) this.#after.push({ kind: "effect", effect, link: undefined });
+      this.#forgetLostLetters(now);
+      // What another gateway offered is still there, and that gateway hears of it.
+      const offered = new Set(this.#after.flatMap((each) => (each.kind === "taken" ? each.fresh : [])));
+      for (const effect of this.#machine.drain()) {
+        if (effect.kind === "refuse" && offered.has(effect.mail.sequence)) continue;
+        if (effect.kind === "remove" && !this.#fresh.has(effect.mail.sequence)) this.#note(effect, undefined);
+        this.#after.push({ kind: "effect", effect, link: undefined });
+      }
       return { code, message: "the gateway could not store what was handed over; retry later" };
+    }
+  }
+
+  /** What was given up in the turn in which it came is a dead letter that is on no disk. */
+  #forgetLostLetters(now: Now): void {
+    for (const each of this.#after) {
+      if (each.kind !== "effect" || each.effect.kind !== "bury") continue;
+      const { agentId, id, sequence } = each.effect.mail;
+      if (this.#fresh.has(sequence)) this.#machine.purge(now, { agentId, id }, true);
     }
   }
 
@@ -410,8 +422,7 @@ export class MailboxDriver {
     const frame = fresh.get(mail.sequence)?.frame ?? this.#frame(mail.sequence);
     if (frame === undefined) return;
     out.messagesOut++;
-    const isRead = scanFrame(frame.buffer, frame.start, frame.end, this.#scan) === undefined;
-    out.link.send(frame.buffer, frame.start, frame.end, isRead ? laneOf(this.#scan) : Lane.urgent);
+    out.link.send(frame.buffer, frame.start, frame.end);
     this.#parts.tally.add("mailbox_delivered");
     this.#trace(mail, "deliver", mail.agentId, "handed to the agent, which has to acknowledge it", now);
   }
@@ -496,5 +507,3 @@ const storeRetryMs = 5_000;
 const ackIdsMax = 1_024;
 
 type Fresh = ReadonlyMap<number, { readonly mail: StoredMail; readonly frame: StoredFrame }>;
-
-const waitingIn = ({ bufferedBytes, bufferedBulkBytes = 0 }: Link): number => bufferedBytes + bufferedBulkBytes;

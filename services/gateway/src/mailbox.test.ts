@@ -1,5 +1,5 @@
 import { mailboxFeature } from "@causeway/core-attachment";
-import { defaults } from "@causeway/core-base";
+import { defaults, refuse } from "@causeway/core-base";
 import { agp, HeaderFlag } from "@causeway/core-wire";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { GatewayLimits } from "./ports.ts";
@@ -209,6 +209,17 @@ describe("a reliable message for an agent that is away", () => {
     expect(alice.fates).toEqual(["ACCEPTED 1", "STORED 1"]);
     expect((await back(bob)).messages).toEqual(["kept"]);
   });
+
+  test("that had expired when it came and could not be written leaves no dead letter behind [AGP-58]", async () => {
+    net.green1.mailboxes.failure = refuse("CAUSEWAY_STORE_FULL", "no space");
+    // In the very millisecond in which it expires it is still forwarded, and no longer kept.
+    const expiresUnixMs = BigInt(world.scheduler.now().unix);
+    await alice.message(bob.agentId, "late", { ...stored, expiresUnixMs });
+    net.green1.mailboxes.failure = undefined;
+    expect(alice.reports.map((each) => each.code)).toEqual(["CAUSEWAY_STORE_FULL"]);
+    expect(dead(net.green1)).toEqual([]);
+    expect(held(net.green1)).toBe(0);
+  });
 });
 
 describe("what senders can ask for", () => {
@@ -336,6 +347,21 @@ describe("mobility", () => {
     await moved.acknowledge(alice.agentId);
     expect(held(green3)).toBe(0);
     expect(alice.reports).toEqual([]);
+  });
+
+  test("what the other gateway cannot store stays where it is, and its sender hears of no failure [AAP-95] [AGP-58]", async () => {
+    await bob.crash();
+    await alice.message(bob.agentId, "kept", noticed);
+    green3.mailboxes.failure = refuse("CAUSEWAY_STORE_FULL", "no space");
+    const moved = await back(bob, green3);
+    await world.scheduler.advance(15_000);
+    expect(held(net.green1)).toBe(1);
+    expect(alice.reports).toEqual([]);
+    green3.mailboxes.failure = undefined;
+    await world.scheduler.advance(120_000);
+    expect(moved.messages).toEqual(["kept"]);
+    expect(held(net.green1)).toBe(0);
+    expect(alice.fates).toEqual(["STORED 1"]);
   });
 
   test("handing over goes on after either gateway was killed in the middle [AAP-95] [AGP-58]", async () => {

@@ -39,10 +39,13 @@ export class Agent {
   readonly agentId: AgentId;
   /** Instances that run. One that vanished or ended is not here. */
   readonly lives = new Map<string, AgentLife>();
-  /** The process that sends and takes reliable messages; only in worlds with mailboxes, and undefined while it is down. */
-  endpoint: Endpoint | undefined;
-  /** What that process remembers over a restart, by sender. */
-  readonly disk = new Map<string, Uint8Array>();
+  /**
+   * The processes that send and take reliable messages, by instance; only in worlds with mailboxes, and only those that
+   * run.
+   */
+  readonly endpoints = new Map<string, Endpoint>();
+  /** What each instance remembers over a restart, by sender. */
+  readonly #disks = new Map<string, Map<string, Uint8Array>>();
   #runs = 0;
   #revision = 1n;
   #advert: { readonly record: record.SignedRecord; readonly receipt: record.SignedReceipt } | undefined;
@@ -78,10 +81,18 @@ export class Agent {
     life.start();
   }
 
-  /** Starts the process that sends and takes reliable messages, if it does not run. */
-  awake(): void {
+  /** Starts the process of an instance that sends and takes reliable messages, if it does not run. */
+  awake(instance: string): void {
     const { mail } = this.limits;
-    if (mail !== undefined) this.endpoint ??= new Endpoint(this, mail, ++this.#runs);
+    if (mail === undefined || this.endpoints.has(instance)) return;
+    this.endpoints.set(instance, new Endpoint(this, mail, instance, ++this.#runs));
+  }
+
+  /** What an instance remembers over a restart, by sender. */
+  diskOf(instance: string): Map<string, Uint8Array> {
+    const disk = this.#disks.get(instance) ?? new Map<string, Uint8Array>();
+    this.#disks.set(instance, disk);
+    return disk;
   }
 
   /** The instance that speaks for the agent: the first that is attached. */
@@ -152,6 +163,10 @@ export class AgentLife {
     return this.#machine.status().lease?.gatewayUri;
   }
 
+  get #endpoint(): Endpoint | undefined {
+    return this.agent.endpoints.get(this.instance);
+  }
+
   start(): void {
     this.#input((machine) => machine.start(this.agent.now()));
   }
@@ -213,7 +228,7 @@ export class AgentLife {
   #leave(): void {
     this.#isGone = true;
     if (this.agent.lives.get(this.instance) === this) this.agent.lives.delete(this.instance);
-    this.agent.endpoint?.setOnline(false);
+    this.#endpoint?.setOnline(false);
   }
 
   #send(frame: Uint8Array): void {
@@ -247,10 +262,10 @@ export class AgentLife {
         agent.world.note(() => `${agent.name}/${this.instance} attached at ${effect.lease.gatewayUri}`);
         this.advertise();
         for (const topic of this.topics) this.subscribe(topic);
-        agent.endpoint?.setOnline(true);
+        this.#endpoint?.setOnline(true);
         return;
       case "lost":
-        agent.endpoint?.setOnline(false);
+        this.#endpoint?.setOnline(false);
         agent.world.note(() => `${agent.name}/${this.instance} lost its attachment: ${effect.cause.code}`);
         if (effect.isFinal && effect.cause.code !== "CAUSEWAY_CANCELLED")
           agent.world.tell("agentFinal", agent, this.instance, effect.cause.code);
@@ -294,7 +309,7 @@ export class AgentLife {
     if (scanFrame(bytes, 0, bytes.length, scan) !== undefined) return;
     if (scan.kind === FrameKind.message) {
       agent.world.tell("agentReceived", agent, this.instance, scan);
-      return agent.endpoint?.receive(scan);
+      return this.#endpoint?.receive(scan);
     }
     const now = agent.now();
     if (scan.kind === FrameKind.attachChallenge)
@@ -309,7 +324,7 @@ export class AgentLife {
     if (body.case === "control" && body.value.body.case === "deliveryReport") {
       const { messageId, error, fate } = body.value.body.value;
       if (error !== undefined) agent.world.tell("agentTold", agent, hex(messageId), error.code);
-      agent.endpoint?.handleReport(hex(messageId), fate, error);
+      this.#endpoint?.handleReport(hex(messageId), fate, error);
     }
   }
 }

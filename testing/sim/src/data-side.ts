@@ -15,6 +15,7 @@ import {
   encodeFrame,
   FrameKind,
   FrameScan,
+  HeaderFlag,
   type LinkId,
   newMessageId,
   scanFrame,
@@ -131,6 +132,8 @@ export class DataSide {
       () => `${gateway.name} ${verdict.action} ${scan.messageId().slice(-6)} to ${scan.target()} (${verdict.reason})`,
     );
     if (this.#serve(scan, verdict, back)) return;
+    const isPassedOn = verdict.action === "deliver" || verdict.action === "relay";
+    if (isPassedOn && (scan.flags & HeaderFlag.accepted) !== 0) gateway.mail?.accepted(scan, back);
     switch (verdict.action) {
       case "deliver":
         world.tell("delivered", gateway, verdict.link, scan, "unicast");

@@ -160,6 +160,33 @@ const directed = {
       },
     }),
   },
+  /** Agents of several instances, full disks and a busy operator, and senders that want to hear of every step. */
+  instances: {
+    kind: "agents",
+    change: (plan) => ({
+      ...withMail(plan, {
+        ...{ sendMs: 120, streamMs: 4_000, lifeMs: 400, absenceMs: 2_500, operatorMs: 700 },
+        ...{ instances: ["main", "second"], wants: ["accepted", "accepted", "notice", "stored"] },
+      }),
+      gateways: [gateway(plan, "core0", blue, "level2", [])],
+      agents: agents(plan, 3, ["core0"]),
+      faults: { ...calm, resetMs: 3_000, halfOpen: 0.5, crashMs: 5_000, midEffects: 0.7, diskFullMs: 2_500 },
+    }),
+  },
+  /** Mailboxes at edge gateways, between which agents move; their disks are full now and then. */
+  edges: {
+    kind: "agents",
+    change: (plan) => ({
+      ...withMail(plan, { sendMs: 120, streamMs: undefined, lifeMs: 400, absenceMs: 1_500, operatorMs: 3_000 }),
+      gateways: [
+        gateway(plan, "core0", blue, "level2", []),
+        gateway(plan, "edge0", blue, "level1", ["core0"]),
+        gateway(plan, "edge1", blue, "level1", ["core0"]),
+      ],
+      agents: agents(plan, 3, ["edge0", "edge1"]),
+      faults: { ...calm, resetMs: 3_000, halfOpen: 0.3, crashMs: 6_000, midEffects: 0.5, diskFullMs: 4_000 },
+    }),
+  },
   /** Streams under credit while some readers do not read, and links and processes come and go. */
   streams: {
     kind: "agents",

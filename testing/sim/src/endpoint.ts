@@ -3,7 +3,7 @@
  * is remembered on the agent's disk before it is acknowledged; its gateway hears of it a moment later. A process that
  * dies loses everything but its disk.
  */
-import { type AgentId, asUnixMs, CausewayError, refuse } from "@causeway/core-base";
+import { agentOf, asUnixMs, CausewayError, parseSpiffeId, refuse, type SpiffeId } from "@causeway/core-base";
 import type { StreamFrame } from "@causeway/core-session";
 import {
   type Arrival,
@@ -28,14 +28,14 @@ import {
   newMessageId,
   TargetKind,
 } from "@causeway/core-wire";
-import type { Agent } from "./agent.ts";
+import type { Agent, AgentLife } from "./agent.ts";
 import { Alarm } from "./clock.ts";
 import type { MailPlan } from "./mail-plan.ts";
 import type { Content, Packet } from "./packets.ts";
 import { StreamUser } from "./stream-user.ts";
 
-/** What the sender asks of the target's gateway. */
-export type Wants = "nothing" | "notice" | "stored";
+/** What the sender asks of gateways. */
+export type Wants = "nothing" | "notice" | "stored" | "accepted";
 
 /** What happens in the process, for checkers. */
 export type EndpointEvent =
@@ -64,7 +64,7 @@ export type EndpointEvent =
   | { readonly kind: "stream-closed"; readonly stream: string; readonly code: string | undefined };
 
 interface Body {
-  readonly to: AgentId;
+  readonly to: SpiffeId;
   readonly content: Content;
   readonly wants: Wants;
   readonly expiresUnixMs: number;
@@ -77,6 +77,9 @@ interface Item {
 
 export class Endpoint {
   readonly agent: Agent;
+  readonly instance: string;
+  /** Under which others reach this process. */
+  readonly address: SpiffeId;
   readonly run: number;
   readonly plan: MailPlan;
   readonly outbox: Outbox<Body>;
@@ -89,8 +92,10 @@ export class Endpoint {
   #isTelling = false;
   #isDead = false;
 
-  constructor(agent: Agent, plan: MailPlan, run: number) {
+  constructor(agent: Agent, plan: MailPlan, instance: string, run: number) {
     this.agent = agent;
+    this.instance = instance;
+    this.address = addressOf(agent, plan, instance);
     this.plan = plan;
     this.run = run;
     this.outbox = new Outbox(plan.session, agent.random);
@@ -102,13 +107,13 @@ export class Endpoint {
         this.streams.machine.handleTimeout(agent.now().instant);
       }),
     );
-    this.setOnline(agent.attached() !== undefined);
+    this.setOnline(this.#life !== undefined);
     this.#sweepLater();
   }
 
   /** Agent and run. */
   get name(): string {
-    return `${this.agent.name}.${this.run}`;
+    return `${this.agent.name}${this.instance === "main" ? "" : `/${this.instance}`}.${this.run}`;
   }
 
   setOnline(isOnline: boolean): void {
@@ -116,12 +121,12 @@ export class Endpoint {
   }
 
   /** Sends a reliable message. */
-  send(to: AgentId, lane: string, content: Content, wants: Wants, timeoutMs: number): void {
+  send(to: SpiffeId, lane: string, content: Content, wants: Wants, timeoutMs: number): void {
     this.act(() => this.promise(to, lane, content, wants, timeoutMs));
   }
 
   /** As `send`, from within `act`. */
-  promise(to: AgentId, lane: string, content: Content, wants: Wants, timeoutMs: number): void {
+  promise(to: SpiffeId, lane: string, content: Content, wants: Wants, timeoutMs: number): void {
     const { agent } = this;
     const { instant, unix } = agent.now();
     const id = hex(newMessageId(agent.random, unix));
@@ -129,7 +134,16 @@ export class Endpoint {
     agent.world.note(() => `${this.name} promises ${id.slice(-6)} to ${to} in ${lane.slice(0, 8)}, wants ${wants}`);
     const body = { to, content, wants, expiresUnixMs: content.kind === "stream" ? 0 : asUnixMs(unix + timeoutMs) };
     const bytes = content.kind === "stream" && content.frame.type === "data" ? content.frame.bytes.length : 100;
-    this.outbox.add(instant, { peer: to, id, lane, bytes, body, timeoutMs, patient: content.kind === "stream" });
+    this.outbox.add(instant, {
+      peer: to,
+      agent: agentOf(to),
+      id,
+      lane,
+      bytes,
+      body,
+      timeoutMs,
+      patient: content.kind === "stream",
+    });
   }
 
   /** The process ends without a word. */
@@ -137,18 +151,18 @@ export class Endpoint {
     this.agent.world.note(() => `${this.name} dies`);
     this.#isDead = true;
     this.#alarm.arm(undefined);
-    if (this.agent.endpoint === this) this.agent.endpoint = undefined;
+    if (this.agent.endpoints.get(this.instance) === this) this.agent.endpoints.delete(this.instance);
   }
 
   receive(scan: FrameScan): void {
     const packet = this.agent.world.packets.open(scan.buf.subarray(scan.payloadStart, scan.payloadEnd));
     if (packet === undefined) return;
-    const source = scan.source();
+    const source = scan.source() as SpiffeId;
     this.act(() => {
       if (packet.message !== undefined) this.#take(source, packet, packet.message);
       for (const { channel, taken, received, refused } of packet.reports) {
         const errors = new Map([...refused].map(([number, { message }]) => [number, refuse(refusedCode, message)]));
-        this.outbox.handleReportOfChannel(this.agent.now().instant, source, {
+        this.outbox.handleReportOfChannel(this.agent.now().instant, agentOf(source), {
           channel,
           taken,
           received,
@@ -165,6 +179,7 @@ export class Endpoint {
     this.act(() => {
       if (error !== undefined) this.outbox.handleReport(instant, id, new CausewayError(fromErrorDetail(error)));
       else if (fate === agp.Fate.STORED) this.outbox.handleProgress(instant, id, "stored");
+      else if (fate === agp.Fate.ACCEPTED) this.outbox.handleProgress(instant, id, "accepted");
     });
   }
 
@@ -221,7 +236,7 @@ export class Endpoint {
     const header = {
       targetKind: TargetKind.agent,
       target: body.to,
-      source: agent.agentId,
+      source: this.address,
       messageId: Buffer.from(id, "hex"),
       hopTtl: 16,
       deliveryMode: DeliveryMode.reliable,
@@ -229,7 +244,7 @@ export class Endpoint {
       expiresUnixMs: BigInt(body.expiresUnixMs),
     };
     if (agent.random.chance(this.plan.meddling)) this.#meddle(id);
-    const isGone = agent.attached()?.post(encodeMessageFrame(header, payload)) === true;
+    const isGone = this.#life?.post(encodeMessageFrame(header, payload)) === true;
     this.tell({ kind: "transmitted", id, channel, number: position.number });
     agent.world.note(() => `${this.name} transmits ${id.slice(-6)} as ${position.number}, attempt ${entry.attempts}`);
     const error = isGone ? undefined : refuse("CAUSEWAY_UNREACHABLE", "there is no attachment");
@@ -238,8 +253,8 @@ export class Endpoint {
 
   /** Acknowledges what it sent itself to somebody else, in their stead. */
   #meddle(id: string): void {
-    const entries = [{ source: this.agent.agentId, messageIds: [Buffer.from(id, "hex")] }];
-    this.agent.attached()?.post(encodeFrame({ case: "mailboxAck", value: { entries } }));
+    const entries = [{ source: this.address, messageIds: [Buffer.from(id, "hex")] }];
+    this.#life?.post(encodeFrame({ case: "mailboxAck", value: { entries } }));
   }
 
   #settled({ id, lane, body }: OutEntry<Body>, error: CausewayError | undefined): void {
@@ -250,7 +265,7 @@ export class Endpoint {
 
   #take(source: string, packet: Packet, message: NonNullable<Packet["message"]>): void {
     if (!this.#inbox.knows(source)) {
-      const state = decodeInboxState(this.agent.disk.get(source) ?? new Uint8Array());
+      const state = decodeInboxState(this.#disk.get(source) ?? new Uint8Array());
       if (state !== undefined) this.#inbox.restore(source, state);
     }
     const { channel, channelFloor } = packet;
@@ -319,7 +334,7 @@ export class Endpoint {
         messageIds: acks.filter((ack) => ack.source === from).map((ack) => Buffer.from(ack.id, "hex")),
       }));
       this.tell({ kind: "mailbox-ack", ids: acks.map((ack) => ack.id) });
-      this.agent.attached()?.post(encodeFrame({ case: "mailboxAck", value: { entries } }));
+      this.#life?.post(encodeFrame({ case: "mailboxAck", value: { entries } }));
     });
   }
 
@@ -338,17 +353,17 @@ export class Endpoint {
     const news = [...this.#news.values()];
     this.#news.clear();
     for (const { sender, isDurable } of news)
-      if (isDurable) this.agent.disk.set(sender, encodeInboxState(this.#inbox.state(sender)));
+      if (isDurable) this.#disk.set(sender, encodeInboxState(this.#inbox.state(sender)));
     const reports = news.flatMap(({ sender, channel }) => {
       const state = this.#inbox.report(sender, channel);
-      return state === undefined ? [] : [{ sender: sender as AgentId, state }];
+      return state === undefined ? [] : [{ sender: sender as SpiffeId, state }];
     });
     this.after(this.#pause(), "reports", () => {
       for (const { sender, state } of reports) this.#report(sender, state);
     });
   }
 
-  #report(to: AgentId, state: ChannelState): void {
+  #report(to: SpiffeId, state: ChannelState): void {
     const { agent } = this;
     this.tell({ kind: "reported", state });
     agent.world.note(
@@ -358,11 +373,21 @@ export class Endpoint {
     const header = {
       targetKind: TargetKind.agent,
       target: to,
-      source: agent.agentId,
+      source: this.address,
       messageId: newMessageId(agent.random, agent.now().unix),
       hopTtl: 16,
     };
-    agent.attached()?.post(encodeMessageFrame(header, payload));
+    this.#life?.post(encodeMessageFrame(header, payload));
+  }
+
+  /** The attachment of this instance. */
+  get #life(): AgentLife | undefined {
+    const life = this.agent.lives.get(this.instance);
+    return life?.isAttached === true ? life : undefined;
+  }
+
+  get #disk(): Map<string, Uint8Array> {
+    return this.agent.diskOf(this.instance);
   }
 
   #pause(): number {
@@ -374,7 +399,13 @@ const flagsOf: Readonly<Record<Wants, number>> = {
   nothing: 0,
   notice: HeaderFlag.storedNotice,
   stored: HeaderFlag.stored,
+  accepted: HeaderFlag.accepted | HeaderFlag.storedNotice,
 };
+
+/** Under which an instance of an agent is reached: with its name when it is not the only one. */
+export function addressOf({ agentId }: Agent, { instances }: MailPlan, instance: string): SpiffeId {
+  return instances.length === 1 ? agentId : parseSpiffeId(`${agentId}/@${instance}`);
+}
 
 /** The code of a message that the application refused. */
 export const refusedCode = "CAUSEWAY_AGENT_HANDLER_FAILED";

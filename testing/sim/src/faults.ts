@@ -22,11 +22,12 @@ export class Faults {
   }
 
   start(): void {
-    const { resetMs, partitionMs, clogMs, crashMs } = this.#world.plan.faults;
+    const { resetMs, partitionMs, clogMs, crashMs, diskFullMs } = this.#world.plan.faults;
     this.#repeat(resetMs, () => this.#reset());
     this.#repeat(partitionMs, () => this.#partition());
     this.#repeat(clogMs, () => this.#clog());
     this.#repeat(crashMs, () => this.#crash());
+    this.#repeat(diskFullMs, () => this.#fillDisk());
   }
 
   /** Ends every fault and brings up what is down. Half-open connections remain to be noticed. */
@@ -37,6 +38,7 @@ export class Faults {
     for (const [id, side] of this.#clogged.splice(0)) this.#world.fabric.clog(id, side, false);
     for (const gateway of this.#world.gateways.values()) {
       gateway.lightFuse(undefined);
+      gateway.isDiskFull = false;
       // A liar is replaced by an honest process with the same disk.
       if (gateway.tamper !== undefined) {
         gateway.tamper = undefined;
@@ -125,6 +127,16 @@ export class Faults {
     if (random.chance(0.5)) gateway.rememberDisk();
     if (random.chance(faults.midEffects)) gateway.lightFuse(random.between(0, 6));
     else gateway.crash(random.chance(faults.silentCrash));
+  }
+
+  #fillDisk(): void {
+    const { queue, gateways } = this.#world;
+    const gateway = this.#random.pick([...gateways.values()]);
+    this.#world.note(() => `the disk of ${gateway.name} is full`);
+    gateway.isDiskFull = true;
+    queue.push(this.#world.now + this.#random.wait(1_500), `there is room on the disk of ${gateway.name}`, () => {
+      gateway.isDiskFull = false;
+    });
   }
 
   #planRestart(gateway: Gateway): void {

@@ -42,6 +42,8 @@ export class Gateway {
   life = 0;
   /** Changes what leaves for a peer; set while this gateway misbehaves. */
   tamper: ((message: amsp.Message, to: Gateway) => amsp.Message) | undefined;
+  /** Its mailboxes' disk takes nothing, over restarts as well. */
+  #isDiskFull = false;
   /** Effects that are still performed before the process dies. */
   #fuse: number | undefined;
   #clock: LocalClock;
@@ -145,9 +147,19 @@ export class Gateway {
     this.mail?.stop();
     this.sync = this.attach = this.data = this.mail = undefined;
     this.mailStore = this.mailStore.afterCrash();
+    this.isDiskFull = this.#isDiskFull;
     this.#fuse = undefined;
     this.world.fabric.crash(this.name, isSilent);
     this.#onCrash(this);
+  }
+
+  get isDiskFull(): boolean {
+    return this.#isDiskFull;
+  }
+
+  set isDiskFull(isFull: boolean) {
+    this.#isDiskFull = isFull;
+    this.mailStore.failure = isFull ? new Error("the disk is full") : undefined;
   }
 
   /** The process dies after so many more effects; undefined for no such fate. */

@@ -5,7 +5,7 @@
 import { deliveryMs, mailMs } from "./bounds.ts";
 import type { Ledger } from "./checkers/ledger.ts";
 import type { Say } from "./convergence.ts";
-import type { Endpoint } from "./endpoint.ts";
+import { addressOf, type Endpoint } from "./endpoint.ts";
 import type { Checker } from "./surroundings.ts";
 import type { World } from "./world.ts";
 
@@ -40,11 +40,13 @@ export function demandDelivery(world: World, ledger: Ledger): void {
   };
   world.watchBy([listener]);
   for (const from of endpointsOf(world)) {
-    for (const to of world.agents.values())
-      if (to !== from.agent)
-        world.act(() =>
-          from.send(to.agentId, `${from.name} ${to.name} probe`, { kind: "note" }, "stored", probeMs(world)),
-        );
+    for (const to of endpointsOf(world)) {
+      if (to.agent === from.agent) continue;
+      const address = addressOf(to.agent, to.plan, to.instance);
+      world.act(() => from.send(address, `${from.name} ${address} probe`, { kind: "note" }, "stored", probeMs(world)));
+    }
+    // All at once may be more than a mailbox takes.
+    if (from.plan.instances.length > 1) demandQuiet(world);
   }
   demandQuiet(world);
   for (const id of sent) {
@@ -61,7 +63,7 @@ export function demandDelivery(world: World, ledger: Ledger): void {
 function demandPromises(world: World, ledger: Ledger): void {
   for (const entry of ledger.entries.values()) {
     const isGivenUp = entry.settled?.code !== undefined;
-    if (!entry.isPromised || entry.outcome !== undefined || entry.isDead || isGivenUp) continue;
+    if (!entry.isPromised || entry.outcome !== undefined || entry.isDead || entry.isPurged || isGivenUp) continue;
     world.fail("promised-arrives", `${entry.id.slice(-6)} for ${entry.to} was stored and never arrived`);
   }
 }
@@ -100,7 +102,7 @@ function demandQuiet(world: World): void {
 }
 
 function endpointsOf(world: World): readonly Endpoint[] {
-  return [...world.agents.values()].flatMap((agent) => agent.endpoint ?? []);
+  return [...world.agents.values()].flatMap((agent) => [...agent.endpoints.values()]);
 }
 
 function isStalled(world: World, stream: string): boolean {

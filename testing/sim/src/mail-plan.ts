@@ -7,6 +7,7 @@ import {
   sessionLimits,
   streamLimits,
 } from "@causeway/core-session";
+import type { Wants } from "./endpoint.ts";
 import { SeededRandom } from "./random.ts";
 
 export interface MailPlan {
@@ -33,6 +34,12 @@ export interface MailPlan {
   readonly meddling: number;
   /** Of streams: how many are not read for a while. */
   readonly stalls: number;
+  /** Processes of each agent. */
+  readonly instances: readonly string[];
+  /** What senders ask of gateways, as often as it is named. */
+  readonly wants: readonly Wants[];
+  /** Mean time between two deeds of an operator with stored messages and dead letters, if there are any. */
+  readonly operatorMs: number | undefined;
   /** Longest time that a sender waits for the outcome. */
   readonly timeoutsMs: readonly number[];
   /** The same for some of the messages that have to be stored. */
@@ -40,12 +47,12 @@ export interface MailPlan {
 }
 
 /** The means that a directed world sets; the seed draws the bounds. */
-export type MailMeans = Pick<MailPlan, "sendMs" | "streamMs" | "lifeMs" | "absenceMs">;
+export type MailMeans = Pick<MailPlan, "sendMs" | "streamMs" | "lifeMs" | "absenceMs"> &
+  Partial<Pick<MailPlan, "instances" | "wants" | "operatorMs">>;
 
 export function drawMail(seed: number, means: MailMeans): MailPlan {
   const random = new SeededRandom(seed, 7);
   return {
-    ...means,
     mailbox: {
       ...mailboxLimits,
       mailboxMessagesMax: random.pick([6, 20, 200]),
@@ -86,6 +93,10 @@ export function drawMail(seed: number, means: MailMeans): MailPlan {
     refusals: random.pick([0, 0.1]),
     meddling: random.pick([0, 0.2]),
     stalls: 0.4,
+    instances: ["main"],
+    wants: ["nothing", "notice", "stored", "stored"],
+    operatorMs: undefined,
     timeoutsMs: random.pick([[20_000], [2_000, 8_000, 20_000]]),
+    ...means,
   };
 }

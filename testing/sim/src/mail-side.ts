@@ -36,7 +36,11 @@ import type { MailPlan } from "./mail-plan.ts";
 type Control = agp.Control;
 type Afterwards =
   | { readonly kind: "effect"; readonly effect: MailboxEffect; readonly back: Back }
-  | { readonly kind: "taken"; readonly answer: TransferAnswer };
+  | { readonly kind: "accepted"; readonly report: () => void; readonly sequence: number | undefined }
+  | { readonly kind: "taken"; readonly answer: TransferAnswer; readonly fresh: readonly number[] };
+
+/** What operators do with the messages of one agent. */
+export type OperatorDeed = "replay" | "purge dead" | "purge all";
 
 /** What another gateway is told of its offer once the turn is committed. */
 interface TransferAnswer {
@@ -52,7 +56,7 @@ export class MailSide {
   readonly #gateway: Gateway;
   readonly #alarm: Alarm;
   readonly #asked = new Map<string, number>();
-  #fresh = new Map<number, StoredFrame>();
+  #fresh = new Map<number, { readonly mail: StoredMail; readonly frame: StoredFrame }>();
   #after: Afterwards[] = [];
   #isScheduled = false;
 
@@ -100,11 +104,34 @@ export class MailSide {
     );
     gateway.world.tell("mailVerdict", gateway, mail, verdict);
     if (verdict === "pass") return false;
+    const before = this.#fresh.size;
     this.#perform(scan, back);
     // The process may have died at it.
     if (gateway.mail !== this) return true;
+    if (verdict === "taken" && (scan.flags & HeaderFlag.accepted) !== 0) {
+      const sequence = this.#fresh.size > before ? [...this.#fresh.keys()].at(-1) : undefined;
+      this.#after.push({ kind: "accepted", report: this.#acceptance(scan, back), sequence });
+      this.#schedule();
+    }
     if (typeof verdict !== "string") gateway.data?.refuse(scan, back, verdict);
     return verdict !== "repeat";
+  }
+
+  /** Tells an agent of this gateway that its message was passed on. */
+  accepted(scan: FrameScan, back: Back): void {
+    this.#acceptance(scan, back)();
+  }
+
+  /** What an operator does with the messages of one agent. */
+  operate(deed: OperatorDeed, agentId: AgentId): void {
+    const gateway = this.#gateway;
+    const filter = { agentId };
+    gateway.world.note(() => `${gateway.name}: an operator does ${deed} for ${agentId}`);
+    gateway.world.tell("mailOperated", gateway, deed, agentId);
+    this.#input((machine) => {
+      if (deed === "replay") machine.replay(gateway.now(), filter);
+      else machine.purge(gateway.now(), filter, deed === "purge dead");
+    });
   }
 
   handleAck(agentId: AgentId, ack: agp.MailboxAck): void {
@@ -135,6 +162,7 @@ export class MailSide {
     const to = scan.source() as SpiffeId;
     const { requestId, body } = control;
     const isOurs = isFromGateway(scan) && domainOf(to) === this.#gateway.plan.domain;
+    const before = new Set(this.#fresh.keys());
     let stored = 0;
     let error: ErrorFacts | undefined = isOurs
       ? undefined
@@ -147,7 +175,8 @@ export class MailSide {
       }
     }
     if (this.#gateway.mail !== this) return;
-    this.#after.push({ kind: "taken", answer: { to, requestId, stored, error, back } });
+    const fresh = [...this.#fresh.keys()].filter((sequence) => !before.has(sequence));
+    this.#after.push({ kind: "taken", answer: { to, requestId, stored, error, back }, fresh });
     this.#schedule();
   }
 
@@ -216,7 +245,10 @@ export class MailSide {
     switch (effect.kind) {
       case "store":
         if (scan === undefined) throw new CausewayError({ code: "CAUSEWAY_INTERNAL", message: "no message to store" });
-        this.#fresh.set(effect.mail.sequence, store.append(effect.mail, scan.buf, scan.start, scan.end));
+        this.#fresh.set(effect.mail.sequence, {
+          mail: effect.mail,
+          frame: store.append(effect.mail, scan.buf, scan.start, scan.end),
+        });
         return;
       case "remove":
         return store.remove(effect.mail.sequence);
@@ -240,20 +272,69 @@ export class MailSide {
     if (gateway.mail !== this || !gateway.burn()) return;
     this.#isScheduled = false;
     gateway.world.touch(gateway);
-    gateway.mailStore.commit();
-    gateway.world.tell("mailCommitted", gateway);
+    const isStored = this.#commit();
     const due = this.#after;
     this.#after = [];
     const fresh = this.#fresh;
     this.#fresh = new Map();
     for (const each of due) {
       if (!gateway.burn()) return;
-      if (each.kind === "taken") this.#answer(each.answer);
-      else this.#carryOut(each.effect, each.back, fresh);
+      const isLost = (sequence: number): boolean => !isStored && fresh.has(sequence);
+      if (each.kind === "taken") {
+        const { answer } = each;
+        this.#answer(each.fresh.some(isLost) ? { ...answer, stored: 0, error: diskFull } : answer);
+      } else if (each.kind === "accepted") {
+        if (each.sequence === undefined || !isLost(each.sequence)) each.report();
+      } else {
+        const { effect, back } = each;
+        const isUntouched = effect.kind === "refuse" || effect.kind === "transfer" || !isLost(effect.mail.sequence);
+        if (isUntouched) this.#carryOut(effect, back, fresh);
+      }
     }
   }
 
-  #carryOut(effect: MailboxEffect, back: Back, fresh: ReadonlyMap<number, StoredFrame>): void {
+  /** False when the disk took nothing of what is new in this turn. */
+  #commit(): boolean {
+    const gateway = this.#gateway;
+    try {
+      gateway.mailStore.commit();
+      gateway.world.tell("mailCommitted", gateway);
+      return true;
+    } catch (thrown) {
+      if (!gateway.isDiskFull) throw thrown;
+      gateway.world.note(() => `${gateway.name} mailbox: the disk takes nothing of ${this.#fresh.size}`);
+      const lost = [...this.#fresh.values()].map(({ mail }) => mail);
+      this.machine.handleStoreFailed(gateway.now(), lost, diskFull);
+      this.#forgetLostLetters();
+      const offered = new Set(this.#after.flatMap((each) => (each.kind === "taken" ? each.fresh : [])));
+      for (const effect of this.machine.drain()) {
+        if (effect.kind === "refuse" && offered.has(effect.mail.sequence)) continue;
+        if (effect.kind === "remove" && !this.#fresh.has(effect.mail.sequence)) this.#note(effect, undefined);
+        this.#after.push({ kind: "effect", effect, back: undefined });
+      }
+      gateway.world.tell("mailNotCommitted", gateway, lost);
+      return false;
+    }
+  }
+
+  #forgetLostLetters(): void {
+    for (const each of this.#after) {
+      if (each.kind !== "effect" || each.effect.kind !== "bury") continue;
+      const { agentId, id, sequence } = each.effect.mail;
+      if (this.#fresh.has(sequence)) this.machine.purge(this.#gateway.now(), { agentId, id }, true);
+    }
+  }
+
+  #acceptance(scan: FrameScan, back: Back): () => void {
+    const messageId = scan.buf.slice(scan.messageIdStart, scan.messageIdEnd);
+    const [to, target] = [scan.source() as SpiffeId, scan.target()];
+    const body = { case: "deliveryReport", value: { messageId, target, fate: agp.Fate.ACCEPTED } } as const;
+    return () => {
+      if (back !== undefined && "link" in back) this.#gateway.data?.control(to, body, undefined, back);
+    };
+  }
+
+  #carryOut(effect: MailboxEffect, back: Back, fresh: Fresh): void {
     const gateway = this.#gateway;
     gateway.world.note(() => `${gateway.name} mailbox: ${textOf(effect)}`);
     gateway.world.tell("mailEffect", gateway, effect);
@@ -266,7 +347,7 @@ export class MailSide {
         if (effect.tells) this.#tell(effect.mail, { error: toErrorDetail(effect.error) }, undefined);
         return;
       case "deliver": {
-        const frame = fresh.get(effect.mail.sequence) ?? gateway.mailStore.frame(effect.mail.sequence);
+        const frame = fresh.get(effect.mail.sequence)?.frame ?? gateway.mailStore.frame(effect.mail.sequence);
         if (frame === undefined) return;
         gateway.attach?.send(effect.link as never, frame.buffer.subarray(frame.start, frame.end));
         return;
@@ -329,4 +410,8 @@ function textOf(effect: MailboxEffect): string {
   return `${effect.kind} ${id} as ${effect.mail.sequence} for ${effect.mail.agentId}${why}`;
 }
 
+/** What is new in a turn. */
+type Fresh = ReadonlyMap<number, { readonly frame: StoredFrame }>;
+
+const diskFull: ErrorFacts = { code: "CAUSEWAY_STORE_FULL", message: "the disk is full", retryAfterMs: 1_000 };
 const sweepMs = 500;

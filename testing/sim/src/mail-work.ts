@@ -1,6 +1,6 @@
 /** What agents with mailboxes do until the world heals: they send, open streams, go away, come back, move and die. */
 import type { Agent } from "./agent.ts";
-import type { Wants } from "./endpoint.ts";
+import { addressOf, type Endpoint } from "./endpoint.ts";
 import type { MailPlan } from "./mail-plan.ts";
 import { SeededRandom } from "./random.ts";
 import type { World } from "./world.ts";
@@ -16,22 +16,26 @@ export class MailWork {
   }
 
   start(plan: MailPlan): void {
-    for (const agent of this.#world.agents.values()) this.#arrive(agent);
+    for (const agent of this.#world.agents.values()) this.#arrive(agent, plan.instances);
     this.#repeat(plan.sendMs, () => this.#send(plan));
     this.#repeat(plan.lifeMs, () => this.#live(plan));
-    if (plan.streamMs !== undefined) this.#repeat(plan.streamMs, () => this.#open());
+    if (plan.operatorMs !== undefined) this.#repeat(plan.operatorMs, () => this.#operate());
+    if (plan.streamMs !== undefined) this.#repeat(plan.streamMs, () => this.#open(plan));
   }
 
   /** Everybody who is away comes back, and nobody does anything any more. */
   stop(): void {
     this.#isOver = true;
-    if (this.#world.plan.limits.mail === undefined) return;
-    for (const agent of this.#world.agents.values()) this.#arrive(agent);
+    const { mail } = this.#world.plan.limits;
+    if (mail === undefined) return;
+    for (const agent of this.#world.agents.values()) this.#arrive(agent, mail.instances);
   }
 
-  #arrive(agent: Agent): void {
-    agent.awake();
-    if (!agent.lives.has("main")) agent.launch("main", this.#random.shuffled(agent.plan.homes));
+  #arrive(agent: Agent, instances: readonly string[]): void {
+    for (const instance of instances) {
+      agent.awake(instance);
+      if (!agent.lives.has(instance)) agent.launch(instance, this.#random.shuffled(agent.plan.homes));
+    }
   }
 
   #repeat(meanMs: number, deed: () => void): void {
@@ -43,14 +47,17 @@ export class MailWork {
     });
   }
 
-  #send({ timeoutsMs, storedMs }: MailPlan): void {
+  #send(plan: MailPlan): void {
+    const { timeoutsMs, storedMs } = plan;
     const random = this.#random;
     const [from, to] = this.#pair();
-    const lane = `${from.name}.${from.endpoint?.run} ${to.name} ${random.between(0, 1)}`;
-    const wants = random.pick<Wants>(["nothing", "notice", "stored", "stored"]);
+    const endpoint = this.#endpointOf(from, plan);
+    const address = addressOf(to, plan, this.#one(plan.instances));
+    const lane = `${from.name}.${endpoint?.run} ${address} ${random.between(0, 1)}`;
+    const wants = random.pick(plan.wants);
     for (let i = random.pick([1, 1, 2, 6]); i > 0; i--)
-      from.endpoint?.send(
-        to.agentId,
+      endpoint?.send(
+        address,
         lane,
         { kind: "note" },
         wants,
@@ -58,25 +65,45 @@ export class MailWork {
       );
   }
 
-  #open(): void {
+  #open(plan: MailPlan): void {
     const [from, to] = this.#pair();
-    from.endpoint?.streams.open(to.agentId, this.#random.pick([100, 60_000, 200_000, 400_000]));
+    const address = addressOf(to, plan, this.#one(plan.instances));
+    this.#endpointOf(from, plan)?.streams.open(address, this.#random.pick([100, 60_000, 200_000, 400_000]));
   }
 
-  #live({ absenceMs }: MailPlan): void {
+  #live(plan: MailPlan): void {
     const random = this.#random;
     const agent = random.pick([...this.#world.agents.values()]);
-    const life = agent.lives.get("main");
+    const instance = this.#one(plan.instances);
+    const life = agent.lives.get(instance);
     // It comes back by itself.
     if (life === undefined) return;
     const deed = random.pick(["move", "jump", "leave", "vanish", "die"] as const);
-    if (deed === "die") agent.endpoint?.die();
+    if (deed === "die") agent.endpoints.get(instance)?.die();
     if (deed === "move" || deed === "leave") life.end();
     else life.vanish(random.chance(0.4));
-    if (deed === "move" || deed === "jump") return this.#arrive(agent);
-    this.#world.queue.push(this.#world.now + random.wait(absenceMs), `${agent.name} comes back`, () =>
-      this.#arrive(agent),
+    if (deed === "move" || deed === "jump") return this.#arrive(agent, [instance]);
+    this.#world.queue.push(this.#world.now + random.wait(plan.absenceMs), `${agent.name} comes back`, () =>
+      this.#arrive(agent, [instance]),
     );
+  }
+
+  /** Puts dead letters back, or deletes dead letters, or everything, of one agent. */
+  #operate(): void {
+    const random = this.#random;
+    const gateway = random.pick([...this.#world.gateways.values()]);
+    const { agentId } = random.pick([...this.#world.agents.values()]);
+    const deed = random.pick(["replay", "replay", "replay", "purge dead", "purge all"] as const);
+    gateway.mail?.operate(deed, agentId);
+  }
+
+  #endpointOf(agent: Agent, { instances }: MailPlan): Endpoint | undefined {
+    return agent.endpoints.get(this.#one(instances));
+  }
+
+  /** Where there is only one it is not drawn. */
+  #one(instances: readonly string[]): string {
+    return instances.length === 1 ? (instances[0] ?? "") : this.#random.pick(instances);
   }
 
   #pair(): readonly [Agent, Agent] {

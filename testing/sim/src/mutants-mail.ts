@@ -221,15 +221,6 @@ export const mailMutants: readonly Mutant[] = [
     killedBy: ["taken-once"],
   },
   {
-    name: "stream goes on with a hole",
-    file: "core/session/src/outbox.ts",
-    find: "    if (error && entry.chained) this.#failBehind(entry, error);\n",
-    replace: "",
-    seed: 77,
-    world: "streams",
-    killedBy: ["credit-is-kept"],
-  },
-  {
     name: "gap of a dead sender stays for ever",
     file: "core/session/src/inbox.ts",
     find: "        lane.skip();\n        this.#deliver(lane);",

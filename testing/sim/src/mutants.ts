@@ -1,4 +1,5 @@
 /** Defects that the simulator has to find. Each is a piece of the core's source and what is put in its place. */
+import { instanceMutants } from "./mutants-instances.ts";
 import { mailMutants } from "./mutants-mail.ts";
 import type { WorldName } from "./world-names.ts";
 
@@ -416,6 +417,7 @@ export const mutants: readonly Mutant[] = [
     killedBy: ["interest-up-to-date"],
   },
   ...mailMutants,
+  ...instanceMutants,
 ];
 
 export function findMutant(name: string): Mutant | undefined {

@@ -72,6 +72,8 @@ export interface FaultPlan {
   /** Of restarts. */
   readonly olderDisk: number;
   readonly lostDisk: number;
+  /** Mean time until the disk of a gateway's mailboxes takes nothing for a while; never when there is none. */
+  readonly diskFullMs?: number;
 }
 
 export interface Plan {

@@ -1,5 +1,5 @@
 /** The application behind the streams of one process: it writes, reads at its own pace, and now and then does not read. */
-import { type AgentId, type CausewayError, refuse } from "@causeway/core-base";
+import { type CausewayError, refuse, type SpiffeId } from "@causeway/core-base";
 import { type StreamEffect, type StreamFrame, Streams } from "@causeway/core-session";
 import { hex } from "@causeway/core-wire";
 import type { Endpoint } from "./endpoint.ts";
@@ -27,7 +27,7 @@ export class StreamUser {
   }
 
   /** Opens a stream and writes that many bytes to it. */
-  open(to: AgentId, total: number): void {
+  open(to: SpiffeId, total: number): void {
     const stream = hex(this.#random.bytes(16));
     const { agent } = this.#endpoint;
     agent.world.note(() => `${this.#endpoint.name} opens ${stream.slice(0, 8)} to ${to} for ${total} bytes`);
@@ -53,8 +53,7 @@ export class StreamUser {
 
   /** A frame was brought over, or could not be. */
   handleSettled(stream: string, frame: StreamFrame, error: CausewayError | undefined): void {
-    this.machine.handleConfirmed(stream, frame);
-    if (error !== undefined) this.machine.handleFailed(stream, { code: error.code, message: error.message });
+    this.machine.handleSettled(stream, frame, error && { code: error.code, message: error.message });
   }
 
   /** Performs what the machine wants; false when that was nothing. */
@@ -107,7 +106,7 @@ export class StreamUser {
     }
     const { timeoutsMs } = this.#endpoint.plan;
     const timeoutMs = Math.max(...timeoutsMs);
-    this.#endpoint.promise(peer as AgentId, stream, { kind: "stream", stream, frame }, "notice", timeoutMs);
+    this.#endpoint.promise(peer as SpiffeId, stream, { kind: "stream", stream, frame }, "notice", timeoutMs);
   }
 
   #stall(stream: string): void {

@@ -1,5 +1,6 @@
 /** What a process of the world sees of it, and what the checkers see of the processes. */
 import type { GatewayEffect } from "@causeway/core-attachment";
+import type { AgentId, StoredMail } from "@causeway/core-base";
 import type { Arrival, Verdict } from "@causeway/core-forwarding";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { IncomingMail, MailboxEffect, MailVerdict } from "@causeway/core-mailbox";
@@ -10,6 +11,7 @@ import type { Endpoint, EndpointEvent } from "./endpoint.ts";
 import type { EventQueue } from "./event-queue.ts";
 import type { Fabric, Pipe } from "./fabric.ts";
 import type { Gateway } from "./gateway.ts";
+import type { OperatorDeed } from "./mail-side.ts";
 import type { Packets } from "./packets.ts";
 
 /** A message as its sender made it. */
@@ -52,6 +54,10 @@ export interface Watch {
   mailVerdict?(at: Gateway, mail: IncomingMail, verdict: MailVerdict): void;
   /** What a turn stored is on the disk. */
   mailCommitted?(at: Gateway): void;
+  /** The disk took nothing of what a turn stored. */
+  mailNotCommitted?(at: Gateway, lost: readonly StoredMail[]): void;
+  /** An operator is about to do something with stored messages. */
+  mailOperated?(at: Gateway, deed: OperatorDeed, agentId: AgentId): void;
   /** An effect of the mailboxes that is about to be carried out, after the commit. */
   mailEffect?(at: Gateway, effect: MailboxEffect): void;
   /** Something happened in an agent's process. */

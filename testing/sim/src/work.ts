@@ -33,7 +33,13 @@ export class Work {
 
   start(): void {
     const { plan } = this.#world;
-    if (plan.limits.mail !== undefined) return this.#mail.start(plan.limits.mail);
+    if (plan.limits.mail !== undefined) {
+      // Edge gateways follow the agents that they have messages for.
+      for (const gateway of this.#gateways())
+        if (gateway.plan.role === "level1")
+          this.wants.set(gateway.name, new Map([["all", this.#subscribe(gateway, "all")]]));
+      return this.#mail.start(plan.limits.mail);
+    }
     if (plan.kind === "agents") {
       for (const agent of this.#world.agents.values()) agent.launch("main", agent.plan.homes);
       this.#repeat(plan.messageMs, () => this.#message());

@@ -12,9 +12,11 @@ export const directedWorlds = [
   "mail",
   "moves",
   "streams",
+  "instances",
+  "edges",
 ] as const;
 /** Of these: mailboxes, reliable messages and streams. Seeds that draw their world draw these, too. */
-export const mailWorlds = ["mail", "moves", "streams"] as const;
+export const mailWorlds = ["mail", "moves", "streams", "instances", "edges"] as const;
 export const worldNames = [...drawnWorlds, ...directedWorlds] as const;
 
 export type WorldKind = (typeof drawnWorlds)[number];

@@ -147,12 +147,11 @@ export class AgentStreams {
     if (frame.type === "reset") this.#messenger.cancelLane(id, refuse("CAUSEWAY_CANCELLED", "the stream was reset"));
     this.#messenger.post(to, bodyOf(frame), { lane: id, timeoutMs: frameMs, patient: true }).then(
       () => {
-        this.#machine.handleConfirmed(id, frame);
+        this.#machine.handleSettled(id, frame);
         this.#pump();
       },
       (error: unknown) => {
-        this.#machine.handleConfirmed(id, frame);
-        this.#machine.handleFailed(id, factsOf(CausewayError.from(error)));
+        this.#machine.handleSettled(id, frame, factsOf(CausewayError.from(error)));
         this.#pump();
       },
     );

@@ -21,6 +21,7 @@ import {
   nothingDiesInPeace,
   ownMailbox,
   promisedIsKept,
+  replayGivesTime,
   storedBeforeTold,
 } from "./mail.ts";
 import {
@@ -60,6 +61,7 @@ export function mailCheckers(world: World, ledger: Ledger): readonly Checker[] {
     mailInOrder(world),
     expiryIsHonoured(world),
     nothingDiesInPeace(world),
+    replayGivesTime(world),
     diskIsMemory(world),
     mailboxBounds(world),
     takenOnce(world, ledger),

@@ -27,7 +27,10 @@ export interface Entry {
   readonly holders: Set<string>;
   /** Gateways that ever had it on their disks. */
   readonly everHolders: Set<string>;
+  /** It is a dead letter at some gateway, as of its last commit. */
   isDead: boolean;
+  /** An operator deleted it. */
+  isPurged: boolean;
 }
 
 export class Ledger implements Checker {
@@ -70,11 +73,15 @@ export class Ledger implements Checker {
       if (!ids.has(id)) this.#change(id, (entry) => entry.holders.delete(at.name));
     for (const id of ids) this.#change(id, (entry) => entry.holders.add(at.name) && entry.everHolders.add(at.name));
     for (const { mail } of dead) this.#change(idOf(mail), (entry) => (entry.isDead = true));
+    // An operator put it back.
+    for (const mail of waiting) this.#change(idOf(mail), (entry) => (entry.isDead = false));
     this.#disks.set(at.name, ids);
   }
 
   mailEffect(_at: Gateway, effect: MailboxEffect): void {
     if (effect.kind === "stored") this.#change(idOf(effect.mail), (entry) => (entry.isPromised = true));
+    if (effect.kind === "remove" && effect.why === "purged")
+      this.#change(idOf(effect.mail), (entry) => (entry.isPurged = true));
   }
 
   #open(id: string, sender: string, to: string): void {
@@ -91,6 +98,7 @@ export class Ledger implements Checker {
       holders: new Set(),
       everHolders: new Set(),
       isDead: false,
+      isPurged: false,
     });
   }
 

@@ -1,5 +1,5 @@
 /** Safety of mailboxes (AGP-58): what was said to be stored is, nothing leaves without a reason, every bound holds. */
-import type { StoredMail } from "@causeway/core-base";
+import { agentOf, type SpiffeId, type StoredMail } from "@causeway/core-base";
 import type { MailboxLimits } from "@causeway/core-mailbox";
 import { drainMs } from "../bounds.ts";
 import type { Gateway } from "../gateway.ts";
@@ -21,21 +21,36 @@ export function storedBeforeTold(world: World, ledger: Ledger): Checker {
   };
 }
 
-/** What was promised to be stored is on a disk until its agent has settled it. */
+/** What was promised to be stored is on a disk until its agent has settled it, or an operator has deleted it. */
 export function promisedIsKept(world: World, ledger: Ledger): Checker {
   const held = new Map<string, Set<string>>();
+  /** As of the last commit, and what was buried since then though the disk took nothing. */
+  const wereDead = new Map<string, Set<string>>();
+  /** Agents whose messages are deleted in this turn, and whether only the dead letters are. */
+  const purged = new Map<string, "purge dead" | "purge all">();
   return {
     name: "promised-is-kept",
+    mailOperated(at, deed, agentId) {
+      if (deed !== "replay" && purged.get(`${at.name} ${agentId}`) !== "purge all")
+        purged.set(`${at.name} ${agentId}`, deed);
+    },
+    mailEffect(at, effect) {
+      if (effect.kind === "bury") wereDead.get(at.name)?.add(idOf(effect.mail));
+    },
     mailCommitted(at) {
       const { waiting, dead } = at.mailStore.load();
       const now = new Set([...waiting, ...dead.map(({ mail }) => mail)].map(idOf));
       for (const id of held.get(at.name) ?? []) {
         const entry = ledger.entry(id);
         if (now.has(id) || entry === undefined || !entry.isPromised || entry.isAcked) continue;
+        const deed = purged.get(`${at.name} ${agentOf(entry.to as SpiffeId)}`);
+        if (deed === "purge all" || (deed === "purge dead" && wereDead.get(at.name)?.has(id) === true)) continue;
         if (entry.holders.size === 0)
           world.fail("promised-is-kept", `${at.name} drops the last copy of ${id.slice(-6)}, which ${entry.to} lacks`);
       }
       held.set(at.name, now);
+      wereDead.set(at.name, new Set(dead.map(({ mail }) => idOf(mail))));
+      for (const key of purged.keys()) if (key.startsWith(`${at.name} `)) purged.delete(key);
     },
   };
 }
@@ -49,6 +64,9 @@ export function ownMailbox(world: World, ledger: Ledger): Checker {
         const attachment = at.attach?.machine.attachmentOf(effect.link as never);
         if (attachment !== undefined && attachment.agentId !== effect.mail.agentId)
           world.fail("own-mailbox", `${at.name} hands ${short(effect.mail)} to ${attachment.agentId}`);
+        const { instance } = effect.mail;
+        if (attachment !== undefined && instance !== "" && attachment.instance !== instance)
+          world.fail("own-mailbox", `${at.name} hands ${short(effect.mail)} of ${instance} to ${attachment.instance}`);
       }
       if (effect.kind === "remove" && effect.why === "acknowledged") {
         if (ledger.entry(idOf(effect.mail))?.isAcked !== true)
@@ -67,6 +85,8 @@ export function ownMailbox(world: World, ledger: Ledger): Checker {
  */
 export function mailInOrder(world: World): Checker {
   const last = new Map<string, Map<string, number>>();
+  /** What an operator put back comes after what came meanwhile. */
+  const revived = new Set<string>();
   const linkOf = (at: Gateway, link: number): string => `${at.name} ${at.life} ${link}`;
   return {
     name: "mail-in-order",
@@ -75,8 +95,10 @@ export function mailInOrder(world: World): Checker {
         last.delete(linkOf(at, effect.attachment.link));
     },
     mailEffect(at, effect) {
+      if (effect.kind === "revive") revived.add(`${at.name} ${effect.mail.sequence}`);
       if (effect.kind !== "deliver") return;
       const { mail, link } = effect;
+      if (revived.has(`${at.name} ${mail.sequence}`)) return;
       const bySource = last.get(linkOf(at, link)) ?? new Map<string, number>();
       last.set(linkOf(at, link), bySource);
       const before = bySource.get(mail.source) ?? 0;
@@ -88,9 +110,26 @@ export function mailInOrder(world: World): Checker {
       if (verdict !== "pass") return;
       const waiting = at.mail?.machine
         .stored({ agentId: mail.agentId })
-        .find((each) => each.mail.source === mail.source && each.state === "waiting");
+        .find(
+          (each) =>
+            each.mail.source === mail.source && each.mail.instance === mail.instance && each.state === "waiting",
+        );
       if (waiting !== undefined)
         world.fail("mail-in-order", `${at.name} passes a message by ${short(waiting.mail)} of the same sender`);
+    },
+  };
+}
+
+/** What an operator puts back has the default time to be delivered. */
+export function replayGivesTime(world: World): Checker {
+  const name = "replay-gives-time";
+  return {
+    name,
+    mailEffect(at, effect) {
+      if (effect.kind !== "revive") return;
+      const max = at.now().unix + (at.limits.mail?.mailbox.mailboxMs ?? 0);
+      if (effect.mail.expiresAt !== max)
+        world.fail(name, `${at.name} puts ${short(effect.mail)} back until ${effect.mail.expiresAt} instead of ${max}`);
     },
   };
 }
@@ -110,7 +149,7 @@ export function expiryIsHonoured(world: World): Checker {
         const { unix } = at.now();
         for (const { mail, state } of at.mail?.machine.stored({}) ?? []) {
           if (state !== "waiting" || mail.expiresAt > unix) continue;
-          const key = `${at.name} ${at.life} ${mail.sequence}`;
+          const key = `${at.name} ${at.life} ${mail.sequence} ${mail.expiresAt}`;
           const since = waitingSince.get(key) ?? unix;
           waitingSince.set(key, since);
           if (since + expirySlackMs + transferMs(at) < unix)
