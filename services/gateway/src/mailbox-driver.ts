@@ -30,7 +30,10 @@ import {
   fromErrorDetail,
   HeaderFlag,
   hex,
+  Lane,
   type LinkId,
+  laneOf,
+  scanFrame,
   TargetKind,
   toErrorDetail,
 } from "@causeway/core-wire";
@@ -39,7 +42,7 @@ import { decodeBody } from "./decode-body.ts";
 import type { FollowedAgents } from "./followed-agents.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import { MailTransfers, type TakenTransfer } from "./mail-transfers.ts";
-import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
+import type { GatewayConfig, GatewayDeps, GatewayLimits, Link } from "./ports.ts";
 import type { PositiveReports } from "./positive-reports.ts";
 import type { Count, Tally } from "./tally.ts";
 import { WakeUp } from "./wake-up.ts";
@@ -80,6 +83,7 @@ export class MailboxDriver {
   /** Links that do not acknowledge and got something: the agent whose turn it is when there is room. */
   readonly #bursts = new Map<LinkId, AgentId>();
   #isScheduled = false;
+  readonly #scan = new FrameScan();
 
   constructor(parts: MailboxParts) {
     const { deps, limits } = parts;
@@ -333,7 +337,7 @@ export class MailboxDriver {
     this.#parts.reports.flush(now);
     for (const [link, agentId] of [...this.#bursts]) {
       const out = this.#parts.links.get(link);
-      if (out !== undefined && out.link.bufferedBytes > this.#parts.limits.mailboxWindowBytes) continue;
+      if (out !== undefined && waitingIn(out.link) > this.#parts.limits.mailboxWindowBytes) continue;
       this.#bursts.delete(link);
       this.#input((at) => this.#machine.handleRoom(at, agentId));
     }
@@ -422,7 +426,8 @@ export class MailboxDriver {
     const frame = fresh.get(mail.sequence)?.frame ?? this.#frame(mail.sequence);
     if (frame === undefined) return;
     out.messagesOut++;
-    out.link.send(frame.buffer, frame.start, frame.end);
+    const isRead = scanFrame(frame.buffer, frame.start, frame.end, this.#scan) === undefined;
+    out.link.send(frame.buffer, frame.start, frame.end, isRead ? laneOf(this.#scan) : Lane.urgent);
     this.#parts.tally.add("mailbox_delivered");
     this.#trace(mail, "deliver", mail.agentId, "handed to the agent, which has to acknowledge it", now);
   }
@@ -507,3 +512,5 @@ const storeRetryMs = 5_000;
 const ackIdsMax = 1_024;
 
 type Fresh = ReadonlyMap<number, { readonly mail: StoredMail; readonly frame: StoredFrame }>;
+
+const waitingIn = ({ bufferedBytes, bufferedBulkBytes = 0 }: Link): number => bufferedBytes + bufferedBulkBytes;
