@@ -7,3 +7,4 @@ export { openLink } from "./open-link.ts";
 export { createPort, type Port, type PortAddress, type PortOptions } from "./port.ts";
 export { type ClientTransport, createTransport, type TransportOptions } from "./transport.ts";
 export { fromConnectError, toConnectError } from "./wire-errors.ts";
+export { autoWorkers } from "./workers/worker-count.ts";

@@ -35,6 +35,7 @@ import { SyncDriver } from "./sync-driver.ts";
 import { syncStatus } from "./sync-status.ts";
 import { Tally } from "./tally.ts";
 import { TopicsDriver } from "./topics-driver.ts";
+import { workerCounters } from "./worker-connections.ts";
 
 /** What a gateway says of itself. */
 export interface GatewayStatus {
@@ -214,7 +215,11 @@ export class GatewayService implements Gateway {
       sync: this.#sync,
       mailboxes: new MailboxAdmin({ ...parts, mailboxes: this.#mailboxes }),
       startedUnixMs: () => this.#startedAt.unix,
-      counters: () => ({ ...tally.snapshot(), ...this.#discovery.counters() }),
+      counters: () => ({
+        ...tally.snapshot(),
+        ...this.#discovery.counters(),
+        ...workerCounters(deps.workerConnections?.()),
+      }),
       isDraining: () => this.#state === "draining",
       drain: (deadlineMs) => void this.stop({ deadlineMs }),
     });

@@ -111,6 +111,8 @@ export interface GatewayDeps {
   callerOf(context: HandlerContext): VerifiedPeer;
   /** Closes every accepted connection of the peers that `matches` picks; returns how many. */
   disconnect(matches: (peer: VerifiedPeer) => boolean, reason?: CausewayError): number;
+  /** Connections of each thread that does TCP and TLS, for the status. Default: there are none. */
+  workerConnections?(): readonly number[];
   /** Calls `run` once everything that the current turn of the event loop received was handled. */
   endOfTurn(run: () => void): void;
   /** Calls `run` after each change of the trust store until the returned function is called. */

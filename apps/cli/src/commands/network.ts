@@ -131,11 +131,18 @@ function statusOf(operator: Operator, config: DomainConfig): Promise<ServiceStat
           counted(s.attachments, "agent"),
           counted(s.peers, "peer"),
           counted(Number(s.records), "record"),
+          ...workersOf(s.counters),
         ].join(", ");
         return { state: s.draining ? "draining" : "up", detail: `level ${s.level}, ${facts}` };
       }),
     ),
   ]);
+}
+
+/** What the threads that do TCP and TLS have to do; nothing when there are none. */
+function workersOf(counters: Readonly<Record<string, bigint>>): readonly string[] {
+  const counts = Object.entries(counters).filter(([name]) => /^causeway_gateway_worker_\d+_connections$/.test(name));
+  return counts.length === 0 ? [] : [`connections of its workers ${counts.map(([, count]) => count).join("/")}`];
 }
 
 async function drain(operator: Operator, { out }: Context, name: string, deadlineMs: number): Promise<void> {

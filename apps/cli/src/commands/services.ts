@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { createLog } from "@causeway/adapter-telemetry";
 import { parseDomain, refuse } from "@causeway/core-base";
 import type { Command } from "commander";
-import { readDomainConfig } from "../config/domain.ts";
+import { type DomainConfig, readDomainConfig } from "../config/domain.ts";
 import { runService } from "../processes/lifecycle.ts";
 import { exitCodeOf, interruption } from "../terminal/interruption.ts";
 import { tokenOf } from "./acting.ts";
@@ -25,11 +25,12 @@ export function addServiceCommands(program: Command): void {
 
   withCommonOptions(program.command("gateway <name>"))
     .description("run one gateway of a domain")
+    .option("--workers <count>", "threads that do TCP and TLS, or auto, in place of what the configuration says")
     .option("--token <token>", "join token, on the first start")
-    .action(async (name: string, options: ServiceOptions) => {
+    .action(async (name: string, options: ServiceOptions & { readonly workers?: string }) => {
       const { config, log } = open(options, `gateway/${name}`);
       const { startGateway } = await import("../processes/gateway.ts");
-      await runService(log, (signal) => startGateway(config, name, log, { ...tokenOf(options), signal }));
+      await runService(log, (signal) => startGateway(withWorkers(config, name, options.workers), name, log, { ...tokenOf(options), signal }));
     });
 
   withCommonOptions(program.command("registry"))
@@ -50,6 +51,16 @@ function open(options: ServiceOptions, service: string) {
   const { home } = contextOf(options);
   const config = home.config(options);
   return { config, log: createLog({ level: config.logLevel, fields: { domain: config.domain, service } }) };
+}
+
+/** The configuration with so many workers for a gateway; as it is when none are given. */
+function withWorkers(config: DomainConfig, name: string, given: string | undefined): DomainConfig {
+  if (given === undefined) return config;
+  const workers = given === "auto" ? given : /^\d{1,2}$/.test(given) ? Number(given) : undefined;
+  if (workers === undefined || (workers !== "auto" && workers > 64))
+    throw refuse("CAUSEWAY_CONFIG_INVALID", `expected --workers auto or 0 to 64, got ${JSON.stringify(given)}`);
+  const gateways = config.gateways.map((gateway) => (gateway.name === name ? { ...gateway, workers } : gateway));
+  return { ...config, gateways };
 }
 
 async function up(options: CommonOptions): Promise<void> {

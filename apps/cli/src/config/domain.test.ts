@@ -41,6 +41,15 @@ test("bounds of a gateway have the names and the meaning of the service's own, a
   for (const name of Object.keys(definitions.gatewayLimits.properties)) expect(gatewayLimits).toHaveProperty(name);
 });
 
+test("how many threads a gateway has for its connections is configured, and the machine's to say by default", () => {
+  const withWorkers = (value: string) => parse(minimal.replace("level: 1,", `level: 1, workers: ${value},`));
+  expect(parse(minimal).gateways[0]?.workers).toBe("auto");
+  expect(withWorkers("3").gateways[0]?.workers).toBe(3);
+  expect(withWorkers("0").gateways[0]?.workers).toBe(0);
+  for (const value of ["-1", "65", "1.5", "many"])
+    expect(() => withWorkers(value)).toThrow(/gateways\.0\.workers must /);
+});
+
 test("what a gateway offers at attachment is configured for each gateway [AAP-81]", () => {
   const gatewayOf = (more: string) => parse(minimal.replace("level: 1,", `level: 1, ${more},`)).gateways[0];
   expect(gatewayOf("attachmentModels: [soft], channelBindings: [tls-exporter]")).toMatchObject({

@@ -43,6 +43,8 @@ export interface GatewayConfig extends ListenConfig {
   readonly datagrams: { readonly host: string; readonly port: number } | undefined;
   /** Messages to agents that are not known here: to the uplink at once, or after a query. */
   readonly unknownTargets: "default-route" | "query";
+  /** Threads that do TCP and TLS; auto: as many as the machine has cores for. */
+  readonly workers: number | "auto";
   /** Bounds in place of the defaults. */
   readonly limits: Partial<GatewayLimits>;
 }
@@ -86,6 +88,7 @@ interface RawDomain {
     channelBindings?: ("tls-exporter" | "tls-server-end-point")[];
     datagrams?: string;
     unknownTargets: "default-route" | "query";
+    workers: number | "auto";
     limits?: Partial<GatewayLimits>;
   })[];
 }
@@ -192,6 +195,7 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
       channelBindings: gateway.channelBindings,
       datagrams: gateway.datagrams === undefined ? undefined : addressOf(gateway.datagrams),
       unknownTargets: gateway.unknownTargets,
+      workers: gateway.workers,
       limits: gateway.limits ?? {},
     })),
   };

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { serveDatagrams } from "@causeway/adapter-discovery";
-import { type Port, peerOf } from "@causeway/adapter-h2";
+import { autoWorkers, type Port, peerOf } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { openMailboxStore } from "@causeway/adapter-segments";
 import { openGatewayStore } from "@causeway/adapter-sqlite";
@@ -84,6 +84,7 @@ export async function startGateway(
       log,
       callerOf: peerOf,
       disconnect: (revoked) => port?.disconnect(revoked) ?? 0,
+      workerConnections: () => port?.workerConnections ?? [],
       onTrustChange: (run) => keeper.onTrust(run),
     },
   );
@@ -92,6 +93,7 @@ export async function startGateway(
     keeper,
     host: own.host,
     port: own.port,
+    workers: own.workers === "auto" ? autoWorkers() : own.workers,
     log,
     services: (router) => gateway.routes(router),
     onLink: (link) => gateway.handleLink(link),

@@ -21,6 +21,8 @@ export async function servePort(options: {
   readonly log: Log;
   readonly services: (router: ConnectRouter) => void;
   readonly onLink?: (link: Link) => void;
+  /** Threads that do TCP and TLS; default 0. */
+  readonly workers?: number;
 }): Promise<{ readonly port: Port; readonly address: PortAddress }> {
   const { keeper, log } = options;
   const identity = () => keeper.identity.tls();
@@ -31,6 +33,7 @@ export async function servePort(options: {
     authenticate: (socket) => verifiedPeerOf(socket, keeper.trust, unixNow()),
     services: options.services,
     ...(options.onLink && { onLink: options.onLink }),
+    ...(options.workers !== undefined && { workers: options.workers }),
     log,
   });
   const address = await port.start();
