@@ -1,5 +1,6 @@
 /** The types of the end-to-end layer: what an endpoint can do with it, and what comes out. */
 import type { AgentId, ErrorCode, SpiffeId } from "@causeway/core-base";
+import type { PairPurpose } from "./group-facts.ts";
 import type {
   DeliveryPort,
   MlsIdentity,
@@ -70,7 +71,7 @@ export interface GroupView {
   readonly groupId: string;
   /** A pair carries unicast between two agents; a topic group has a name and an owner. */
   readonly kind: "pair" | "topic";
-  /** Name given at creation; empty for pairs. */
+  /** Name given at creation. Of a pair: what it is used for; empty for most. */
   readonly name: string;
   /** Creator: its serving gateway orders the commits. */
   readonly owner: AgentId;
@@ -134,9 +135,10 @@ export interface EndToEnd {
   /**
    * Encrypts for one agent, or for one instance of it. Establishes a two-member group when there is none; the welcome then
    * comes first and comes again with later messages until the peer has answered in the group. Without an instance the
-   * messages go to the one that was met first. Send the frames in order.
+   * messages go to the one that was met first. Send the frames in order. Frames of another `purpose` are of another group:
+   * they may overtake these, which within a group is possible for few messages only.
    */
-  seal(peer: SpiffeId, plaintext: Uint8Array): Promise<readonly SealedFrame[]>;
+  seal(peer: SpiffeId, plaintext: Uint8Array, purpose?: PairPurpose): Promise<readonly SealedFrame[]>;
 
   /**
    * Opens a received payload. `source` is the header's source, an instance is allowed. Fails with

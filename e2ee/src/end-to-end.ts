@@ -18,6 +18,7 @@ import { CredentialJudge } from "./credentials.ts";
 import { type Engine, inGroup } from "./engine.ts";
 import type { Group } from "./group.ts";
 import { GroupBook } from "./group-book.ts";
+import type { PairPurpose } from "./group-facts.ts";
 import { KeyPackages } from "./key-packages.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { Pairs } from "./pairs.ts";
@@ -110,9 +111,9 @@ class MlsEndToEnd implements EndToEnd {
     return { packages, lastResort };
   }
 
-  async seal(peer: SpiffeId, plaintext: Uint8Array): Promise<readonly SealedFrame[]> {
+  async seal(peer: SpiffeId, plaintext: Uint8Array, purpose: PairPurpose = ""): Promise<readonly SealedFrame[]> {
     this.#checkOpen();
-    return this.#pairs.seal(peer, plaintext);
+    return this.#pairs.seal(peer, plaintext, purpose);
   }
 
   async open(source: SpiffeId, securityContextId: Uint8Array, payload: Uint8Array): Promise<Opened> {

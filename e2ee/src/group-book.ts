@@ -9,7 +9,7 @@ import type { StateVersion } from "./state-version.ts";
 
 export type Report = (event: EndToEndEvent) => void;
 
-/** Two-member groups kept for one instance of a peer; above it the ones that are not used for sending go first. */
+/** Two-member groups kept for one instance of a peer and one purpose; above it the ones that are not used for sending go first. */
 export const pairGroupsPerPeerMax = 4;
 
 interface Held {
@@ -108,7 +108,10 @@ export class GroupBook {
   /** Drops pairs with a peer above the limit, those without later use first. */
   async limitPairs(peer: AgentId, inUse: Group | undefined): Promise<void> {
     const others = this.pairsWith(peer).filter(
-      (group) => group !== inUse && group.history.peerInstance === inUse?.history.peerInstance,
+      (group) =>
+        group !== inUse &&
+        group.history.peerInstance === inUse?.history.peerInstance &&
+        group.facts.name === inUse?.facts.name,
     );
     others.sort((a, b) => a.history.epochSince - b.history.epochSince);
     const excess = others.length + (inUse === undefined ? 0 : 1) - pairGroupsPerPeerMax;

@@ -8,9 +8,13 @@ import type { ClientState, Extension } from "./library.ts";
 /** Extension type of the private range (RFC 9420 section 17.3). */
 export const factsExtensionType = 0xf0ca;
 
+/** What a pair is used for: all but bulk, or bulk. Others cannot be made, so that nobody fills this agent with groups. */
+export type PairPurpose = "" | "bulk";
+const pairPurposes: ReadonlySet<string> = new Set<PairPurpose>(["", "bulk"]);
+
 export interface GroupFacts {
   readonly kind: "pair" | "topic";
-  /** Empty for pairs. At most 512 bytes. */
+  /** Of a pair: what it is used for, empty for most. At most 512 bytes. */
   readonly name: string;
   /** The creator, whose serving gateway orders the commits. */
   readonly owner: AgentId;
@@ -49,6 +53,7 @@ export function factsOf(state: ClientState): GroupFacts {
     (kind !== "pair" && kind !== "topic") ||
     typeof name !== "string" ||
     name.length > nameLengthMax ||
+    (kind === "pair" && !pairPurposes.has(name)) ||
     typeof owner !== "string"
   ) {
     throw notOurs("its facts are malformed");

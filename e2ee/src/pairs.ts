@@ -1,12 +1,13 @@
 /**
- * Two-member groups, one for each peer: made with the first message, used as long as both certificates are good. Both
- * sides may make one at the same time; both groups stay usable, and sending settles on the one heard last.
+ * Two-member groups, one for each peer and purpose: made with the first message, used as long as both certificates are
+ * good. Both sides may make one at the same time; both groups stay usable, and sending settles on the one heard last.
  */
 import { type AgentId, agentOf, instanceOf, refuse, type SpiffeId, withInstance } from "@causeway/core-base";
 import type { SealedFrame } from "./api.ts";
 import { type Engine, inGroup, isOrdered } from "./engine.ts";
 import { fetchKeyPackage, foundGroup } from "./founding.ts";
 import type { Group } from "./group.ts";
+import type { PairPurpose } from "./group-facts.ts";
 import type { Upkeep } from "./upkeep.ts";
 
 /** Shortest time after which the welcome of an unanswered pair is sent again. */
@@ -23,12 +24,13 @@ export class Pairs {
     this.#upkeep = upkeep;
   }
 
-  async seal(target: SpiffeId, plaintext: Uint8Array): Promise<readonly SealedFrame[]> {
+  async seal(target: SpiffeId, plaintext: Uint8Array, purpose: PairPurpose): Promise<readonly SealedFrame[]> {
     const peer = agentOf(target);
     if (peer === this.#engine.self) throw refuse("CAUSEWAY_MISUSE", "an agent cannot send to itself");
-    return this.#engine.queue.run(`peer ${peer}`, async () => {
+    return this.#engine.queue.run(`peer ${peer} ${purpose}`, async () => {
       for (;;) {
-        const group = (await this.#usablePair(peer, instanceOf(target))) ?? (await this.#establish(target));
+        const group =
+          (await this.#usablePair(peer, instanceOf(target), purpose)) ?? (await this.#establish(target, purpose));
         const frames = await inGroup(this.#engine, group, () =>
           group.closed ? undefined : this.#sealInPair(group, plaintext),
         );
@@ -50,9 +52,10 @@ export class Pairs {
   }
 
   /** The pair to send in, without groups that hold an unfit member or an outdated own certificate. */
-  async #usablePair(peer: AgentId, instance: string | undefined): Promise<Group | undefined> {
+  async #usablePair(peer: AgentId, instance: string | undefined, purpose: PairPurpose): Promise<Group | undefined> {
     const usable: Group[] = [];
     for (const group of this.#engine.book.pairsWith(peer)) {
+      if (group.facts.name !== purpose) continue;
       if (instance !== undefined && group.history.peerInstance !== instance) continue;
       const [unfit] = this.#upkeep.unfit(group);
       if (unfit?.forGood === false) throw unfit.reason;
@@ -79,12 +82,12 @@ export class Pairs {
     return usable[0];
   }
 
-  async #establish(target: SpiffeId): Promise<Group> {
+  async #establish(target: SpiffeId, purpose: PairPurpose): Promise<Group> {
     const peer = agentOf(target);
     const { keyPackage, instance } = await fetchKeyPackage(this.#engine, target, this.#engine.suite);
     const group = await foundGroup(
       this.#engine,
-      { kind: "pair", name: "", owner: this.#engine.self },
+      { kind: "pair", name: purpose, owner: this.#engine.self },
       this.#engine.suite,
     );
     group.history.peerInstance = instance;

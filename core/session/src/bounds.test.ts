@@ -41,6 +41,24 @@ describe("an inbox", () => {
     expect(order).toEqual([1, 2, 3]);
   });
 
+  test("lets bulk have half of what a sender may have waiting, so that the rest of its messages is taken [BEY-1]", () => {
+    const inbox = new Inbox<string>({ ...sessionLimits, senderBytesMax: 1_000, pendingPerSenderMax: 8 });
+    const bulk = (sequence: number, bytes: number) => ({
+      ...arrival("alice", sequence, bytes),
+      channel: "bulk",
+      lane: "bulk",
+      isBulk: true,
+    });
+    expect(inbox.handleArrival(bulk(1, 400))).toBe("accepted");
+    expect(inbox.handleArrival(bulk(2, 200))).toBe("too much is pending");
+    for (const sequence of [2, 3, 4]) expect(inbox.handleArrival(bulk(sequence, 10))).toBe("accepted");
+    expect(inbox.handleArrival(bulk(5, 10))).toBe("too much is pending");
+    for (const sequence of [1, 2, 3, 4]) expect(inbox.handleArrival(arrival("alice", sequence, 100))).toBe("accepted");
+    // Room again with what is settled.
+    inbox.settle(bulk(1, 400));
+    expect(inbox.handleArrival(bulk(5, 300))).toBe("accepted");
+  });
+
   test("drops an arrival rather than what was handed over already", () => {
     const inbox = new Inbox<string>({ ...sessionLimits, bytesMax: 300, senderBytesMax: 300 });
     expect(inbox.handleArrival(arrival("alice", 1, 250))).toBe("accepted");
@@ -104,6 +122,47 @@ describe("a schedule", () => {
 });
 
 describe("an outbox", () => {
+  const message = (id: string, isBulk: boolean, bytes = 10) => ({
+    peer: "bob",
+    id,
+    lane: isBulk ? "bulk" : "lane",
+    bytes,
+    body: "",
+    timeoutMs: 60_000,
+    isBulk,
+  });
+
+  test("counts bulk to a peer in a conversation of its own: a full window of it holds nothing else up [BEY-1]", () => {
+    const outbox = new Outbox<string>({ ...sessionLimits, peerWindow: 2 }, new SeededRandom(1));
+    outbox.setOnline(asInstant(0), true);
+    for (let i = 0; i < 5; i++) outbox.add(asInstant(0), message(`b${i}`, true));
+    for (let i = 0; i < 5; i++) outbox.add(asInstant(0), message(`i${i}`, false));
+    const left = () => outbox.drain().flatMap((effect) => (effect.type === "transmit" ? [effect.entry.id] : []));
+    expect(left()).toEqual(["b0", "b1", "i0", "i1"]);
+    const [bulk, rest] = [outbox.channelOf("bob", true), outbox.channelOf("bob")];
+    expect(bulk.channel).not.toBe(rest.channel);
+    outbox.handleTransmitted(asInstant(0), ["i0", "i1"]);
+    const none = { received: [], refused: new Map() };
+    outbox.handleReportOfChannel(asInstant(1), "bob", { channel: rest.channel, taken: [[1, 2]], ...none });
+    expect(left()).toEqual(["i2", "i3"]);
+    // The other way is as good for both.
+    outbox.setReach(asInstant(2), (peer) => peer !== "bob");
+    outbox.setReach(asInstant(3), (peer) => peer === "bob");
+    outbox.handleTransmitted(asInstant(3), ["b0", "b1"]);
+    outbox.handleReportOfChannel(asInstant(4), "bob", { channel: bulk.channel, taken: [[1, 2]], ...none });
+    expect(left()).toContain("b2");
+  });
+
+  test("holds no more bulk than its part, and takes other messages beyond it [BEY-1]", () => {
+    const outbox = new Outbox<string>({ ...sessionLimits, bytesMax: 1_000, bulkBytesMax: 600 }, new SeededRandom(1));
+    outbox.add(asInstant(0), message("b0", true, 500));
+    expect(() => outbox.add(asInstant(0), message("b1", true, 200))).toThrow(/600 bytes of bulk/);
+    outbox.add(asInstant(0), message("i0", false, 400));
+    expect(() => outbox.add(asInstant(0), message("i1", false, 200))).toThrow(/1000 bytes in all/);
+    outbox.cancel(asInstant(0), "b0", refuse("CAUSEWAY_CANCELLED", "enough"));
+    outbox.add(asInstant(0), message("b2", true, 600));
+  });
+
   const noRoute = refuse("CAUSEWAY_FORWARDING_NO_ROUTE", "test");
 
   function sent(attempts: number): Outbox<string> {

@@ -16,11 +16,18 @@ export class Channel {
   settled = new RangeSet();
   /** Here and neither taken nor refused, with their bytes. */
   readonly unsettled = new Map<number, number>();
+  unsettledBytes = 0;
   /** Of the settled ones, those that were refused. */
   readonly refusals = new Map<number, Refusal>();
 
   constructor(floor: number) {
     this.floor = floor;
+  }
+
+  /** It is not here any more. */
+  forget(number: number): void {
+    this.unsettledBytes -= this.unsettled.get(number) ?? 0;
+    this.unsettled.delete(number);
   }
 
   raise(floor: number): void {
@@ -31,7 +38,7 @@ export class Channel {
   }
 
   settle(number: number, refusal: Refusal | undefined): void {
-    this.unsettled.delete(number);
+    this.forget(number);
     if (number < this.floor) return;
     this.settled.add(number);
     if (refusal) this.refusals.set(number, refusal);
@@ -247,10 +254,10 @@ export class InboxSender<Item> {
   }
 
   #drop({ channel, number }: Arrival<Item>): number {
-    const unsettled = this.#channels.get(channel)?.unsettled;
-    const bytes = unsettled?.get(number);
+    const known = this.#channels.get(channel);
+    const bytes = known?.unsettled.get(number);
     if (bytes === undefined) return 0;
-    unsettled?.delete(number);
+    known?.forget(number);
     this.pending--;
     this.bytes -= bytes;
     return bytes;

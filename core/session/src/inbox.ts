@@ -23,6 +23,8 @@ export interface Arrival<Item> {
   readonly bytes: number;
   /** True: worth nothing without what comes before it in its lane. */
   readonly chained?: boolean;
+  /** True: it may use half of what its sender may have waiting. */
+  readonly isBulk?: boolean;
   readonly item: Item;
 }
 
@@ -194,10 +196,14 @@ export class Inbox<Item> {
       channel.refusals.size >= refusalsMax ||
       sender.pending >= pendingPerSenderMax ||
       sender.bytes + bytes > senderBytesMax ||
+      // Bulk that nobody takes leaves room for what is not bulk.
+      (arrival.isBulk === true &&
+        (channel.unsettled.size >= pendingPerSenderMax / 2 || channel.unsettledBytes + bytes > senderBytesMax / 2)) ||
       !this.#makeRoom(bytes, sender)
     )
       return "too much is pending";
     channel.unsettled.set(number, bytes);
+    channel.unsettledBytes += bytes;
     channel.highest = Math.max(channel.highest, number);
     sender.pending++;
     sender.bytes += bytes;

@@ -8,13 +8,15 @@ export interface SessionLimits {
   readonly laneQueueMax: number;
   /** Bytes held for sending, and again for receiving; more is refused, or dropped and sent again later. */
   readonly bytesMax: number;
-  /** Of these, bytes that one sender may have waiting; more is dropped and sent again later. */
+  /** Of these, bytes of bulk that are held for sending. */
+  readonly bulkBytesMax: number;
+  /** Of these, bytes that one sender may have waiting, half of them as bulk; more is dropped and sent again later. */
   readonly senderBytesMax: number;
   /** Distance between the lowest missing and the highest kept position of a lane; what is beyond is dropped. */
   readonly laneSpanMax: number;
   /** Distance between a channel's floor and its highest number; what is beyond is dropped and sent again later. */
   readonly channelSpanMax: number;
-  /** Messages of one sender that are not settled yet; more are dropped and sent again later. */
+  /** Messages of one sender that are not settled yet, half of them as bulk; more are dropped and sent again later. */
   readonly pendingPerSenderMax: number;
   /** Refusals of one channel that its sender does not know of yet; then nothing more of it is taken. */
   readonly refusalsMax: number;
@@ -50,6 +52,7 @@ export const sessionLimits: SessionLimits = {
   peerWindowBytes: 8_388_608,
   laneQueueMax: 16_384,
   bytesMax: 67_108_864,
+  bulkBytesMax: 50_331_648,
   senderBytesMax: 16_777_216,
   laneSpanMax: 16_384,
   channelSpanMax: 65_536,

@@ -26,6 +26,8 @@ export interface OutEntry<Body> {
 export interface OutMessage<Body> {
   /** The conversation: one channel and one window. */
   readonly peer: string;
+  /** Bulk is a conversation of its own, with its own window: what is not bulk never waits for it. Default false. */
+  readonly isBulk?: boolean;
   /** Who may say what became of it. Default `peer`. */
   readonly agent?: string;
   /** Hex of the 16-byte message id. */
@@ -98,6 +100,7 @@ interface Tracked<Body> extends OutEntry<Body> {
 
 interface Peer<Body> {
   readonly name: string;
+  readonly isBulk: boolean;
   readonly agent: string;
   readonly channel: string;
   nextNumber: number;
@@ -138,6 +141,8 @@ export class Outbox<Body> {
   /** Where new lanes begin: a lane that is used again after its end goes on behind it. */
   #laneStart = 1;
   #bytes = 0;
+  /** Of these, bulk. */
+  #bulkBytes = 0;
   #reaches: (peer: string) => boolean = () => false;
 
   constructor(limits: SessionLimits, random: Random) {
@@ -157,15 +162,20 @@ export class Outbox<Body> {
   /** Adds a message to its lane. Throws `CAUSEWAY_FORWARDING_OVERLOADED` at a bound. */
   add(now: Instant, message: OutMessage<Body>): void {
     const lane = this.#lane(message.lane);
-    const { laneQueueMax, bytesMax } = this.#limits;
-    if (lane.entries.size >= laneQueueMax || this.#bytes + message.bytes > bytesMax) {
+    const { isBulk = false } = message;
+    const { laneQueueMax } = this.#limits;
+    const bytesMax = isBulk ? this.#limits.bulkBytesMax : this.#limits.bytesMax;
+    const bytesHeld = isBulk ? this.#bulkBytes : this.#bytes;
+    if (lane.entries.size >= laneQueueMax || bytesHeld + message.bytes > bytesMax) {
       throw refuse(
         "CAUSEWAY_FORWARDING_OVERLOADED",
-        `expected at most ${laneQueueMax} unsettled messages to one agent and ${bytesMax} bytes in all; await earlier messages first`,
-        { details: { limit: lane.entries.size >= laneQueueMax ? "laneQueueMax" : "bytesMax" } },
+        `expected at most ${laneQueueMax} unsettled messages to one agent and ${bytesMax} bytes${isBulk ? " of bulk" : ""} in all; await earlier messages first`,
+        {
+          details: { limit: lane.entries.size >= laneQueueMax ? "laneQueueMax" : isBulk ? "bulkBytesMax" : "bytesMax" },
+        },
       );
     }
-    const peer = this.#peer(message.peer, message.agent ?? message.peer);
+    const peer = this.#peer(message.peer, message.agent ?? message.peer, isBulk);
     const entry: Tracked<Body> = {
       peer: message.peer,
       id: message.id,
@@ -192,6 +202,7 @@ export class Outbox<Body> {
       lastError: undefined,
     };
     this.#bytes += message.bytes;
+    if (isBulk) this.#bulkBytes += message.bytes;
     this.#entries.set(entry.id, entry);
     lane.entries.set(entry.sequence, entry);
     this.#expiry.set(entry, entry.expiresAt);
@@ -223,8 +234,8 @@ export class Outbox<Body> {
   }
 
   /** Where messages to a peer are counted, as the next transmission says it. */
-  channelOf(peer: string): { readonly channel: string; readonly floor: number } {
-    const known = this.#peers.get(peer);
+  channelOf(peer: string, isBulk = false): { readonly channel: string; readonly floor: number } {
+    const known = this.#peers.get(keyOf(peer, isBulk));
     if (!known) return { channel: "", floor: 0 };
     return { channel: known.channel, floor: floorOf(known.numbered, known.nextNumber) };
   }
@@ -395,11 +406,13 @@ export class Outbox<Body> {
     this.#laneStart = Math.max(this.#laneStart, nextSequence);
   }
 
-  #peer(name: string, agent: string): Peer<Body> {
-    const known = this.#peers.get(name);
+  #peer(name: string, agent: string, isBulk: boolean): Peer<Body> {
+    const key = keyOf(name, isBulk);
+    const known = this.#peers.get(key);
     if (known) return known;
     const peer: Peer<Body> = {
       name,
+      isBulk,
       agent,
       channel: [...this.#random.bytes(8)].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
       nextNumber: 1,
@@ -413,18 +426,18 @@ export class Outbox<Body> {
       roundTrip: new RoundTrip(this.#limits),
       lastError: undefined,
     };
-    this.#peers.set(name, peer);
+    this.#peers.set(key, peer);
     this.#channels.set(peer.channel, peer);
-    if (this.#peers.size > peersMax) this.#forgetIdlePeer(name);
+    if (this.#peers.size > peersMax) this.#forgetIdlePeer(key);
     return peer;
   }
 
   /** Forgets one with whom nothing is under way; the next message to it opens a new channel. */
   #forgetIdlePeer(except: string): void {
     let looked = 0;
-    for (const [name, peer] of this.#peers) {
-      if (name !== except && peer.numbered.size === 0 && peer.queue.size === 0) {
-        this.#peers.delete(name);
+    for (const [key, peer] of this.#peers) {
+      if (key !== except && peer.numbered.size === 0 && peer.queue.size === 0) {
+        this.#peers.delete(key);
         this.#channels.delete(peer.channel);
         return;
       }
@@ -620,6 +633,7 @@ export class Outbox<Body> {
     this.#due.clear(entry);
     this.#expiry.clear(entry);
     this.#bytes -= entry.bytes;
+    if (peer.isBulk) this.#bulkBytes -= entry.bytes;
     this.#release(entry);
     peer.queue.delete(entry);
     if (entry.number !== undefined) peer.numbered.delete(entry.number);
@@ -634,6 +648,8 @@ function floorOf(held: ReadonlyMap<number, unknown>, next: number): number {
   const first = held.keys().next();
   return first.done ? next : first.value;
 }
+
+const keyOf = (peer: string, isBulk: boolean): string => (isBulk ? `${peer} bulk` : peer);
 
 const progressBits = { accepted: 1, stored: 2, received: 4 } as const;
 
