@@ -56,12 +56,15 @@ function open(options: ServiceOptions, service: string) {
 /** The configuration with so many workers for a gateway; as it is when none are given. */
 function withWorkers(config: DomainConfig, name: string, given: string | undefined): DomainConfig {
   if (given === undefined) return config;
-  const workers = given === "auto" ? given : /^\d{1,2}$/.test(given) ? Number(given) : undefined;
-  if (workers === undefined || (workers !== "auto" && workers > 64))
+  const workers: number | "auto" | undefined = given === "auto" ? given : /^\d{1,2}$/.test(given) ? Number(given) : undefined;
+  if (workers === undefined || (workers !== "auto" && workers > workersMax))
     throw refuse("CAUSEWAY_CONFIG_INVALID", `expected --workers auto or 0 to 64, got ${JSON.stringify(given)}`);
-  const gateways = config.gateways.map((gateway) => (gateway.name === name ? { ...gateway, workers } : gateway));
+  const gateways = config.gateways.map((each) => (each.name === name ? { ...each, workers } : each));
   return { ...config, gateways };
 }
+
+/** As the schema of the configuration has it. */
+const workersMax = 64;
 
 async function up(options: CommonOptions): Promise<void> {
   const stop = interruption();
