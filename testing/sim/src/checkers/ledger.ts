@@ -1,10 +1,11 @@
 /** What really became of each reliable message, kept outside every machine: the account that checkers hold against. */
-import { mailIdBytes, type StoredMail } from "@causeway/core-base";
+import { type AgentId, mailIdBytes, type StoredMail } from "@causeway/core-base";
 import type { MailboxEffect } from "@causeway/core-mailbox";
 import type { ChannelState } from "@causeway/core-session";
 import { hex } from "@causeway/core-wire";
 import type { Endpoint, EndpointEvent } from "../endpoint.ts";
 import type { Gateway } from "../gateway.ts";
+import type { OperatorDeed } from "../mail-side.ts";
 import type { Checker } from "../surroundings.ts";
 
 export interface Entry {
@@ -78,10 +79,15 @@ export class Ledger implements Checker {
     this.#disks.set(at.name, ids);
   }
 
+  mailOperated(at: Gateway, deed: OperatorDeed, agentId: AgentId): void {
+    const machine = at.mail?.machine;
+    if (machine === undefined || deed === "replay") return;
+    const purged = [...machine.deadLetters({ agentId }), ...(deed === "purge all" ? machine.stored({ agentId }) : [])];
+    for (const { mail } of purged) this.#change(idOf(mail), (entry) => (entry.isPurged = true));
+  }
+
   mailEffect(_at: Gateway, effect: MailboxEffect): void {
     if (effect.kind === "stored") this.#change(idOf(effect.mail), (entry) => (entry.isPromised = true));
-    if (effect.kind === "remove" && effect.why === "purged")
-      this.#change(idOf(effect.mail), (entry) => (entry.isPurged = true));
   }
 
   #open(id: string, sender: string, to: string): void {

@@ -1,5 +1,5 @@
 /** Safety of mailboxes (AGP-58): what was said to be stored is, nothing leaves without a reason, every bound holds. */
-import { agentOf, type SpiffeId, type StoredMail } from "@causeway/core-base";
+import type { StoredMail } from "@causeway/core-base";
 import type { MailboxLimits } from "@causeway/core-mailbox";
 import { drainMs } from "../bounds.ts";
 import type { Gateway } from "../gateway.ts";
@@ -12,7 +12,10 @@ export function storedBeforeTold(world: World, ledger: Ledger): Checker {
   return {
     name: "stored-before-told",
     mailEffect(at, effect) {
-      if (effect.kind !== "stored" || ledger.entry(idOf(effect.mail))?.everHolders.has(at.name) === true) return;
+      if (effect.kind !== "stored") return;
+      const entry = ledger.entry(idOf(effect.mail));
+      // What an operator deletes in the turn in which it came is not stored, and was.
+      if (entry?.isPurged === true || entry?.everHolders.has(at.name) === true) return;
       world.fail(
         "stored-before-told",
         `${at.name} says that it stored ${short(effect.mail)}, which is not on its disk`,
@@ -24,33 +27,18 @@ export function storedBeforeTold(world: World, ledger: Ledger): Checker {
 /** What was promised to be stored is on a disk until its agent has settled it, or an operator has deleted it. */
 export function promisedIsKept(world: World, ledger: Ledger): Checker {
   const held = new Map<string, Set<string>>();
-  /** As of the last commit, and what was buried since then though the disk took nothing. */
-  const wereDead = new Map<string, Set<string>>();
-  /** Agents whose messages are deleted in this turn, and whether only the dead letters are. */
-  const purged = new Map<string, "purge dead" | "purge all">();
   return {
     name: "promised-is-kept",
-    mailOperated(at, deed, agentId) {
-      if (deed !== "replay" && purged.get(`${at.name} ${agentId}`) !== "purge all")
-        purged.set(`${at.name} ${agentId}`, deed);
-    },
-    mailEffect(at, effect) {
-      if (effect.kind === "bury") wereDead.get(at.name)?.add(idOf(effect.mail));
-    },
     mailCommitted(at) {
       const { waiting, dead } = at.mailStore.load();
       const now = new Set([...waiting, ...dead.map(({ mail }) => mail)].map(idOf));
       for (const id of held.get(at.name) ?? []) {
         const entry = ledger.entry(id);
-        if (now.has(id) || entry === undefined || !entry.isPromised || entry.isAcked) continue;
-        const deed = purged.get(`${at.name} ${agentOf(entry.to as SpiffeId)}`);
-        if (deed === "purge all" || (deed === "purge dead" && wereDead.get(at.name)?.has(id) === true)) continue;
+        if (now.has(id) || entry === undefined || !entry.isPromised || entry.isAcked || entry.isPurged) continue;
         if (entry.holders.size === 0)
           world.fail("promised-is-kept", `${at.name} drops the last copy of ${id.slice(-6)}, which ${entry.to} lacks`);
       }
       held.set(at.name, now);
-      wereDead.set(at.name, new Set(dead.map(({ mail }) => idOf(mail))));
-      for (const key of purged.keys()) if (key.startsWith(`${at.name} `)) purged.delete(key);
     },
   };
 }
