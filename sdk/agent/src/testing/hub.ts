@@ -5,7 +5,7 @@
  */
 import { fromBinary } from "@bufbuild/protobuf";
 import { nodeCrypto } from "@causeway/adapter-keys";
-import { defaultFeatures, GatewayAttachments, mailboxFeature } from "@causeway/core-attachment";
+import { defaultFeatures, GatewayAttachments, type GatewayUse, mailboxFeature } from "@causeway/core-attachment";
 import {
   agentOf,
   asInstant,
@@ -99,7 +99,12 @@ export class Hub {
   readonly #subscribers = new Map<string, Set<string>>();
   #nextLink = 1;
 
-  constructor(gateways: Iterable<TestIdentity>, scheduler: Scheduler, random: SeededRandom) {
+  constructor(
+    gateways: Iterable<TestIdentity>,
+    scheduler: Scheduler,
+    random: SeededRandom,
+    gatewayUse: GatewayUse = "prefer",
+  ) {
     this.#scheduler = scheduler;
     this.#random = random;
     for (const identity of gateways) {
@@ -111,6 +116,7 @@ export class Hub {
         crypto: nodeCrypto,
         random,
         features: [...defaultFeatures, mailboxFeature],
+        gatewayUse,
       });
       this.#gateways.set(domain, { machine, cancel: () => undefined });
     }

@@ -1,7 +1,7 @@
 /** Agents of several domains over one hub, in memory, with real certificates and real MLS, on a clock that a test owns. */
 import { create } from "@bufbuild/protobuf";
 import { nodeCrypto } from "@causeway/adapter-keys";
-import { defaultFeatures, makeOffer } from "@causeway/core-attachment";
+import { defaultFeatures, type GatewayUse, makeOffer } from "@causeway/core-attachment";
 import {
   asUnixMs,
   type CausewayError,
@@ -20,6 +20,7 @@ import { createEndToEnd, type EndToEnd, MemoryStateStore } from "@causeway/e2ee"
 import { type OpenOptions, openAgent } from "../agent.ts";
 import type { Agent } from "../api.ts";
 import type { Connector, GatewayLink, RegistryPort } from "../connector.ts";
+import { DirectWire } from "./direct-wire.ts";
 import { Hub } from "./hub.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { TestDomain, type TestIdentity } from "./test-domain.ts";
@@ -37,6 +38,8 @@ export interface TestAgentOptions extends OpenOptions {
   readonly home?: TestHome;
   /** True: the gateway is asked for an offer first (GW-DISCOVER). */
   readonly discover?: boolean;
+  /** True: takes direct links. */
+  readonly listens?: boolean;
   /** Stands in for dialling; `open` makes the link. */
   readonly dial?: (open: () => GatewayLink) => Promise<GatewayLink>;
   /** Default: nothing is logged. */
@@ -58,6 +61,8 @@ export class TestNetwork {
   readonly clock = new ManualClock();
   readonly random: SeededRandom;
   readonly hub: Hub;
+  /** Links between agents, past the gateways. */
+  readonly direct: DirectWire;
   /** Sees every payload that an agent's end-to-end layer made or was given. */
   onPayload: (agent: string, direction: "sealed" | "opened", payload: Uint8Array) => void = () => undefined;
   readonly #domains = new Map<string, TestDomain>();
@@ -68,7 +73,9 @@ export class TestNetwork {
   readonly #registries = new Map<string, TestIdentity>();
   #sequence = 0n;
 
-  constructor(options: { readonly seed?: number; readonly domains?: readonly string[] } = {}) {
+  constructor(
+    options: { readonly seed?: number; readonly domains?: readonly string[]; readonly gatewayUse?: GatewayUse } = {},
+  ) {
     this.random = new SeededRandom(options.seed ?? 1);
     const names = options.domains ?? ["blue.example", "green.example"];
     for (const name of names) {
@@ -78,7 +85,8 @@ export class TestNetwork {
     }
     for (const [name, domain] of this.#domains) this.#gateways.set(name, domain.issue(`${name}/gateway/gw`, "gateway"));
     this.#judge = this.#newTrust(() => undefined);
-    this.hub = new Hub(this.#gateways.values(), this.clock, this.random);
+    this.hub = new Hub(this.#gateways.values(), this.clock, this.random, options.gatewayUse);
+    this.direct = new DirectWire(this.clock, this.random);
   }
 
   issue(name: string, role: Role = "agent"): TestIdentity {
@@ -129,6 +137,7 @@ export class TestNetwork {
       set.add(listener);
       return () => set.delete(listener);
     };
+    const side = { identity: () => home.identity, verify: (other: TestIdentity) => this.#peer(trust, other) };
     return {
       identity: {
         agentId: spiffeId,
@@ -161,6 +170,10 @@ export class TestNetwork {
         const offer = makeOffer(request, facts, this.clock.now().unix, gateway.signer("tls"));
         if (!offer) throw refuse("CAUSEWAY_UNREACHABLE", "the gateway stays silent");
         return offer;
+      },
+      direct: {
+        ...(options.listens && { listen: async (onLink) => this.direct.listen(side, onLink) }),
+        dial: async (url) => this.direct.dial(url, side),
       },
       registry: this.#registry(home),
       scheduler: {
