@@ -27,6 +27,8 @@ export interface NetworkOptions {
   readonly publicPort?: (port: number) => Promise<number>;
   /** Where a domain keeps its state. Default: a folder of the home. */
   readonly dataDir?: (domain: string) => string | undefined;
+  /** Threads of each gateway that do TCP and TLS. Default: as many as the machine has cores for. */
+  readonly workers?: number;
 }
 
 /** In a home that a demo made; only such a one is made anew. */
@@ -83,6 +85,7 @@ async function writeConfigs(home: Home, options: NetworkOptions): Promise<readon
   const ports = await freePorts(8);
   const publicPorts = await Promise.all(ports.map((port) => options.publicPort?.(port) ?? port));
   const listen = (i: number): string => `listen: "127.0.0.1:${ports[i]}", url: "https://127.0.0.1:${publicPorts[i]}"`;
+  const workers = options.workers ?? "auto";
   const write = (domain: string, offset: number, peers: readonly string[]): DomainConfig => {
     const file = home.configFile(domain);
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
@@ -94,8 +97,8 @@ masterKeyFile: ${JSON.stringify(home.masterKeyFile)}
 authority: { ${listen(offset)} }
 registry: { ${listen(offset + 1)}, gateway: gw2 }
 gateways:
-  - { name: gw1, level: 1, ${listen(offset + 2)}, uplinks: [gw2] }
-  - { name: gw2, level: 2, ${listen(offset + 3)}, peers: ${JSON.stringify(peers)} }
+  - { name: gw1, level: 1, ${listen(offset + 2)}, uplinks: [gw2], workers: ${workers} }
+  - { name: gw2, level: 2, ${listen(offset + 3)}, peers: ${JSON.stringify(peers)}, workers: ${workers} }
 `,
       { mode: 0o600 },
     );
