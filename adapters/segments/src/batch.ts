@@ -1,62 +1,115 @@
-import type { StoredFrame, StoredMail } from "@causeway/core-base";
-import { batchHeaderBytes, mailBytes, writeMail } from "./format.ts";
-
-/** Memory is taken in pieces of this size. A piece is never written twice, so that frames in it may be handed on. */
-const chunkBytes = 1_048_576;
+import type { StoredMail } from "@causeway/core-base";
+import { batchHeaderBytes, mailHeadBytes, namesOf, writeMailHead } from "./format.ts";
 
 /**
  * What the next commit writes. Messages are copied once, from the buffer that they were read into, to where they are
- * written from.
+ * written from. That memory is used again, since fresh memory for each batch costs more than filling it: frames in it may
+ * be handed on without a copy, and stay as they are until the second `turnOver` after.
  */
 export class Batch {
-  #chunk: Buffer = Buffer.alloc(0);
-  /** Where the batch begins in the current chunk, and where it ends for now. */
-  #from = 0;
+  #chunk: Chunk | undefined;
+  /** Where the batch ends for now in the current chunk. */
   #to = 0;
-  #full: Buffer[] = [];
+  #full: Piece[] = [];
   #fullBytes = 0;
+  /** Chunks of batches that ended since the last `turnOver`, and since the one before. */
+  #recent: Chunk[] = [];
+  #aging: Chunk[] = [];
+  readonly #free: Chunk[] = [];
+  /** The names of the message before: most follow one of the same sender for the same agent. */
+  #named: StoredMail | undefined;
+  #names: Buffer = Buffer.alloc(0);
 
   get isEmpty(): boolean {
-    return this.#full.length === 0 && this.#from === this.#to;
+    return this.#fullBytes + this.#to === 0;
   }
 
-  /** Adds a message. `offset` is where its frame is in the batch, header included. */
-  add(mail: StoredMail, buffer: Uint8Array, start: number, end: number): StoredFrame & { readonly offset: number } {
-    this.#reserve(mailBytes(mail));
-    const at = writeMail(this.#chunk, this.#to, mail);
-    this.#chunk.set(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end), at);
-    this.#to = at + (end - start);
-    return { buffer: this.#chunk, start: at, end: this.#to, offset: this.#fullBytes + at - this.#from };
+  /** Adds a message; answers where its record is in the batch, header included. */
+  add(mail: StoredMail, buffer: Uint8Array, start: number, end: number): number {
+    const names = this.#namesOf(mail);
+    const chunk = this.#reserve(mailHeadBytes + names.length + end - start);
+    const at = this.#to;
+    writeMailHead(chunk.view, chunk.memory, at, mail);
+    copyBytes.call(names, chunk.memory, at + mailHeadBytes, 0, names.length);
+    copyBytes.call(buffer, chunk.memory, at + mailHeadBytes + names.length, start, end);
+    this.#to = at + mailHeadBytes + names.length + end - start;
+    return this.#fullBytes + at;
   }
 
   addBytes(bytes: Uint8Array): void {
-    this.#reserve(bytes.length);
-    this.#chunk.set(bytes, this.#to);
+    this.#reserve(bytes.length).memory.set(bytes, this.#to);
     this.#to += bytes.length;
   }
 
-  /** The pieces of the batch, the first with room for the header. They stay as they are until `next`. */
+  /** The pieces of the batch, the first with room for the header. */
   pieces(): Buffer[] {
-    return [...this.#full, this.#chunk.subarray(this.#from, this.#to)];
+    const pieces = this.#full.map(({ chunk, end }) => chunk.memory.subarray(0, end));
+    if (this.#chunk !== undefined) pieces.push(this.#chunk.memory.subarray(0, this.#to));
+    return pieces;
+  }
+
+  /** Frames that were handed on before the last `turnOver` have left: their memory is free. */
+  turnOver(): void {
+    for (const chunk of this.#aging) if (this.#free.length < chunksKept) this.#free.push(chunk);
+    this.#aging = this.#recent;
+    this.#recent = [];
   }
 
   /** Begins the next one. */
   next(): void {
+    if (this.#chunk !== undefined) this.#full.push({ chunk: this.#chunk, end: this.#to });
+    // The memory of a message that is larger than a chunk is not kept.
+    for (const { chunk } of this.#full) if (chunk.memory.length === chunkBytes) this.#recent.push(chunk);
     this.#full = [];
-    this.#fullBytes = 0;
-    this.#from = this.#to;
+    this.#fullBytes = this.#to = 0;
+    this.#chunk = undefined;
   }
 
-  #reserve(bytes: number): void {
+  #namesOf(mail: StoredMail): Buffer {
+    const last = this.#named;
+    if (last?.source === mail.source && last.agentId === mail.agentId && last.instance === mail.instance) {
+      return this.#names;
+    }
+    this.#named = mail;
+    this.#names = namesOf(mail);
+    return this.#names;
+  }
+
+  #reserve(bytes: number): Chunk {
     const head = this.isEmpty ? batchHeaderBytes : 0;
-    if (this.#chunk.length - this.#to < bytes + head) {
-      if (this.#to > this.#from) {
-        this.#full.push(this.#chunk.subarray(this.#from, this.#to));
-        this.#fullBytes += this.#to - this.#from;
+    let chunk = this.#chunk;
+    if (chunk === undefined || chunk.memory.length - this.#to < bytes + head) {
+      if (chunk !== undefined && this.#to > 0) {
+        this.#full.push({ chunk, end: this.#to });
+        this.#fullBytes += this.#to;
       }
-      this.#chunk = Buffer.allocUnsafeSlow(Math.max(chunkBytes, bytes + batchHeaderBytes));
-      this.#from = this.#to = 0;
+      chunk = bytes + head > chunkBytes ? new Chunk(bytes + head) : (this.#free.pop() ?? new Chunk(chunkBytes));
+      this.#chunk = chunk;
+      this.#to = 0;
     }
     this.#to += head;
+    return chunk;
   }
 }
+
+class Chunk {
+  readonly memory: Buffer;
+  readonly view: DataView;
+
+  constructor(bytes: number) {
+    this.memory = Buffer.allocUnsafeSlow(bytes);
+    this.view = new DataView(this.memory.buffer);
+  }
+}
+
+/** A chunk that is full. */
+interface Piece {
+  readonly chunk: Chunk;
+  readonly end: number;
+}
+
+const copyBytes = Buffer.prototype.copy;
+/** Small enough for what a turn stores to stay in the processor's cache. */
+const chunkBytes = 262_144;
+/** Chunks that wait for the next batches. */
+const chunksKept = 4;

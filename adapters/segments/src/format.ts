@@ -14,65 +14,56 @@ const kinds = { mail: 1, gone: 2, dead: 3, alive: 4 } as const;
 
 /** What is noted of a message that is stored already. */
 export type Mark =
-  | { readonly kind: "gone"; readonly sequence: number }
   | { readonly kind: "dead"; readonly sequence: number; readonly at: number; readonly error: ErrorFacts }
   | { readonly kind: "alive"; readonly sequence: number; readonly expiresAt: number };
 
-/** One record of a batch. `start` and `end` are where the frame of a message is in the body. */
-export type Record =
-  | { readonly kind: "mail"; readonly mail: StoredMail; readonly start: number; readonly end: number }
-  | Mark;
-
-const mailHeadBytes = 1 + 1 + 2 + 2 + 1 + 8 + 8 + 8 + 16 + 4;
-
-/** Bytes of a message's record. */
-export function mailBytes(mail: StoredMail): number {
-  return mailHeadBytes + mail.agentId.length + mail.source.length + mail.instance.length + mail.bytes;
+/** A message in a batch: its record begins at `at` of the body, its frame is from `start` to `end`. */
+export interface MailRecord {
+  readonly kind: "mail";
+  readonly mail: StoredMail;
+  readonly at: number;
+  readonly start: number;
+  readonly end: number;
 }
 
-/** Writes a message's record at `at` but for its frame; answers where the frame goes. */
-export function writeMail(into: Buffer, at: number, mail: StoredMail): number {
-  const { agentId, source, instance, id } = mail;
+/** One record of a batch. */
+export type Record = MailRecord | Mark | { readonly kind: "gone"; readonly sequence: number };
+
+/** Bytes of a message's record without the names and the frame. */
+export const mailHeadBytes = 1 + 1 + 2 + 2 + 1 + 8 + 8 + 8 + 16 + 4;
+
+/** The names in a message's record, which stand behind its head. The frame comes after them. */
+export function namesOf({ agentId, source, instance }: StoredMail): Buffer {
+  return Buffer.from(agentId + source + instance, "latin1");
+}
+
+/** Writes the head of a message's record at `at`; `view` is of the same memory. */
+export function writeMailHead(view: DataView, into: Buffer, at: number, mail: StoredMail): void {
   into[at] = kinds.mail;
   into[at + 1] = mail.isTraced ? 1 : 0;
-  into.writeUInt16LE(agentId.length, at + 2);
-  into.writeUInt16LE(source.length, at + 4);
-  into[at + 6] = instance.length;
-  into.writeDoubleLE(mail.sequence, at + 7);
-  into.writeDoubleLE(mail.storedAt, at + 15);
-  into.writeDoubleLE(mail.expiresAt, at + 23);
-  into.write(id, at + 31, 16, "latin1");
-  into.writeUInt32LE(mail.bytes, at + 47);
-  let end = at + mailHeadBytes;
-  end += into.write(agentId, end, agentId.length, "latin1");
-  end += into.write(source, end, source.length, "latin1");
-  if (instance !== "") end += into.write(instance, end, instance.length, "latin1");
-  return end;
+  view.setUint16(at + 2, mail.agentId.length, true);
+  view.setUint16(at + 4, mail.source.length, true);
+  into[at + 6] = mail.instance.length;
+  view.setFloat64(at + 7, mail.sequence, true);
+  view.setFloat64(at + 15, mail.storedAt, true);
+  view.setFloat64(at + 23, mail.expiresAt, true);
+  for (let i = 0; i < 16; i++) into[at + 31 + i] = mail.id.charCodeAt(i);
+  view.setUint32(at + 47, mail.bytes, true);
 }
 
-/** The records of marks, those of one kind that follow each other together. */
-export function encodeMarks(marks: readonly Mark[]): Buffer {
-  const pieces: Buffer[] = [];
-  let gone: number[] = [];
-  const endGone = (): void => {
-    if (gone.length === 0) return;
-    const piece = Buffer.alloc(5 + 8 * gone.length);
-    piece[0] = kinds.gone;
-    piece.writeUInt32LE(gone.length, 1);
-    for (const [i, sequence] of gone.entries()) piece.writeDoubleLE(sequence, 5 + 8 * i);
-    pieces.push(piece);
-    gone = [];
-  };
-  for (const mark of marks) {
-    if (mark.kind === "gone") {
-      gone.push(mark.sequence);
-      continue;
-    }
-    endGone();
-    pieces.push(mark.kind === "dead" ? encodeDead(mark) : encodeAlive(mark));
-  }
-  endGone();
+/** The records of marks, and of messages that are gone, which come after. */
+export function encodeMarks(marks: readonly Mark[], gone: readonly number[]): Buffer {
+  const pieces = marks.map((mark) => (mark.kind === "dead" ? encodeDead(mark) : encodeAlive(mark)));
+  if (gone.length > 0) pieces.push(encodeGone(gone));
   return Buffer.concat(pieces);
+}
+
+function encodeGone(gone: readonly number[]): Buffer {
+  const piece = Buffer.alloc(5 + 8 * gone.length);
+  piece[0] = kinds.gone;
+  piece.writeUInt32LE(gone.length, 1);
+  for (const [i, sequence] of gone.entries()) piece.writeDoubleLE(sequence, 5 + 8 * i);
+  return piece;
 }
 
 function encodeDead(mark: Extract<Mark, { kind: "dead" }>): Buffer {
@@ -119,7 +110,7 @@ export function* readRecords(body: Buffer): Generator<Record> {
   }
 }
 
-function readMail(body: Buffer, at: number): Extract<Record, { kind: "mail" }> {
+function readMail(body: Buffer, at: number): MailRecord {
   const agentLength = body.readUInt16LE(at + 2);
   const sourceLength = body.readUInt16LE(at + 4);
   const instanceLength = body[at + 6] ?? 0;
@@ -139,7 +130,7 @@ function readMail(body: Buffer, at: number): Extract<Record, { kind: "mail" }> {
     expiresAt: asUnixMs(body.readDoubleLE(at + 23)),
     isTraced: body[at + 1] === 1,
   };
-  return { kind: "mail", mail, start, end: start + bytes };
+  return { kind: "mail", mail, at, start, end: start + bytes };
 }
 
 /** A newer program may have written a code that this one does not know. */

@@ -13,7 +13,8 @@ import {
   type UnixMs,
 } from "@causeway/core-base";
 import { Batch } from "./batch.ts";
-import { encodeMarks, type Mark, mailBytes, type Record } from "./format.ts";
+import { encodeMarks, type MailRecord, type Mark, mailHeadBytes, type Record } from "./format.ts";
+import { notInFile, Places } from "./places.ts";
 import { Segment, segmentsIn } from "./segment.ts";
 
 /** How a store is opened. */
@@ -29,17 +30,6 @@ export interface MailboxStoreOptions {
   readonly segmentBytes?: number;
 }
 
-/** Where a message is. */
-interface Place {
-  mail: StoredMail;
-  segment: Segment | undefined;
-  /** Of the frame in its file; in the batch while `segment` is undefined. */
-  offset: number;
-  /** While it is in memory. */
-  frame: StoredFrame | undefined;
-  dead: { readonly at: UnixMs; readonly error: ErrorFacts } | undefined;
-}
-
 /** Opens or makes the store. Throws `CAUSEWAY_STORE_FAILED` for files that are damaged. */
 export function openMailboxStore(options: MailboxStoreOptions): MailboxStore {
   return new SegmentMailboxStore(options);
@@ -50,12 +40,19 @@ class SegmentMailboxStore implements MailboxStore {
   readonly #isSynced: boolean;
   readonly #segmentBytes: number;
   readonly #segments: Segment[] = [];
-  readonly #places = new Map<number, Place>();
+  readonly #byNumber = new Map<number, Segment>();
+  /** Messages that are held in each file, by its number. */
+  readonly #live = new Map<number, number>();
+  readonly #places = new Places();
   readonly #batch = new Batch();
-  /** Appended since the last commit. */
-  #fresh: Place[] = [];
-  /** Appended by the last commit, and still in memory. */
-  #recent: Place[] = [];
+  /** Dead letters: since when, and why. */
+  readonly #dead = new Map<number, Death>();
+  /** Ends that are other than in the record of the message. */
+  readonly #ends = new Map<number, UnixMs>();
+  /** Places of what was appended since the last commit. */
+  #fresh: number[] = [];
+  /** What the last commit wrote, which is still in memory. */
+  #written: Written[] = [];
   /** Forgotten since the last commit; their frames can be read until then. */
   #leaving: number[] = [];
   #marks: Mark[] = [];
@@ -63,6 +60,8 @@ class SegmentMailboxStore implements MailboxStore {
   #bytes = 0;
   #lastSequence = 0;
   #reading: Segment | undefined;
+  /** What the files held when they were opened, until somebody asks or it changes. */
+  #found: Map<number, StoredMail> | undefined = new Map();
 
   constructor(options: MailboxStoreOptions) {
     this.#directory = options.directory;
@@ -70,73 +69,65 @@ class SegmentMailboxStore implements MailboxStore {
     this.#segmentBytes = options.segmentBytes ?? segmentBytesDefault;
     const numbers = segmentsIn(this.#directory);
     for (const [index, number] of numbers.entries()) {
-      const placed: Place[] = [];
-      const segment = Segment.open(this.#directory, number, index === numbers.length - 1, (record, offset) =>
-        this.#restore(record, offset, placed),
-      );
-      for (const place of placed) place.segment = segment;
-      this.#segments.push(segment);
-      this.#bytes += segment.bytes;
+      const isLast = index === numbers.length - 1;
+      this.#add(Segment.open(this.#directory, number, isLast, (record, at) => this.#restore(record, number, at)));
     }
-    for (const { segment, mail } of this.#places.values()) {
-      if (segment !== undefined) segment.live++;
-      this.#liveBytes += mailBytes(mail);
-    }
+    for (const segment of this.#segments) this.#bytes += segment.bytes;
     this.#deleteEmpty();
   }
 
   load(): MailboxContents {
-    const places = [...this.#places.values()];
-    const dead = places.flatMap(({ mail, dead }): DeadMail[] => (dead === undefined ? [] : [{ mail, ...dead }]));
+    const waiting: StoredMail[] = [];
+    const dead: DeadMail[] = [];
+    for (const mail of this.#mails()) {
+      const death = this.#dead.get(mail.sequence);
+      if (death === undefined) waiting.push(mail);
+      else dead.push({ mail, ...death });
+    }
     return {
-      waiting: places
-        .filter((place) => place.dead === undefined)
-        .map((place) => place.mail)
-        .sort((a, b) => a.sequence - b.sequence),
+      waiting: waiting.sort((a, b) => a.sequence - b.sequence),
       dead: dead.sort((a, b) => a.at - b.at || a.mail.sequence - b.mail.sequence),
       lastSequence: this.#lastSequence,
     };
   }
 
-  append(mail: StoredMail, buffer: Uint8Array, start: number, end: number): StoredFrame {
-    const frame = this.#batch.add(mail, buffer, start, end);
-    const place: Place = { mail, segment: undefined, offset: frame.offset, frame, dead: undefined };
-    this.#places.set(mail.sequence, place);
-    this.#fresh.push(place);
-    this.#liveBytes += mailBytes(mail);
+  append(mail: StoredMail, buffer: Uint8Array, start: number, end: number): void {
+    this.#found = undefined;
+    const headBytes = mailHeadBytes + mail.agentId.length + mail.source.length + mail.instance.length;
+    const offset = this.#batch.add(mail, buffer, start, end);
+    this.#fresh.push(this.#places.add(mail.sequence, offset, headBytes, end - start));
+    this.#liveBytes += headBytes + end - start;
     if (mail.sequence > this.#lastSequence) this.#lastSequence = mail.sequence;
-    return frame;
   }
 
   remove(sequence: number): void {
-    if (!this.#places.has(sequence)) return;
-    this.#leaving.push(sequence);
-    this.#marks.push({ kind: "gone", sequence });
+    if (this.#places.find(sequence) >= 0) this.#leaving.push(sequence);
   }
 
   bury(sequence: number, at: UnixMs, error: ErrorFacts): void {
-    const place = this.#places.get(sequence);
-    if (place === undefined) return;
-    place.dead = { at, error };
+    if (this.#places.find(sequence) < 0) return;
+    this.#dead.set(sequence, { at, error });
     this.#marks.push({ kind: "dead", sequence, at, error });
   }
 
   revive(sequence: number, expiresAt: UnixMs): void {
-    const place = this.#places.get(sequence);
-    if (place === undefined) return;
-    place.dead = undefined;
-    place.mail = { ...place.mail, expiresAt };
+    if (this.#places.find(sequence) < 0) return;
+    this.#dead.delete(sequence);
+    this.#ends.set(sequence, expiresAt);
     this.#marks.push({ kind: "alive", sequence, expiresAt });
   }
 
   commit(): void {
-    if (this.#batch.isEmpty && this.#marks.length === 0) return;
-    for (const place of this.#recent) place.frame = undefined;
-    this.#recent = [];
-    const marks = this.#marks;
+    if (this.#batch.isEmpty && this.#marks.length === 0 && this.#leaving.length === 0) return;
+    this.#found = undefined;
+    this.#written = [];
+    this.#batch.turnOver();
     const leaving = this.#leaving;
     try {
-      this.#write(marks);
+      const { number, at } = this.#write(this.#marks, leaving);
+      for (const place of this.#fresh) this.#places.settle(place, number, at + this.#places.offset(place));
+      this.#count(number, this.#fresh.length);
+      this.#fresh = [];
     } catch (error) {
       this.#undo();
       throw error;
@@ -149,15 +140,23 @@ class SegmentMailboxStore implements MailboxStore {
   }
 
   frame(sequence: number): StoredFrame | undefined {
-    const place = this.#places.get(sequence);
-    if (place?.segment === undefined) return place?.frame;
-    if (place.frame !== undefined) return place.frame;
-    const { segment, offset, mail } = place;
+    const place = this.#places.find(sequence);
+    if (place < 0) return undefined;
+    const number = this.#places.segment(place);
+    const start = this.#places.frameStart(place);
+    const end = start + this.#places.frameBytes(place);
+    if (number === notInFile) return sliceOf(this.#batch.pieces(), start, end);
+    for (const written of this.#written) {
+      if (written.segment === number && start >= written.at && end <= written.end)
+        return sliceOf(written.pieces, start - written.at, end - written.at);
+    }
+    const segment = this.#byNumber.get(number);
+    if (segment === undefined) return undefined;
     if (this.#reading !== segment) {
       if (this.#reading !== this.#segments.at(-1)) this.#reading?.rest();
       this.#reading = segment;
     }
-    return segment.read(offset, offset + mail.bytes);
+    return segment.read(start, end);
   }
 
   diskBytes(): number {
@@ -169,54 +168,49 @@ class SegmentMailboxStore implements MailboxStore {
     for (const segment of this.#segments) segment.rest();
   }
 
-  #restore(record: Record, offset: number, placed: Place[]): void {
+  /** Takes a record of a file that is being opened; its body begins at `at`. */
+  #restore(record: Record, segment: number, at: number): void {
+    const sequence = record.kind === "mail" ? record.mail.sequence : record.sequence;
+    this.#lastSequence = Math.max(this.#lastSequence, sequence);
+    const before = this.#places.find(sequence);
     if (record.kind === "mail") {
-      const { mail, start } = record;
-      const before = this.#places.get(mail.sequence);
-      const place: Place = { mail, segment: undefined, offset: offset + start, frame: undefined, dead: before?.dead };
-      this.#places.set(mail.sequence, place);
-      placed.push(place);
-      this.#lastSequence = Math.max(this.#lastSequence, mail.sequence);
-      return;
-    }
-    this.#lastSequence = Math.max(this.#lastSequence, record.sequence);
-    const place = this.#places.get(record.sequence);
-    if (record.kind === "gone") this.#places.delete(record.sequence);
-    else if (place === undefined) return;
-    else if (record.kind === "dead") place.dead = { at: asUnixMs(record.at), error: record.error };
+      // A copy that was moved holds the end of the message by itself.
+      if (before >= 0) this.#drop(before);
+      this.#ends.delete(sequence);
+      const place = this.#places.add(sequence, 0, record.start - record.at, record.end - record.start);
+      this.#places.settle(place, segment, at + record.at);
+      this.#count(segment, 1);
+      this.#liveBytes += record.end - record.at;
+      this.#found?.set(sequence, record.mail);
+    } else if (before < 0) return;
+    else if (record.kind === "gone") this.#forget(sequence);
+    else if (record.kind === "dead") this.#dead.set(sequence, { at: asUnixMs(record.at), error: record.error });
     else {
-      place.dead = undefined;
-      place.mail = { ...place.mail, expiresAt: asUnixMs(record.expiresAt) };
+      this.#dead.delete(sequence);
+      this.#ends.set(sequence, asUnixMs(record.expiresAt));
     }
   }
 
-  /** One batch: what was appended, then the marks. */
-  #write(marks: readonly Mark[]): void {
+  /** One batch: what was appended, then the marks. Answers where it is. */
+  #write(marks: readonly Mark[], gone: readonly number[]): { readonly number: number; readonly at: number } {
     const segment = this.#current();
-    if (marks.length > 0) this.#batch.addBytes(encodeMarks(marks));
+    if (marks.length + gone.length > 0) this.#batch.addBytes(encodeMarks(marks, gone));
     const before = segment.bytes;
-    const at = segment.append(this.#batch.pieces(), this.#isSynced);
+    const pieces = this.#batch.pieces();
+    const at = segment.append(pieces, this.#isSynced);
     this.#bytes += segment.bytes - before;
+    this.#written.push({ segment: segment.number, at, end: segment.bytes, pieces });
     this.#batch.next();
-    for (const place of this.#fresh) {
-      place.segment = segment;
-      place.offset += at;
-      segment.live++;
-    }
-    this.#recent = this.#fresh;
-    this.#fresh = [];
+    return { number: segment.number, at };
   }
 
   /** Nothing of what was appended is kept; the marks are written with the next commit. */
   #undo(): void {
-    for (const { mail } of this.#fresh) {
-      this.#places.delete(mail.sequence);
-      this.#liveBytes -= mailBytes(mail);
-    }
+    for (const place of this.#fresh) this.#drop(place);
     this.#fresh = [];
     this.#batch.next();
-    this.#marks = this.#marks.filter((mark) => this.#places.has(mark.sequence));
-    this.#leaving = this.#leaving.filter((sequence) => this.#places.has(sequence));
+    this.#marks = this.#marks.filter(({ sequence }) => this.#places.find(sequence) >= 0);
+    this.#leaving = this.#leaving.filter((sequence) => this.#places.find(sequence) >= 0);
   }
 
   /** The file that is written to. */
@@ -225,17 +219,62 @@ class SegmentMailboxStore implements MailboxStore {
     if (last !== undefined && last.bytes < this.#segmentBytes) return last;
     const next = Segment.create(this.#directory, (last?.number ?? 0) + 1, this.#isSynced);
     if (last !== this.#reading) last?.rest();
-    this.#segments.push(next);
+    this.#add(next);
     this.#bytes += next.bytes;
     return next;
   }
 
   #forget(sequence: number): void {
-    const place = this.#places.get(sequence);
-    if (place === undefined) return;
-    this.#places.delete(sequence);
-    this.#liveBytes -= mailBytes(place.mail);
-    if (place.segment !== undefined) place.segment.live--;
+    const place = this.#places.find(sequence);
+    if (place < 0) return;
+    this.#drop(place);
+    this.#found?.delete(sequence);
+    if (this.#dead.size > 0) this.#dead.delete(sequence);
+    if (this.#ends.size > 0) this.#ends.delete(sequence);
+  }
+
+  /** Takes a place out of the books. */
+  #drop(place: number): void {
+    this.#liveBytes -= this.#places.bytes(place);
+    const segment = this.#places.segment(place);
+    if (segment !== notInFile) this.#count(segment, -1);
+    this.#places.remove(place);
+  }
+
+  #count(segment: number, more: number): void {
+    this.#live.set(segment, (this.#live.get(segment) ?? 0) + more);
+  }
+
+  #add(segment: Segment): void {
+    this.#segments.push(segment);
+    this.#byNumber.set(segment.number, segment);
+  }
+
+  /** Every message that is in a file. */
+  #mails(): readonly StoredMail[] {
+    const found = this.#found;
+    this.#found = undefined;
+    const mails: StoredMail[] = [];
+    if (found !== undefined) for (const mail of found.values()) mails.push(this.#currentOf(mail));
+    else for (const segment of this.#segments) this.#eachHeld(segment, (_place, { mail }) => mails.push(mail));
+    return mails;
+  }
+
+  /** Reads a file for the messages that are held in it. */
+  #eachHeld(segment: Segment, take: (place: number, record: MailRecord, body: Buffer) => void): void {
+    segment.readAll((record, at, body) => {
+      if (record.kind !== "mail") return;
+      const place = this.#places.find(record.mail.sequence);
+      const isHere = place >= 0 && this.#places.segment(place) === segment.number;
+      if (!isHere || this.#places.offset(place) !== at + record.at) return;
+      take(place, { ...record, mail: this.#currentOf(record.mail) }, body);
+    });
+  }
+
+  /** The message with the end that it was given last. */
+  #currentOf(mail: StoredMail): StoredMail {
+    const expiresAt = this.#ends.get(mail.sequence);
+    return expiresAt === undefined ? mail : { ...mail, expiresAt };
   }
 
   /**
@@ -243,12 +282,16 @@ class SegmentMailboxStore implements MailboxStore {
    * files.
    */
   #deleteEmpty(): void {
-    while (this.#segments.length > 1 && this.#segments[0]?.live === 0) this.#deleteOldest();
+    for (let [oldest] = this.#segments; oldest !== undefined && this.#segments.length > 1; [oldest] = this.#segments) {
+      if ((this.#live.get(oldest.number) ?? 0) > 0) return;
+      this.#deleteOldest(oldest);
+    }
   }
 
-  #deleteOldest(): void {
-    const [oldest] = this.#segments.splice(0, 1);
-    if (oldest === undefined) return;
+  #deleteOldest(oldest: Segment): void {
+    this.#segments.shift();
+    this.#byNumber.delete(oldest.number);
+    this.#live.delete(oldest.number);
     if (oldest === this.#reading) this.#reading = undefined;
     this.#bytes -= oldest.bytes;
     oldest.delete();
@@ -262,30 +305,50 @@ class SegmentMailboxStore implements MailboxStore {
     const [oldest] = this.#segments;
     const allowed = 2 * this.#liveBytes + cleanAfterSegments * this.#segmentBytes;
     if (oldest === undefined || this.#segments.length < 2 || this.#bytes <= allowed) return;
-    const moved = [...this.#places.values()].filter((place) => place.segment === oldest);
     const marks: Mark[] = [];
-    const copies: Place[] = [];
-    for (const place of moved) {
-      const { buffer, start, end } = oldest.read(place.offset, place.offset + place.mail.bytes);
-      const frame = this.#batch.add(place.mail, buffer, start, end);
-      copies.push({ ...place, segment: undefined, offset: frame.offset, frame });
-      if (place.dead !== undefined) marks.push({ kind: "dead", sequence: place.mail.sequence, ...place.dead });
-    }
-    const recent = this.#recent;
-    this.#fresh = copies;
+    const moved: { readonly place: number; readonly offset: number }[] = [];
+    this.#eachHeld(oldest, (place, { mail, start, end }, body) => {
+      moved.push({ place, offset: this.#batch.add(mail, body, start, end) });
+      const death = this.#dead.get(mail.sequence);
+      if (death !== undefined) marks.push({ kind: "dead", sequence: mail.sequence, ...death });
+    });
     try {
-      this.#write(marks);
+      const { number, at } = this.#write(marks, []);
+      for (const { place, offset } of moved) {
+        this.#places.settle(place, number, at + offset);
+        this.#ends.delete(this.#places.sequence(place));
+      }
+      this.#count(number, moved.length);
     } catch {
       // No space to move it: what is held stays where it is, and the next commit tries again.
-      this.#fresh = [];
       this.#batch.next();
-      this.#recent = recent;
       return;
     }
-    for (const place of this.#recent) this.#places.set(place.mail.sequence, place);
-    this.#recent = [...recent, ...this.#recent];
-    this.#deleteOldest();
+    this.#deleteOldest(oldest);
   }
+}
+
+/** A batch that was just written. */
+interface Written {
+  readonly segment: number;
+  readonly at: number;
+  readonly end: number;
+  readonly pieces: readonly Buffer[];
+}
+
+interface Death {
+  readonly at: UnixMs;
+  readonly error: ErrorFacts;
+}
+
+/** Bytes `start` to `end` of a batch in pieces, of which one holds them all. */
+function sliceOf(pieces: readonly Buffer[], start: number, end: number): StoredFrame | undefined {
+  let before = 0;
+  for (const buffer of pieces) {
+    if (end <= before + buffer.length) return { buffer, start: start - before, end: end - before };
+    before += buffer.length;
+  }
+  return undefined;
 }
 
 const segmentBytesDefault = 8_388_608;

@@ -8,13 +8,14 @@ import { batchHeaderBytes, fileHeader, type Record, readRecords } from "./format
 /** Read at once when a frame is wanted, since those behind it are likely wanted next. */
 const readAheadBytes = 262_144;
 
+/** Takes a record; `at` is where in the file the body of its batch begins. */
+export type TakeRecord = (record: Record, at: number, body: Buffer) => void;
+
 export class Segment {
   readonly number: number;
   readonly path: string;
   /** Bytes that count. */
   bytes: number;
-  /** Messages in it that are held. */
-  live = 0;
   #fd: number | undefined;
   #ahead: { readonly from: number; readonly buffer: Buffer } | undefined;
 
@@ -36,12 +37,7 @@ export class Segment {
   }
 
   /** Reads an existing one. Of the last file, what is not whole at the end is cut off: nobody was told of it. */
-  static open(
-    directory: string,
-    number: number,
-    isLast: boolean,
-    take: (record: Record, offset: number) => void,
-  ): Segment {
+  static open(directory: string, number: number, isLast: boolean, take: TakeRecord): Segment {
     const segment = new Segment(directory, number, 0);
     segment.#guard(() => segment.#read(isLast, take));
     return segment;
@@ -88,6 +84,11 @@ export class Segment {
     return { buffer: ahead.buffer, start: start - ahead.from, end: end - ahead.from };
   }
 
+  /** Every record of the file; `at` is where the body that it is in begins. */
+  readAll(take: TakeRecord): void {
+    this.#guard(() => this.#records(fs.readFileSync(this.path), take));
+  }
+
   /** Gives back what was read ahead, and the file descriptor. */
   rest(): void {
     this.#ahead = undefined;
@@ -105,7 +106,7 @@ export class Segment {
     return this.#fd;
   }
 
-  #read(isLast: boolean, take: (record: Record, offset: number) => void): void {
+  #read(isLast: boolean, take: TakeRecord): void {
     const content = fs.readFileSync(this.path);
     if (!content.subarray(0, fileHeader.length).equals(fileHeader)) {
       if (!isLast || content.length >= fileHeader.length) throw damaged(this.path, 0);
@@ -114,17 +115,23 @@ export class Segment {
       this.bytes = fileHeader.length;
       return;
     }
-    let at = fileHeader.length;
-    for (let body = bodyAt(content, at); body !== undefined; body = bodyAt(content, at)) {
-      for (const record of records(body, this.path, at)) take(record, at + batchHeaderBytes);
-      at += batchHeaderBytes + body.length;
-    }
+    const at = this.#records(content, take);
     if (at < content.length) {
       // Nothing is written after a write that was cut off: with a whole batch behind it, it is damage.
       if (!isLast || bodyAt(content, endOfBatch(content, at)) !== undefined) throw damaged(this.path, at);
       fs.truncateSync(this.path, at);
     }
     this.bytes = at;
+  }
+
+  /** The records of whole batches; answers where these end. */
+  #records(content: Buffer, take: TakeRecord): number {
+    let at = fileHeader.length;
+    for (let body = bodyAt(content, at); body !== undefined; body = bodyAt(content, at)) {
+      for (const record of records(body, this.path, at)) take(record, at + batchHeaderBytes, body);
+      at += batchHeaderBytes + body.length;
+    }
+    return at;
   }
 
   #guard<T>(work: () => T): T {

@@ -11,4 +11,5 @@ export * from "./machine.ts";
 export * from "./mailbox-store.ts";
 export * from "./ports.ts";
 export type * from "./registry-store.ts";
+export * from "./rows.ts";
 export * from "./time.ts";

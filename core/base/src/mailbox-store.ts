@@ -44,7 +44,7 @@ export interface MailboxContents {
   readonly lastSequence: number;
 }
 
-/** Bytes `start` to `end` of `buffer`, which do not change any more. */
+/** Bytes `start` to `end` of `buffer`. They stay as they are until the commit after the next. */
 export interface StoredFrame {
   readonly buffer: Uint8Array;
   readonly start: number;
@@ -56,10 +56,10 @@ export interface StoredFrame {
  * `commit`; a crash before it may forget any of it, in the order from the newest.
  */
 export interface MailboxStore {
-  /** Everything held. */
+  /** Everything held, as of the last commit. */
   load(): MailboxContents;
-  /** Adds a message whose frame is the bytes `start` to `end`. They are copied; answers where the copy is. */
-  append(mail: StoredMail, buffer: Uint8Array, start: number, end: number): StoredFrame;
+  /** Adds a message whose frame is the bytes `start` to `end`, which are copied. */
+  append(mail: StoredMail, buffer: Uint8Array, start: number, end: number): void;
   /** Forgets a message, waiting or dead. */
   remove(sequence: number): void;
   /** Makes a waiting message a dead one. */

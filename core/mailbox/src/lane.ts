@@ -1,58 +1,37 @@
 /** One mailbox: its messages in order, what of each sender is in it, and what is handed to the agent right now. */
-import type { AgentId, Instant, StoredMail, UnixMs } from "@causeway/core-base";
+import type { AgentId, Instant, StoredMail } from "@causeway/core-base";
 import type { MailLink } from "./effects.ts";
-
-/**
- * `waiting` in the order of the mailbox; `parked` for an instance that is not attached; `under-way` handed to the agent
- * and not acknowledged; `transferring` offered to another gateway.
- */
-type ItemState = "waiting" | "parked" | "under-way" | "transferring" | "gone";
-
-/** One stored message. */
-export class Item {
-  readonly mail: StoredMail;
-  readonly box: SourceBox;
-  state: ItemState = "waiting";
-  /** Where it is under way. */
-  link = 0;
-  attempts = 0;
-
-  constructor(mail: StoredMail, box: SourceBox) {
-    this.mail = mail;
-    this.box = box;
-  }
-
-  get endsAt(): UnixMs {
-    return this.mail.expiresAt;
-  }
-
-  get order(): number {
-    return this.mail.sequence;
-  }
-
-  get isGone(): boolean {
-    return this.state === "gone";
-  }
-}
+import { type MailRows, MailState } from "./mail-rows.ts";
 
 /** What one sender has in a mailbox. */
 export class SourceBox {
-  readonly items = new Map<string, Item>();
+  readonly number: number;
+  readonly lane: Lane;
+  readonly source: string;
+  messages = 0;
   bytes = 0;
-  /** Of `items`, those that wait or are offered to another gateway: new messages of the sender go behind them. */
+  /** Of the messages, those that wait or are offered to another gateway: new messages of the sender go behind them. */
   ahead = 0;
   /** Where its last message went, so that an agent's instances are not mixed within a sender. */
   link = 0;
+
+  constructor(rows: MailRows, lane: Lane, source: string) {
+    this.lane = lane;
+    this.source = source;
+    this.number = rows.addBox(this);
+  }
 }
 
 /** An offer to another gateway that is not answered, or the pause before the next one. */
 export interface Transfer {
   readonly number: number;
-  readonly items: readonly Item[];
+  readonly rows: readonly number[];
+  /** Of the messages in `rows`. */
+  readonly sequences: readonly number[];
   readonly dueAt: Instant;
 }
 
-/** The mailbox of one agent. Changes of the state of an item go through here, so that the counts are right. */
+/** The mailbox of one agent. Changes of the state of a message go through here, so that the counts are right. */
 export class Lane {
   readonly agentId: AgentId;
   readonly boxes = new Map<string, SourceBox>();
@@ -69,120 +48,166 @@ export class Lane {
   transfer: Transfer | undefined;
   /** Pause after the next offer that fails. */
   transferWaitMs = 0;
-  /** By sequence, from `#head` on. May hold items that are in another state by now. */
-  #queue: Item[] = [];
-  #head = 0;
-  #parked: Item[] = [];
+  readonly #rows: MailRows;
+  /** All messages, by sequence. */
+  #first = -1;
+  #last = -1;
+  /** No message before this one waits; -1 when none does. */
+  #next = -1;
+  #parked = 0;
 
-  constructor(agentId: AgentId, links: readonly MailLink[]) {
+  constructor(rows: MailRows, agentId: AgentId, links: readonly MailLink[]) {
+    this.#rows = rows;
     this.agentId = agentId;
     this.links = links;
   }
 
   /** Puts a message in at the end, or where its sequence belongs. */
-  add(mail: StoredMail): Item {
+  add(mail: StoredMail): number {
     let box = this.boxes.get(mail.source);
     if (box === undefined) {
-      box = new SourceBox();
+      box = new SourceBox(this.#rows, this, mail.source);
       this.boxes.set(mail.source, box);
     }
-    const item = new Item(mail, box);
-    box.items.set(mail.id, item);
+    const row = this.#rows.add(mail, box.number);
+    box.messages++;
     box.bytes += mail.bytes;
     box.ahead++;
     this.messages++;
     this.bytes += mail.bytes;
-    const last = this.#queue.at(-1);
-    this.#queue.push(item);
-    if (last !== undefined && last.mail.sequence > mail.sequence) this.#sort();
-    return item;
+    this.#chain(row, mail.sequence);
+    this.#noteWaiting(row);
+    return row;
   }
 
   /** Takes a message out for good. */
-  drop(item: Item): void {
-    this.#leave(item);
-    item.state = "gone";
-    const { mail, box } = item;
-    box.items.delete(mail.id);
-    box.bytes -= mail.bytes;
-    if (box.items.size === 0) this.boxes.delete(mail.source);
-    this.messages--;
-    this.bytes -= mail.bytes;
-  }
-
-  hand(item: Item, link: number): void {
-    this.#leave(item);
-    item.state = "under-way";
-    item.link = link;
-    item.attempts++;
-    item.box.link = link;
-    this.underWay++;
-    this.underWayBytes += item.mail.bytes;
-  }
-
-  offer(item: Item): void {
-    this.#leave(item);
-    item.state = "transferring";
-    item.box.ahead++;
-  }
-
-  park(item: Item): void {
-    this.#leave(item);
-    item.state = "parked";
-    this.#parked.push(item);
-  }
-
-  /** Puts items back in their order. */
-  putBack(items: readonly Item[]): void {
-    if (items.length === 0) return;
-    for (const item of items) {
-      this.#leave(item);
-      item.state = "waiting";
-      item.box.ahead++;
-      this.#queue.push(item);
+  drop(row: number): void {
+    const rows = this.#rows;
+    const box = rows.box(row);
+    const bytes = rows.bytes(row);
+    this.#leave(row, box);
+    this.#unchain(row);
+    rows.remove(row);
+    box.messages--;
+    box.bytes -= bytes;
+    if (box.messages === 0) {
+      this.boxes.delete(box.source);
+      rows.removeBox(box.number);
     }
-    this.#sort();
+    this.messages--;
+    this.bytes -= bytes;
+  }
+
+  hand(row: number, link: number): void {
+    const rows = this.#rows;
+    const box = rows.box(row);
+    this.#leave(row, box);
+    rows.setState(row, MailState.underWay);
+    rows.setLink(row, link);
+    rows.countAttempt(row);
+    box.link = link;
+    this.underWay++;
+    this.underWayBytes += rows.bytes(row);
+  }
+
+  offer(row: number): void {
+    const box = this.#rows.box(row);
+    this.#leave(row, box);
+    this.#rows.setState(row, MailState.transferring);
+    box.ahead++;
+  }
+
+  park(row: number): void {
+    this.#leave(row, this.#rows.box(row));
+    this.#rows.setState(row, MailState.parked);
+    this.#parked++;
+  }
+
+  /** Messages that wait again, in their order. */
+  putBack(items: readonly number[]): void {
+    for (const row of items) {
+      const box = this.#rows.box(row);
+      this.#leave(row, box);
+      this.#rows.setState(row, MailState.waiting);
+      box.ahead++;
+      this.#noteWaiting(row);
+    }
   }
 
   /** What is parked may have a place to go to again. */
   unpark(): void {
-    const parked = this.#parked.filter((item) => item.state === "parked");
-    this.#parked = [];
-    this.putBack(parked);
+    if (this.#parked > 0) this.putBack(this.items(MailState.parked));
   }
 
-  /** The first waiting item; it stays where it is. */
-  peek(): Item | undefined {
-    for (; this.#head < this.#queue.length; this.#head++) {
-      const item = this.#queue[this.#head];
-      if (item?.state === "waiting") return item;
+  /** The first message that waits, -1 for none; it stays where it is. */
+  peek(): number {
+    let row = this.#next;
+    while (row >= 0 && this.#rows.state(row) !== MailState.waiting) row = this.#rows.after(row);
+    this.#next = row;
+    return row;
+  }
+
+  /** Every message, or those in one state, by sequence. */
+  items(state?: MailState): number[] {
+    const found: number[] = [];
+    for (let row = this.#first; row >= 0; row = this.#rows.after(row)) {
+      if (state === undefined || this.#rows.state(row) === state) found.push(row);
     }
-    this.#queue = [];
-    this.#head = 0;
-    return undefined;
+    return found;
   }
 
-  /** Every item, by sequence. */
-  items(): Item[] {
-    return [...this.boxes.values()]
-      .flatMap((box) => [...box.items.values()])
-      .sort((a, b) => a.mail.sequence - b.mail.sequence);
+  /** The oldest message. */
+  get oldest(): number {
+    return this.#first;
   }
 
-  find(source: string, id: string): Item | undefined {
-    return this.boxes.get(source)?.items.get(id);
+  /** -1 for none. */
+  find(source: string, id: string): number {
+    const box = this.boxes.get(source);
+    return box === undefined ? -1 : this.#rows.find(box.number, id);
   }
 
-  #leave(item: Item): void {
-    if (item.state === "waiting" || item.state === "transferring") item.box.ahead--;
-    if (item.state !== "under-way") return;
-    this.underWay--;
-    this.underWayBytes -= item.mail.bytes;
+  #leave(row: number, box: SourceBox): void {
+    switch (this.#rows.state(row)) {
+      case MailState.waiting:
+      case MailState.transferring:
+        box.ahead--;
+        return;
+      case MailState.parked:
+        this.#parked--;
+        return;
+      case MailState.underWay:
+        this.underWay--;
+        this.underWayBytes -= this.#rows.bytes(row);
+    }
   }
 
-  #sort(): void {
-    const waiting = this.#queue.slice(this.#head).filter((item) => item.state === "waiting");
-    this.#queue = [...new Set(waiting)].sort((a, b) => a.mail.sequence - b.mail.sequence);
-    this.#head = 0;
+  #noteWaiting(row: number): void {
+    if (this.#next < 0 || this.#rows.sequence(row) < this.#rows.sequence(this.#next)) this.#next = row;
+  }
+
+  #chain(row: number, sequence: number): void {
+    const rows = this.#rows;
+    let before = this.#last;
+    // What comes back from the dead letters is older than others.
+    while (before >= 0 && rows.sequence(before) > sequence) before = rows.before(before);
+    const after = before < 0 ? this.#first : rows.after(before);
+    rows.setBefore(row, before);
+    rows.setAfter(row, after);
+    if (before < 0) this.#first = row;
+    else rows.setAfter(before, row);
+    if (after < 0) this.#last = row;
+    else rows.setBefore(after, row);
+  }
+
+  #unchain(row: number): void {
+    const rows = this.#rows;
+    const before = rows.before(row);
+    const after = rows.after(row);
+    if (this.#next === row) this.#next = after;
+    if (before < 0) this.#first = after;
+    else rows.setAfter(before, after);
+    if (after < 0) this.#last = before;
+    else rows.setBefore(after, before);
   }
 }

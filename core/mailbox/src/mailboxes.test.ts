@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { agentOf, World } from "./fixtures/world.ts";
+import { agentOf, nameOfMail, World } from "./fixtures/world.ts";
 
 const agents = ["bob", "eve"] as const;
 const senders = ["alice", "carol"] as const;
@@ -129,7 +129,7 @@ describe("mailboxes, whatever happens", () => {
         for (const each of happenings) {
           play.act(each);
           const held = new Set(
-            [...play.world.waiting.values(), ...[...play.world.dead.values()].map((d) => d.mail)].map((m) => m.id),
+            [...play.world.waiting.values(), ...[...play.world.dead.values()].map((d) => d.mail)].map(nameOfMail),
           );
           for (const id of play.promised) {
             if (held.has(id)) continue;

@@ -13,7 +13,7 @@ export function overQuota(
   const box = lane?.boxes.get(mail.source);
   const { bytes } = mail;
   let limit: keyof MailboxLimits;
-  if ((box?.items.size ?? 0) >= limits.mailboxSenderMessagesMax) limit = "mailboxSenderMessagesMax";
+  if ((box?.messages ?? 0) >= limits.mailboxSenderMessagesMax) limit = "mailboxSenderMessagesMax";
   else if ((box?.bytes ?? 0) + bytes > limits.mailboxSenderBytesMax) limit = "mailboxSenderBytesMax";
   else if ((lane?.messages ?? 0) >= limits.mailboxMessagesMax) limit = "mailboxMessagesMax";
   else if ((lane?.bytes ?? 0) + bytes > limits.mailboxBytesMax) limit = "mailboxBytesMax";

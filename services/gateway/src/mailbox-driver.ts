@@ -9,42 +9,23 @@ import {
   instanceOf,
   type MailboxStore,
   mailId,
-  mailIdBytes,
   type Now,
   refuse,
   type SpiffeId,
-  type StoredFrame,
   type StoredMail,
 } from "@causeway/core-base";
-import { type ForwardingTable, type HopTrace, type MailFate } from "@causeway/core-forwarding";
-import {
-  type MailboxEffect,
-  Mailboxes,
-  type MailFilter,
-  type MailLink,
-  type RemovalReason,
-} from "@causeway/core-mailbox";
-import {
-  agp,
-  FrameScan,
-  fromErrorDetail,
-  HeaderFlag,
-  hex,
-  Lane,
-  type LinkId,
-  laneOf,
-  scanFrame,
-  TargetKind,
-  toErrorDetail,
-} from "@causeway/core-wire";
+import { type ForwardingTable, type HopTrace } from "@causeway/core-forwarding";
+import { type MailboxEffect, Mailboxes, type MailFilter, type MailLink } from "@causeway/core-mailbox";
+import { agp, FrameScan, fromErrorDetail, HeaderFlag, type LinkId, TargetKind } from "@causeway/core-wire";
 import type { Answers } from "./answers.ts";
 import { decodeBody } from "./decode-body.ts";
 import type { FollowedAgents } from "./followed-agents.ts";
 import type { LinkEntry, Links } from "./links.ts";
+import { MailEffects } from "./mail-effects.ts";
 import { MailTransfers, type TakenTransfer } from "./mail-transfers.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits, Link } from "./ports.ts";
 import type { PositiveReports } from "./positive-reports.ts";
-import type { Count, Tally } from "./tally.ts";
+import type { Tally } from "./tally.ts";
 import { WakeUp } from "./wake-up.ts";
 
 /** What the driver works with. */
@@ -65,9 +46,9 @@ export interface MailboxParts {
 
 /** What is done once the turn is committed, in order. */
 type Afterwards =
-  | { readonly kind: "effect"; readonly effect: MailboxEffect; readonly link: LinkId | undefined }
-  | { readonly kind: "accepted"; readonly report: () => void; readonly sequence: number | undefined }
-  | { readonly kind: "taken"; readonly transfer: TakenTransfer; readonly fresh: readonly number[] };
+  | MailboxEffect
+  | { readonly kind: "accepted"; readonly report: () => void; readonly isFresh: boolean }
+  | { readonly kind: "taken"; readonly taken: TakenTransfer; readonly fresh: readonly number[] };
 
 /** The mailboxes of one gateway. */
 export class MailboxDriver {
@@ -76,23 +57,23 @@ export class MailboxDriver {
   readonly #machine: Mailboxes;
   readonly #wake: WakeUp;
   readonly #transfers: MailTransfers;
-  readonly #stored: Count;
+  readonly #effects: MailEffects;
   #after: Afterwards[] = [];
-  /** Appended in this turn, with where their frames are. */
-  #fresh = new Map<number, { readonly mail: StoredMail; readonly frame: StoredFrame }>();
-  /** Links that do not acknowledge and got something: the agent whose turn it is when there is room. */
-  readonly #bursts = new Map<LinkId, AgentId>();
+  /** For each of those, the link that the message came over, when it is an agent's. */
+  #links: (LinkId | undefined)[] = [];
+  /** Appended in this turn, by sequence. */
+  #fresh: StoredMail[] = [];
   #isScheduled = false;
-  readonly #scan = new FrameScan();
 
   constructor(parts: MailboxParts) {
     const { deps, limits } = parts;
     this.#parts = parts;
     this.#store = deps.mailboxes;
-    this.#machine = new Mailboxes({ limits, contents: this.#store.load(), linksOf: parts.linksOf });
+    const [seed = 0] = new Int32Array(Uint8Array.from(deps.random.bytes(4)).buffer);
+    this.#machine = new Mailboxes({ limits, contents: this.#store.load(), linksOf: parts.linksOf, seed });
     this.#wake = new WakeUp(deps.scheduler, () => this.#input((now) => this.#machine.handleTimeout(now)));
     this.#transfers = new MailTransfers(parts);
-    this.#stored = parts.tally.count("mailbox_stored");
+    this.#effects = new MailEffects(parts, this.#transfers);
   }
 
   start(): void {
@@ -124,12 +105,12 @@ export class MailboxDriver {
       link,
     });
     if (verdict === "pass") return false;
-    const before = this.#fresh.size;
+    const before = this.#fresh.length;
     this.#perform(scan, entry?.role.kind === "agent" ? entry.id : undefined);
     if (typeof verdict !== "string") this.#parts.answers.refuse(scan, entry, verdict, now);
     else if (verdict === "taken" && (flags & HeaderFlag.accepted) !== 0) {
-      const sequence = this.#fresh.size > before ? [...this.#fresh.keys()].at(-1) : undefined;
-      this.#after.push({ kind: "accepted", report: this.#acceptance(scan, entry), sequence });
+      const isFresh = this.#fresh.length > before;
+      this.#later({ kind: "accepted", report: this.#acceptance(scan, entry), isFresh });
     }
     return verdict !== "repeat";
   }
@@ -174,9 +155,10 @@ export class MailboxDriver {
 
   /** A link's queue has room again. */
   handleWritable(link: LinkId): void {
-    const agentId = this.#bursts.get(link);
+    const { bursts } = this.#effects;
+    const agentId = bursts.get(link);
     if (agentId === undefined) return;
-    this.#bursts.delete(link);
+    bursts.delete(link);
     this.#input((now) => this.#machine.handleRoom(now, agentId));
   }
 
@@ -203,8 +185,8 @@ export class MailboxDriver {
     entry: LinkEntry | undefined,
     now: Now,
   ): void {
-    const before = new Set(this.#fresh.keys());
-    const transfer = this.#transfers.take(owner, scan, control, entry, ({ frame, storedAt, expiresUnixMs }) => {
+    const before = this.#fresh.length;
+    const taken = this.#transfers.take(owner, scan, control, entry, ({ frame, storedAt, expiresUnixMs }) => {
       const verdict = this.#machine.offer(now, {
         agentId: owner,
         instance: instanceIn(frame),
@@ -221,8 +203,7 @@ export class MailboxDriver {
       this.#perform(frame);
       return typeof verdict === "string" ? undefined : verdict;
     });
-    const fresh = [...this.#fresh.keys()].filter((sequence) => !before.has(sequence));
-    this.#after.push({ kind: "taken", transfer, fresh });
+    this.#later({ kind: "taken", taken, fresh: this.#fresh.slice(before).map(({ sequence }) => sequence) });
     this.#schedule();
   }
 
@@ -279,7 +260,7 @@ export class MailboxDriver {
     for (let effects = this.#machine.drain(); effects.length > 0; effects = this.#machine.drain()) {
       for (const effect of effects) {
         this.#note(effect, scan);
-        this.#after.push({ kind: "effect", effect, link });
+        this.#later(effect, link);
       }
       this.#schedule();
     }
@@ -291,8 +272,8 @@ export class MailboxDriver {
     switch (effect.kind) {
       case "store": {
         if (scan === undefined) throw new CausewayError({ code: "CAUSEWAY_INTERNAL", message: "no message to store" });
-        const { mail } = effect;
-        this.#fresh.set(mail.sequence, { mail, frame: this.#store.append(mail, scan.buf, scan.start, scan.end) });
+        this.#store.append(effect.mail, scan.buf, scan.start, scan.end);
+        this.#fresh.push(effect.mail);
         return;
       }
       case "remove":
@@ -310,6 +291,11 @@ export class MailboxDriver {
     }
   }
 
+  #later(what: Afterwards, link?: LinkId): void {
+    this.#after.push(what);
+    this.#links.push(link);
+  }
+
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
@@ -321,27 +307,52 @@ export class MailboxDriver {
     const now = this.#now();
     const failed = this.#commit(now);
     const due = this.#after;
-    const fresh = this.#fresh;
+    const links = this.#links;
+    const lost = failed === undefined ? none : new Set(due.filter((each) => this.#isAboutFresh(each)));
     this.#after = [];
-    this.#fresh = new Map();
-    for (const each of due) {
-      if (each.kind === "taken") {
-        const isLost = failed !== undefined && each.fresh.length > 0;
-        this.#transfers.answer(each.transfer, isLost ? failed : undefined, now);
-      } else if (each.kind === "accepted") {
-        if (failed === undefined || each.sequence === undefined) each.report();
-      } else if (failed === undefined || !isOf(each.effect, fresh)) {
-        this.#carryOut(each.effect, each.link, fresh, now);
-      }
+    this.#links = [];
+    this.#fresh = [];
+    for (let i = 0; i < due.length; i++) {
+      const each = due[i] as Afterwards;
+      if (each.kind === "taken") this.#transfers.answer(each.taken, each.fresh.length > 0 ? failed : undefined, now);
+      else if (each.kind === "accepted") {
+        if (failed === undefined || !each.isFresh) each.report();
+      } else if (!lost.has(each)) this.#effects.carryOut(each, links[i], now);
     }
     this.#parts.reports.flush(now);
-    for (const [link, agentId] of [...this.#bursts]) {
+    this.#forgetDelivered();
+    this.#continueBursts();
+    this.#wake.arm(this.#machine.deadline());
+  }
+
+  /** True when it tells or gives somebody what was appended in this turn. */
+  #isAboutFresh(what: Afterwards): boolean {
+    return isAboutMail(what) && this.#isFresh(what.mail);
+  }
+
+  /** Sequences grow, so that what is fresh is what is not older than the first of it. */
+  #isFresh(mail: StoredMail): boolean {
+    const [first] = this.#fresh;
+    return first !== undefined && mail.sequence >= first.sequence;
+  }
+
+  /** What left by being handed over is forgotten with the next commit. */
+  #forgetDelivered(): void {
+    const { delivered } = this.#effects;
+    if (delivered.length === 0) return;
+    for (const sequence of delivered.splice(0)) this.#store.remove(sequence);
+    this.#schedule();
+  }
+
+  #continueBursts(): void {
+    const { bursts } = this.#effects;
+    if (bursts.size === 0) return;
+    for (const [link, agentId] of [...bursts]) {
       const out = this.#parts.links.get(link);
       if (out !== undefined && waitingIn(out.link) > this.#parts.limits.mailboxWindowBytes) continue;
-      this.#bursts.delete(link);
+      bursts.delete(link);
       this.#input((at) => this.#machine.handleRoom(at, agentId));
     }
-    this.#wake.arm(this.#machine.deadline());
   }
 
   /** The error when nothing of this turn could be stored. */
@@ -352,19 +363,23 @@ export class MailboxDriver {
     } catch (thrown) {
       const error = CausewayError.from(thrown);
       const { code, message } = error;
-      this.#parts.deps.log.error("mailbox.store_failed", { code, reason: message, messages: this.#fresh.size }, error);
-      this.#machine.handleStoreFailed(
-        now,
-        [...this.#fresh.values()].map(({ mail }) => mail),
-        { code, message: "the gateway could not store the message; retry later", retryAfterMs: storeRetryMs },
+      this.#parts.deps.log.error(
+        "mailbox.store_failed",
+        { code, reason: message, messages: this.#fresh.length },
+        error,
       );
+      this.#machine.handleStoreFailed(now, this.#fresh, {
+        code,
+        message: "the gateway could not store the message; retry later",
+        retryAfterMs: storeRetryMs,
+      });
       this.#forgetLostLetters(now);
       // What another gateway offered is still there, and that gateway hears of it.
       const offered = new Set(this.#after.flatMap((each) => (each.kind === "taken" ? each.fresh : [])));
       for (const effect of this.#machine.drain()) {
         if (effect.kind === "refuse" && offered.has(effect.mail.sequence)) continue;
-        if (effect.kind === "remove" && !this.#fresh.has(effect.mail.sequence)) this.#note(effect, undefined);
-        this.#after.push({ kind: "effect", effect, link: undefined });
+        if (effect.kind === "remove" && !this.#isFresh(effect.mail)) this.#note(effect, undefined);
+        this.#later(effect);
       }
       return { code, message: "the gateway could not store what was handed over; retry later" };
     }
@@ -373,107 +388,10 @@ export class MailboxDriver {
   /** What was given up in the turn in which it came is a dead letter that is on no disk. */
   #forgetLostLetters(now: Now): void {
     for (const each of this.#after) {
-      if (each.kind !== "effect" || each.effect.kind !== "bury") continue;
-      const { agentId, id, sequence } = each.effect.mail;
-      if (this.#fresh.has(sequence)) this.#machine.purge(now, { agentId, id }, true);
+      if (each.kind !== "bury" || !this.#isFresh(each.mail)) continue;
+      const { agentId, id } = each.mail;
+      this.#machine.purge(now, { agentId, id }, true);
     }
-  }
-
-  #carryOut(effect: MailboxEffect, link: LinkId | undefined, fresh: Fresh, now: Now): void {
-    const { tally, reports } = this.#parts;
-    switch (effect.kind) {
-      case "store":
-        this.#stored.value++;
-        this.#trace(effect.mail, "store", "", "stored on the disk of this gateway", now);
-        return;
-      case "stored":
-        reports.add(effect.mail.source as SpiffeId, targetOf(effect.mail), effect.mail.id, agp.Fate.STORED, link);
-        return;
-      case "deliver":
-        this.#deliver(effect.mail, effect.link as LinkId, fresh, now);
-        return;
-      case "remove":
-        this.#removed(effect, now);
-        return;
-      case "bury":
-        tally.add("mailbox_dead_letters");
-        this.#trace(effect.mail, "dead-letter", "", effect.error.message, now);
-        this.#parts.deps.log.info("mailbox.message_given_up", {
-          agentId: effect.mail.agentId,
-          source: effect.mail.source,
-          messageId: hex(mailIdBytes(effect.mail.id)),
-          code: effect.error.code,
-        });
-        if (effect.tells) this.#tell(effect.mail, effect.error, now);
-        return;
-      case "revive":
-        this.#trace(effect.mail, "replay", effect.mail.agentId, "an operator put it back", now);
-        return;
-      case "refuse":
-        // Its copy in the store went with the commit that failed.
-        this.#tell(effect.mail, effect.error, now);
-        return;
-      case "transfer":
-        this.#transfers.offer(effect, (sequence) => this.#frame(sequence), now);
-        return;
-    }
-  }
-
-  #deliver(mail: StoredMail, link: LinkId, fresh: Fresh, now: Now): void {
-    const out = this.#parts.links.get(link);
-    // A link that is gone is told to the machine, which takes back what was on it.
-    if (out === undefined || out.role.kind !== "agent") return;
-    const frame = fresh.get(mail.sequence)?.frame ?? this.#frame(mail.sequence);
-    if (frame === undefined) return;
-    out.messagesOut++;
-    const isRead = scanFrame(frame.buffer, frame.start, frame.end, this.#scan) === undefined;
-    out.link.send(frame.buffer, frame.start, frame.end, isRead ? laneOf(this.#scan) : Lane.urgent);
-    this.#parts.tally.add("mailbox_delivered");
-    this.#trace(mail, "deliver", mail.agentId, "handed to the agent, which has to acknowledge it", now);
-  }
-
-  #removed({ mail, why, link }: Extract<MailboxEffect, { kind: "remove" }>, now: Now): void {
-    this.#parts.tally.add(`mailbox_${why.replaceAll("-", "_")}`);
-    if (why === "delivered") {
-      this.#store.remove(mail.sequence);
-      if (link !== undefined) this.#bursts.set(link as LinkId, mail.agentId);
-      this.#schedule();
-    }
-    const [fate, reason] = removalTexts[why];
-    if (fate !== undefined) this.#trace(mail, fate, mail.agentId, reason, now);
-  }
-
-  /** The frame of a stored message; undefined when it cannot be read, which is logged. */
-  #frame(sequence: number): StoredFrame | undefined {
-    try {
-      return this.#store.frame(sequence);
-    } catch (thrown) {
-      const error = CausewayError.from(thrown);
-      this.#parts.deps.log.error("mailbox.frame_not_read", { sequence, code: error.code }, error);
-      return undefined;
-    }
-  }
-
-  #tell(mail: StoredMail, error: ErrorFacts, now: Now): void {
-    const { answers, tally } = this.#parts;
-    tally.add(`refused_${error.code.replace("CAUSEWAY_", "").toLowerCase()}`);
-    const report = { messageId: mailIdBytes(mail.id), target: targetOf(mail), error: toErrorDetail(error) };
-    answers.tell(mail.source as SpiffeId, report, undefined, now);
-  }
-
-  /** Dead letters are always noted, the rest when the sender asked for it. */
-  #trace(mail: StoredMail, action: MailFate, to: string, reason: string, now: Now): void {
-    if (!mail.isTraced && action !== "dead-letter") return;
-    this.#parts.trace.noteFate({
-      messageId: hex(mailIdBytes(mail.id)),
-      source: mail.source,
-      target: targetOf(mail),
-      at: now.unix,
-      from: this.#parts.config.gatewayUri,
-      action,
-      to,
-      reason,
-    });
   }
 }
 
@@ -490,27 +408,14 @@ function instanceIn(scan: FrameScan): string {
   return instanceOf(scan.target() as SpiffeId) ?? "";
 }
 
-const targetOf = (mail: StoredMail): string =>
-  mail.instance === "" ? mail.agentId : `${mail.agentId}/@${mail.instance}`;
+const isAboutMail = (what: Afterwards): what is Extract<MailboxEffect, { readonly mail: StoredMail }> =>
+  "mail" in what && what.kind !== "refuse";
 
-/** True when the effect tells or gives somebody what was to be stored. */
-const isOf = (effect: MailboxEffect, fresh: Fresh): boolean =>
-  effect.kind !== "refuse" && effect.kind !== "transfer" && fresh.has(effect.mail.sequence);
-
-const removalTexts: Readonly<Record<RemovalReason, readonly [MailFate | undefined, string]>> = {
-  acknowledged: ["acknowledge", "the agent has settled it"],
-  delivered: ["acknowledge", "handed to an agent that does not acknowledge"],
-  "handed-over": ["hand-over", "stored by the gateway where the agent is attached now"],
-  purged: ["purge", "an operator deleted it"],
-  "dead-letter-ended": [undefined, ""],
-};
-
+const none: ReadonlySet<Afterwards> = new Set();
 /** `RouteStatus` of an agent that is away. */
 const statusOffline = 3;
 const storeRetryMs = 5_000;
 /** Message ids in one MailboxAck. */
 const ackIdsMax = 1_024;
-
-type Fresh = ReadonlyMap<number, { readonly mail: StoredMail; readonly frame: StoredFrame }>;
 
 const waitingIn = ({ bufferedBytes, bufferedBulkBytes = 0 }: Link): number => bufferedBytes + bufferedBulkBytes;

@@ -14,7 +14,7 @@ export const instanceMutants: readonly Mutant[] = [
   },
   {
     name: "message of one instance handed to another",
-    file: "core/mailbox/src/mailboxes.ts",
+    file: "core/mailbox/src/hand-over.ts",
     find: "return links.find((each) => each.instance === instance)?.link;",
     replace: "return links[0]?.link;",
     seed: 1,
@@ -35,7 +35,7 @@ export const instanceMutants: readonly Mutant[] = [
     file: "core/mailbox/src/mailboxes.ts",
     find: "expiresAt: (now.unix + this.#limits.mailboxMs) as UnixMs };\n",
     replace: "expiresAt: letter.mail.expiresAt };\n",
-    seed: 3,
+    seed: 2,
     world: "instances",
     killedBy: ["replay-gives-time"],
   },

@@ -1,0 +1,130 @@
+/** Everything that a gateway holds for agents: mailboxes, what ends when, dead letters, and what has to be done about it. */
+import type { AgentId, DeadMail, ErrorFacts, MailboxContents, Now, StoredMail, UnixMs } from "@causeway/core-base";
+import { DeadLetters } from "./dead-letters.ts";
+import type { IncomingMail, MailboxEffect, MailboxTotals, MailLink, RemovalReason } from "./effects.ts";
+import { Ends } from "./ends.ts";
+import { Lane } from "./lane.ts";
+import type { MailboxLimits } from "./limits.ts";
+import { MailRows } from "./mail-rows.ts";
+
+/** What the holdings are made of. */
+export interface HoldingsOptions {
+  readonly limits: MailboxLimits;
+  /** What the store held. */
+  readonly contents: MailboxContents;
+  /** Live attachments of an agent, when its mailbox comes into being; afterwards `handleLinks` tells changes. */
+  readonly linksOf: (agentId: AgentId) => readonly MailLink[];
+  /** What nobody who chooses message ids knows, for their hashes. */
+  readonly seed?: number;
+}
+
+/** The stored messages. Each change of what is held goes through here, with its effect. */
+export class Holdings {
+  readonly rows: MailRows;
+  readonly lanes = new Map<AgentId, Lane>();
+  readonly dead: DeadLetters;
+  readonly ends: Ends;
+  /** Mailboxes with an offer that is not answered, or a pause after one. */
+  readonly transferring = new Map<number, Lane>();
+  messages = 0;
+  bytes = 0;
+  readonly #limits: MailboxLimits;
+  readonly #linksOf: HoldingsOptions["linksOf"];
+  #effects: MailboxEffect[] = [];
+  #sequence: number;
+
+  constructor(options: HoldingsOptions) {
+    this.#limits = options.limits;
+    this.#linksOf = options.linksOf;
+    this.rows = new MailRows(options.seed ?? 0);
+    this.ends = new Ends(this.rows);
+    this.dead = new DeadLetters(options.limits);
+    this.#sequence = options.contents.lastSequence;
+    for (const mail of options.contents.waiting) this.put(mail);
+    for (const letter of options.contents.dead) this.#addDead(letter);
+  }
+
+  tell(effect: MailboxEffect): void {
+    this.#effects.push(effect);
+  }
+
+  takeEffects(): readonly MailboxEffect[] {
+    if (this.#effects.length === 0) return none;
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  /** What is noted of a message that came in. */
+  storedMail(now: Now, mail: IncomingMail): StoredMail {
+    const { agentId, instance, source, id, bytes, isTraced } = mail;
+    const wanted = mail.expiresUnixMs === 0 ? now.unix + this.#limits.mailboxMs : mail.expiresUnixMs;
+    const expiresAt = Math.min(wanted, now.unix + this.#limits.mailboxMsMax) as UnixMs;
+    const storedAt = mail.storedAt ?? now.unix;
+    return { sequence: ++this.#sequence, agentId, instance, source, id, bytes, storedAt, expiresAt, isTraced };
+  }
+
+  /** Takes a message into its mailbox; answers its row. */
+  put(mail: StoredMail): number {
+    let lane = this.lanes.get(mail.agentId);
+    if (lane === undefined) {
+      lane = new Lane(this.rows, mail.agentId, this.#linksOf(mail.agentId));
+      this.lanes.set(mail.agentId, lane);
+    }
+    const row = lane.add(mail);
+    this.ends.add(row);
+    this.messages++;
+    this.bytes += mail.bytes;
+    return row;
+  }
+
+  remove(lane: Lane, row: number, why: RemovalReason): void {
+    const mail = this.rows.mail(row);
+    this.forget(lane, row);
+    this.tell({ kind: "remove", mail, why });
+  }
+
+  /** Gives a message up. */
+  bury(now: Now, lane: Lane, row: number, error: ErrorFacts, tells: boolean): void {
+    const mail = this.rows.mail(row);
+    this.forget(lane, row);
+    this.tell({ kind: "bury", mail, at: now.unix, error, tells });
+    this.#addDead({ mail, at: now.unix, error });
+  }
+
+  /** Gives up what has expired in its mailbox. */
+  buryExpired(now: Now, lane: Lane, row: number): void {
+    const code = "CAUSEWAY_FORWARDING_EXPIRED";
+    const message = `the message expired in the mailbox of ${lane.agentId}, which was away`;
+    this.bury(now, lane, row, { code, message }, true);
+  }
+
+  /** Takes a message out of its mailbox without a word. */
+  forget(lane: Lane, row: number): void {
+    const bytes = this.rows.bytes(row);
+    lane.drop(row);
+    this.ends.noteGone();
+    this.messages--;
+    this.bytes -= bytes;
+    if (lane.messages > 0) return;
+    this.lanes.delete(lane.agentId);
+    if (lane.transfer !== undefined) this.transferring.delete(lane.transfer.number);
+    lane.transfer = undefined;
+  }
+
+  totals(): MailboxTotals {
+    return {
+      mailboxes: this.lanes.size,
+      messages: this.messages,
+      bytes: this.bytes,
+      deadLetters: this.dead.size,
+      deadLetterBytes: this.dead.bytes,
+    };
+  }
+
+  #addDead(letter: DeadMail): void {
+    for (const { mail } of this.dead.add(letter)) this.tell({ kind: "remove", mail, why: "dead-letter-ended" });
+  }
+}
+
+const none: readonly MailboxEffect[] = [];
