@@ -79,11 +79,23 @@ export function chainOf(leaf: ShownCertificate): readonly Uint8Array[] {
   while (certificate?.raw !== undefined && chain.length < certificatesMax) {
     const der = new Uint8Array(certificate.raw);
     if (chain.some((other) => Buffer.compare(other, der) === 0)) break;
-    chain.push(der);
+    chain.push(chain.length === 0 ? der : shared(der));
     certificate = certificate.issuerCertificate;
   }
   return chain;
 }
+
+/** The one copy of an issuer's certificate: ten thousand connections show the same. */
+function shared(issuer: Uint8Array): Uint8Array {
+  const known = issuers.find((other) => Buffer.compare(other, issuer) === 0);
+  if (known !== undefined) return known;
+  issuers.unshift(issuer);
+  issuers.length = Math.min(issuers.length, issuersMax);
+  return issuer;
+}
+
+const issuers: Uint8Array[] = [];
+const issuersMax = 64;
 
 const chains = new WeakMap<PeerSocket, readonly Uint8Array[]>();
 

@@ -7,6 +7,9 @@ import type { Attachment, Condition } from "./effects.ts";
 import { type GatewayInput, type GatewayState, gatewayTransitions } from "./gateway-transitions.ts";
 import type { HelloFacts } from "./hello.ts";
 
+/** What a lease keeps of its hello: not the nonce, which is a view of the whole hello. */
+export type LeaseFacts = Omit<HelloFacts, "nonce">;
+
 /** A handshake between challenge and proof. */
 export interface Challenge {
   readonly facts: HelloFacts;
@@ -93,7 +96,7 @@ export class GatewaySession implements Due {
 
 /** What an attachment carries. */
 export interface LeaseState {
-  readonly facts: HelloFacts;
+  readonly facts: LeaseFacts;
   readonly leaseId: Uint8Array;
   readonly since: UnixMs;
   /** When the certificate ends, on the monotonic clock. */

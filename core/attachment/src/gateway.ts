@@ -433,8 +433,9 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
       });
     }
     this.#handshakes--;
+    const { nonce: _nonce, ...kept } = facts;
     session.lease = {
-      facts,
+      facts: kept,
       leaseId: random.bytes(16),
       since: now.unix,
       certifiedUntil: later(now.instant, session.peer.notAfter - now.unix),

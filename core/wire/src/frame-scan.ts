@@ -481,21 +481,28 @@ function malformed(c: ByteCursor): ErrorFacts {
   return c.fault === "overlong" ? refusals.overlong : c.fault === "wire-type" ? refusals.wireType : refusals.truncated;
 }
 
-/** Text of bytes that are known to be ASCII. */
+/** Text of bytes that are known to be ASCII, at most a few thousand. */
 export function ascii(buf: Uint8Array, start: number, end: number): string {
-  let text = "";
-  for (let i = start; i < end; i++) text += String.fromCharCode(buf[i] ?? 0);
-  return text;
+  // In one piece: text that is put together keeps all its parts until somebody compares it.
+  return fromCodes(buf.subarray(start, end));
 }
 
-/** Lower-case hexadecimal digits of a range. */
+/** Lower-case hexadecimal digits of a range, of at most a few thousand bytes. */
 export function hex(buf: Uint8Array, start = 0, end = buf.length): string {
-  let text = "";
-  for (let i = start; i < end; i++) text += hexOf[buf[i] as number];
-  return text;
+  const length = end - start;
+  const codes = length === idCodes.length / 2 ? idCodes : new Uint8Array(2 * length);
+  for (let i = 0; i < length; i++) {
+    const byte = buf[start + i] as number;
+    codes[2 * i] = hexDigits.charCodeAt(byte >> 4);
+    codes[2 * i + 1] = hexDigits.charCodeAt(byte & 15);
+  }
+  return fromCodes(codes);
 }
 
-const hexOf: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const fromCodes = (codes: Uint8Array): string => String.fromCharCode.apply(null, codes as unknown as number[]);
+const hexDigits = "0123456789abcdef";
+/** For ids of 16 bytes, which are most of what is written so. */
+const idCodes = new Uint8Array(32);
 
 // One cursor is enough: scanning is synchronous and not re-entrant.
 const cursor = new ByteCursor();
