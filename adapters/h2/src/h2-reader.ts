@@ -21,7 +21,8 @@ export interface H2Receiver {
  */
 export class H2Reader {
   readonly #to: H2Receiver;
-  readonly #header = new Uint8Array(frameHeaderBytes);
+  /** Of a frame header that chunks cut in two. */
+  #header: Uint8Array | undefined;
   #headerBytes = 0;
   #type = 0;
   #flags = 0;
@@ -50,22 +51,29 @@ export class H2Reader {
   }
 
   #readHeader(chunk: Uint8Array, from: number, to: number): number {
+    if (this.#header === undefined && to - from >= frameHeaderBytes) {
+      this.#begin(chunk, from);
+      return from + frameHeaderBytes;
+    }
+    this.#header ??= new Uint8Array(frameHeaderBytes);
     const take = Math.min(frameHeaderBytes - this.#headerBytes, to - from);
     for (let i = 0; i < take; i++) this.#header[this.#headerBytes + i] = chunk[from + i] ?? 0;
     this.#headerBytes += take;
     if (this.#headerBytes === frameHeaderBytes) {
+      const header = this.#header;
       this.#headerBytes = 0;
-      this.#begin();
+      this.#header = undefined;
+      this.#begin(header, 0);
     }
     return from + take;
   }
 
-  #begin(): void {
-    const h = this.#header;
-    const length = ((h[0] ?? 0) << 16) | ((h[1] ?? 0) << 8) | (h[2] ?? 0);
-    this.#type = h[3] ?? 0;
-    this.#flags = h[4] ?? 0;
-    this.#stream = (((h[5] ?? 0) & 0x7f) << 24) | ((h[6] ?? 0) << 16) | ((h[7] ?? 0) << 8) | (h[8] ?? 0);
+  #begin(h: Uint8Array, at: number): void {
+    const length = ((h[at] ?? 0) << 16) | ((h[at + 1] ?? 0) << 8) | (h[at + 2] ?? 0);
+    this.#type = h[at + 3] ?? 0;
+    this.#flags = h[at + 4] ?? 0;
+    this.#stream =
+      (((h[at + 5] ?? 0) & 0x7f) << 24) | ((h[at + 6] ?? 0) << 16) | ((h[at + 7] ?? 0) << 8) | (h[at + 8] ?? 0);
     this.#left = length;
     this.#padding = 0;
     this.#isPaddingKnown = true;

@@ -14,7 +14,7 @@ import {
   H2Error,
   Setting,
 } from "./h2-frames.ts";
-import { H2Reader } from "./h2-reader.ts";
+import { H2Reader, type H2Receiver } from "./h2-reader.ts";
 import type { H2Limits } from "./limits.ts";
 import type { PortSocket } from "./port-socket.ts";
 import { readShared } from "./read-memory.ts";
@@ -36,7 +36,7 @@ export interface LinkConnectionEvents {
  * header tables and no other streams, so that of HTTP/2 there is left: DATA in both directions, windows, PING, and the
  * end. What a client sends beside DATA is counted against an allowance.
  */
-export class LinkConnection implements LinkCarrier {
+export class LinkConnection implements LinkCarrier, H2Receiver {
   readonly headroom = frameHeaderBytes;
   readonly isReadMemoryReused = true;
   readonly #socket: PortSocket;
@@ -72,13 +72,7 @@ export class LinkConnection implements LinkCarrier {
     this.#receiveWindow = this.#windowWanted = limits.streamWindowBytes;
     this.#allowance = new ControlAllowance(limits);
     this.#out = new SendWindow(socket, this.#allowance);
-    this.#reader = new H2Reader({
-      dataFrame: (length) => this.#takeDataFrame(length),
-      data: (chunk, start, end) => this.#takeData(chunk, start, end),
-      ended: () => this.#takeEnd(),
-      headers: () => this.#takeHeaders(),
-      control: (type, flags, stream, payload) => this.#takeControl(type, flags, stream, payload),
-    });
+    this.#reader = new H2Reader(this);
   }
 
   /** Answers the client's opening, of which `opening` is what came behind the preface, and reads on. */
@@ -102,8 +96,9 @@ export class LinkConnection implements LinkCarrier {
     this.#say(encodeWindowUpdate(sessionWindowBytes - defaultWindow, 0));
     this.#read(opening, 0, opening.length);
     const read = (memory: Uint8Array, start: number, end: number): void => this.#read(memory, start, end);
-    if (socket.readInPlace !== undefined) socket.readInPlace(read);
-    else readShared(socket, (memory, length) => readMemory.keep(memory, length, read));
+    const keep = (memory: Uint8Array, start: number, end: number): void => readMemory.keep(memory, start, end, read);
+    if (socket.onBytes !== undefined) socket.onBytes(keep);
+    else readShared(socket, keep);
   }
 
   /** Sends the response headers. */
@@ -200,14 +195,14 @@ export class LinkConnection implements LinkCarrier {
     else this.#giveBack();
   }
 
-  #takeDataFrame(length: number): number | undefined {
+  dataFrame(length: number): number | undefined {
     if (!this.#isRequested || this.#isRemoteEnded) return H2Error.protocol;
     this.#receiveWindow -= length;
     if (this.#receiveWindow < 0) return H2Error.flowControl;
     return length === 0 ? this.#allowance.spend() : undefined;
   }
 
-  #takeData(chunk: Uint8Array, start: number, end: number): void {
+  data(chunk: Uint8Array, start: number, end: number): void {
     if (!this.#isPaused) this.#receive?.(chunk, start, end);
     else if (!this.#isStreamClosed) {
       if (this.#held.length === 0)
@@ -218,14 +213,14 @@ export class LinkConnection implements LinkCarrier {
     }
   }
 
-  #takeEnd(): number | undefined {
+  ended(): number | undefined {
     if (this.#isRemoteEnded) return H2Error.protocol;
     this.#isRemoteEnded = true;
     this.#tellEnd();
     return undefined;
   }
 
-  #takeHeaders(): number | undefined {
+  headers(): number | undefined {
     // A second one would be trailers, which no client of gRPC has.
     if (this.#isRequested) return H2Error.protocol;
     this.#isRequested = true;
@@ -234,7 +229,7 @@ export class LinkConnection implements LinkCarrier {
     return undefined;
   }
 
-  #takeControl(type: number, flags: number, stream: number, payload: Uint8Array): number | undefined {
+  control(type: number, flags: number, stream: number, payload: Uint8Array): number | undefined {
     const flood = this.#allowance.spend();
     if (flood !== undefined) return flood;
     const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);

@@ -2,7 +2,7 @@ import { type CausewayError, refuse } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import { responseHeaders, statusHeaders } from "./accept-link.ts";
 import { channelBindingOf, serverEndPointOf } from "./channel-binding.ts";
-import { LinkConnection } from "./link-connection.ts";
+import { LinkConnection, type LinkConnectionEvents } from "./link-connection.ts";
 import type { SessionServices } from "./port-session.ts";
 import type { PortSocket } from "./port-socket.ts";
 import { endGraceMs, type Session } from "./session.ts";
@@ -10,11 +10,12 @@ import { StreamLink } from "./stream-link.ts";
 import { encodeRefusal } from "./wire-errors.ts";
 
 /** A TLS connection of a port that carries one link and nothing else. */
-export class LinkSession implements Session {
+export class LinkSession implements Session, LinkConnectionEvents {
   readonly caller: VerifiedPeer;
   readonly #socket: PortSocket;
   readonly #services: SessionServices;
   readonly #connection: LinkConnection;
+  readonly #onFault: (reason: string) => void;
   /** Made when somebody waits for it. */
   #gone: PromiseWithResolvers<void> | undefined;
   readonly #openedAt = performance.now();
@@ -32,11 +33,8 @@ export class LinkSession implements Session {
     this.caller = caller;
     this.#socket = socket;
     this.#services = services;
-    this.#connection = new LinkConnection(socket, services.limits, {
-      onRequest: () => this.#open(),
-      onFault: (code) => onFault(`HTTP/2 error ${code} on a connection for one link`),
-      onGone: () => this.#gone?.resolve(),
-    });
+    this.#onFault = onFault;
+    this.#connection = new LinkConnection(socket, services.limits, this);
     this.#connection.open(opening);
   }
 
@@ -66,7 +64,15 @@ export class LinkSession implements Session {
     else if (isSilent && !this.#connection.ping()) this.destroy();
   }
 
-  #open(): void {
+  onFault(code: number): void {
+    this.#onFault(`HTTP/2 error ${code} on a connection for one link`);
+  }
+
+  onGone(): void {
+    this.#gone?.resolve();
+  }
+
+  onRequest(): void {
     const { limits, onLink, onDefect, onLinkFault } = this.#services;
     const connection = this.#connection;
     const { caller } = this;
