@@ -10,6 +10,8 @@ export interface ExtraGateway {
   /** host:port; port 0 for any free one. Default any. */
   readonly listen?: string;
   readonly limits?: Readonly<Record<string, number>>;
+  /** What its domain prescribes. Default: nothing. */
+  readonly gatewayUse?: "always" | "prefer" | "never";
 }
 
 /** Writes a configuration for a Level-1 gateway and gets a join token for it: what `causeway gateway` takes. */
@@ -28,6 +30,7 @@ export async function describeGateway(world: World, gateway: ExtraGateway): Prom
       domain: config.domain,
       dataDir: "data",
       masterKeyFile: config.masterKeyFile,
+      ...(gateway.gatewayUse && { gatewayUse: gateway.gatewayUse }),
       authority: { listen: new URL(config.authority.url).host },
       gateways: [
         {
