@@ -36,6 +36,7 @@ import type {
   ManyOptions,
   Match,
   MessageHandler,
+  MessageOptions,
   NetworkEventListener,
   PublicationHandler,
   Receipt,
@@ -51,7 +52,7 @@ import type {
   Watch,
 } from "./api.ts";
 import { requestFor } from "./capability.ts";
-import { within } from "./clock.ts";
+import { inNextTurn, within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
 import type { Content, Data } from "./content.ts";
 import { type DeliveryLink, DeliveryService } from "./delivery-service.ts";
@@ -236,7 +237,8 @@ class NetworkAgent implements Agent {
       store,
       log,
       sha256: (data) => identity.crypto.sha256(data),
-      transmit: (frame, to) => this.#ways.transmit(frame, to),
+      transmit: (frame, to, lane) => this.#ways.transmit(frame, to, lane),
+      nextTurn: (run) => inNextTurn(connector, run),
       onDeliver: (arrived) => this.#deliver(arrived),
       onTopic: (topic, opened, body) => this.#topics.handle(topic, opened, body),
       onSettled: (header, error) => this.#mailboxAcks.add(header, error),
@@ -323,12 +325,12 @@ class NetworkAgent implements Agent {
     return this.#mailroom.onMessage(handler);
   }
 
-  async request(target: string, ask: Ask, options: CallOptions = {}): Promise<Answer> {
+  async request(target: string, ask: Ask, options: MessageOptions = {}): Promise<Answer> {
     this.#check();
     return this.#exchanges.request(await this.#oneOf(target), ask, options);
   }
 
-  async *stream(target: string, ask: Ask, options: CallOptions = {}): AsyncGenerator<Content, void, undefined> {
+  async *stream(target: string, ask: Ask, options: MessageOptions = {}): AsyncGenerator<Content, void, undefined> {
     this.#check();
     yield* this.#exchanges.stream(this.#target(target), ask, options);
   }
@@ -350,7 +352,8 @@ class NetworkAgent implements Agent {
 
   transportTo(target: string, options: TransportOptions = {}): Transport {
     const to = this.#target(target);
-    return serviceTransport((opening) => this.openStream(to, opening), options);
+    const { priority = "interactive" } = options;
+    return serviceTransport((opening) => this.openStream(to, { priority, ...opening }), options);
   }
 
   serve(routes: (router: ConnectRouter) => void): () => void {
@@ -366,18 +369,18 @@ class NetworkAgent implements Agent {
     const { scheduler } = this.#connector;
     const ports = {
       self: this.id,
-      request: (agent: AgentId, one: Ask, more: CallOptions) => this.request(agent, one, more),
+      request: (agent: AgentId, one: Ask, more: MessageOptions) => this.request(agent, one, more),
       discover: (text: string, more: DiscoverOptions) => this.discover(text, more),
       nowMs: () => scheduler.now().instant,
     };
     return requestMany(ports, targets, ask, options);
   }
 
-  async requestFor(capability: Capability, ask: Ask, options: CallOptions = {}): Promise<CapabilityAnswer> {
+  async requestFor(capability: Capability, ask: Ask, options: MessageOptions = {}): Promise<CapabilityAnswer> {
     this.#check();
     const { scheduler } = this.#connector;
     const ports = {
-      request: (target: string, one: Ask, more: CallOptions) => this.request(target, one, more),
+      request: (target: string, one: Ask, more: MessageOptions) => this.request(target, one, more),
       discover: (text: string, more: DiscoverOptions) => this.discover(text, more),
       nowMs: () => scheduler.now().instant,
     };

@@ -15,6 +15,18 @@ export interface CallOptions {
   readonly trace?: boolean;
 }
 
+/**
+ * `interactive`: at once. `bulk`: behind everything interactive on every link, with a share of its own, so that it arrives
+ * when there is room. Order is kept within a priority, not between them.
+ */
+export type Priority = "interactive" | "bulk";
+
+/** Bounds and priority of what is sent to an agent. */
+export interface MessageOptions extends CallOptions {
+  /** Default `interactive`. Answers have the priority of their request. */
+  readonly priority?: Priority;
+}
+
 /** What a requester asks for. */
 export interface Ask {
   /** Name of the handler at the other side. Default: its handler without a name. */
@@ -95,7 +107,7 @@ export interface CloseOptions {
 }
 
 /** How an agent hears that a message has come as far as it asked for. */
-export interface SendOptions extends CallOptions {
+export interface SendOptions extends MessageOptions {
   /**
    * `reliable`: repeated until acknowledged, in order, once. `best-effort`: sent once, without order. Default `reliable`.
    */
@@ -107,7 +119,7 @@ export interface SendOptions extends CallOptions {
    * asked for.
    */
   readonly ack?: "accepted" | "stored" | "delivered" | "processed";
-  /** Messages of one session are taken in order; different sessions do not wait for each other. Default: one session. */
+  /** Messages of one session and priority are taken in order; different sessions do not wait for each other. Default: one session. */
   readonly session?: string;
   /**
    * Milliseconds after which nobody needs the message any more: gateways and the receiver then drop it. Default
@@ -127,6 +139,8 @@ export type { Metadata } from "@causeway/core-session";
 
 /** Options of `openStream`. */
 export interface StreamOptions {
+  /** Of both directions. Default `interactive`. */
+  readonly priority?: Priority;
   /** What the stream is for; the other side has a handler for this name or a default one. Default "". */
   readonly name?: string;
   readonly metadata?: Metadata;
@@ -169,6 +183,8 @@ export type StreamHandler = (stream: AgentStream) => Promise<void> | void;
 
 /** Options of `transportTo`. */
 export interface TransportOptions {
+  /** Of all calls, both ways. Default `interactive`. */
+  readonly priority?: Priority;
   /** Connect's interceptors. */
   readonly interceptors?: readonly Interceptor[];
   /** Default deadline of calls in milliseconds. Default: none. */
@@ -201,7 +217,7 @@ export interface CapabilityAnswer {
 }
 
 /** Options of `requestMany`. */
-export interface ManyOptions extends CallOptions {
+export interface ManyOptions extends MessageOptions {
   /** Enough answers: what is still under way then is cancelled. Default: all. */
   readonly enough?: number;
   /** Requests under way at once. Default 64, at most 1,024. */
@@ -252,6 +268,8 @@ export interface Watch extends AsyncDisposable {
 
 /** Who may use a topic: names, or prefixes that end in '/'. */
 export interface TopicRights {
+  /** Of all publications, whose order is one. Default `interactive`. */
+  readonly priority?: Priority;
   /** Default: every agent of the owner's domain. */
   readonly publishers?: readonly string[];
   /** Default: every trusted agent. */
@@ -437,12 +455,12 @@ export interface Agent extends AsyncDisposable {
    * '/', which is then kept. Fails with `CAUSEWAY_TIMEOUT` when no answer came in time (the outcome is unknown), with
    * `CAUSEWAY_AGENT_HANDLER_FAILED` or `CAUSEWAY_AGENT_NO_HANDLER` from the other side, or with the code of a gateway.
    */
-  request(target: string, ask: Ask, options?: CallOptions): Promise<Answer>;
+  request(target: string, ask: Ask, options?: MessageOptions): Promise<Answer>;
   /**
    * Asks another agent and yields the parts of its answer as they come. Leaving the loop cancels the handler.
    * `timeoutMs` bounds the silence before each part. A slow loop holds the other side back.
    */
-  stream(target: string, ask: Ask, options?: CallOptions): AsyncIterable<Content>;
+  stream(target: string, ask: Ask, options?: MessageOptions): AsyncIterable<Content>;
   /**
    * Resolves when the message has come as far as `ack` says: by default, when the handler of the other agent took it.
    * Fails with `CAUSEWAY_TIMEOUT` when that is unknown, and with any other code when the message was not taken, except
@@ -468,7 +486,7 @@ export interface Agent extends AsyncDisposable {
    * The answer says which one was chosen and why. Throws `CAUSEWAY_RECORD_NOT_FOUND` when nobody can be reached, and the
    * error of the one that was asked otherwise.
    */
-  requestFor(capability: Capability, ask: Ask, options?: CallOptions): Promise<CapabilityAnswer>;
+  requestFor(capability: Capability, ask: Ask, options?: MessageOptions): Promise<CapabilityAnswer>;
   /** Finds agents in plain words. */
   discover(text: string, options?: DiscoverOptions): Promise<Discovery>;
   /** The record of one agent, or undefined when none is visible from here. */

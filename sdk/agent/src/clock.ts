@@ -20,6 +20,15 @@ export function sleep(scheduler: Scheduler, ms: number, signal?: AbortSignal): P
   });
 }
 
+/** Runs `run` in a later turn of the process, when it has read what there is to read. */
+export function inNextTurn(
+  ports: { readonly scheduler: Scheduler; nextTurn?(run: () => void): void },
+  run: () => void,
+): void {
+  if (ports.nextTurn) ports.nextTurn(run);
+  else ports.scheduler.at(ports.scheduler.now().instant, run);
+}
+
 /** Bounds of a wait. */
 export interface Wait {
   readonly scheduler: Scheduler;

@@ -5,7 +5,7 @@
 import type { BootstrapHint, BootstrapSource, GatewayCandidate, OfferPolicy } from "@causeway/core-attachment";
 import type { AgentId, CausewayError, Log, Random, Scheduler, UnixMs } from "@causeway/core-base";
 import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
-import type { aap, ars } from "@causeway/core-wire";
+import type { aap, ars, Lane } from "@causeway/core-wire";
 import type { CreateEndToEnd, MlsIdentity, StateStore } from "./end-to-end.ts";
 
 /** One received frame: bytes `start` to `end` of `buffer`. */
@@ -21,8 +21,10 @@ export interface GatewayLink {
   readonly peer: VerifiedPeer;
   /** Binds the attach proof to this TLS channel; 32 bytes. */
   readonly channelBinding: Uint8Array;
-  /** Queues one serialised Frame. False when the queue is above its high-water mark. */
-  send(frame: Uint8Array): boolean;
+  /** Queues one serialised Frame. False when the queue of its lane, by default the urgent one, is above its high-water mark. */
+  send(frame: Uint8Array, start?: number, end?: number, lane?: Lane): boolean;
+  /** The other end has taken bulk: what is on its way to it is bounded from now on. */
+  takenBulk?(bytes: number): void;
   /** Sets the one receiver of frames. Reading starts with it. */
   onFrames(receive: (frames: readonly FrameSlice[]) => void): void;
   /** Calls `run` whenever there is room again after `send` answered false. */
@@ -96,6 +98,8 @@ export interface Connector {
   readonly direct?: DirectPort;
   readonly registry: RegistryPort | undefined;
   readonly scheduler: Scheduler;
+  /** Calls `run` once the process has read what there is to read. Default: as soon as the scheduler can. */
+  nextTurn?(run: () => void): void;
   readonly random: Random;
   /** State of this agent. What the end-to-end layer puts into it is encrypted by that layer. */
   readonly store: StateStore;

@@ -1,7 +1,7 @@
 /** Requests and their answers, both sides. */
 import type { AgentId, CausewayError, Scheduler, SpiffeId } from "@causeway/core-base";
 import type { session } from "@causeway/core-wire";
-import type { Answer, Ask, CallOptions, RequestHandler } from "./api.ts";
+import type { Answer, Ask, CallOptions, MessageOptions, RequestHandler } from "./api.ts";
 import type { Content } from "./content.ts";
 import { Asking } from "./exchange/asking.ts";
 import { type JoinHandler, Serving } from "./exchange/serving.ts";
@@ -20,11 +20,11 @@ export class Exchanges {
     return this.#serving.onRequest(method, handler);
   }
 
-  request(peer: SpiffeId, ask: Ask, options: CallOptions): Promise<Answer> {
+  request(peer: SpiffeId, ask: Ask, options: MessageOptions): Promise<Answer> {
     return this.#asking.request(peer, ask, options);
   }
 
-  stream(peer: SpiffeId, ask: Ask, options: CallOptions): AsyncGenerator<Content, void, undefined> {
+  stream(peer: SpiffeId, ask: Ask, options: MessageOptions): AsyncGenerator<Content, void, undefined> {
     return this.#asking.stream(peer, ask, options);
   }
 

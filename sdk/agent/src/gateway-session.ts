@@ -18,18 +18,21 @@ import { CausewayError, domainOf, type ErrorFacts, refuse } from "@causeway/core
 import type { SessionLimits } from "@causeway/core-session";
 import {
   aap,
-  type agp,
+  agp,
   decodeFrame,
   encodeFrame,
   type FrameBody,
   type FrameInit,
   FrameKind,
   FrameScan,
+  grpcPrefixBytes,
+  Lane,
   scanFrame,
 } from "@causeway/core-wire";
-import { WakeUp, within } from "./clock.ts";
+import { inNextTurn, WakeUp, within } from "./clock.ts";
 import type { Connector, FrameSlice, GatewayLink } from "./connector.ts";
 import { Intake } from "./intake.ts";
+import { LinkRoom } from "./link-room.ts";
 import { errorOf } from "./session/messages.ts";
 
 export interface GatewaySessionPorts {
@@ -79,7 +82,9 @@ export class GatewaySession {
   #live: LiveLink | undefined;
   #lease: Lease | undefined;
   #nextRequest = 1n;
-  #room: { readonly promise: Promise<void>; readonly open: () => void } | undefined;
+  readonly #room = new LinkRoom();
+  /** Bytes of bulk that were taken and not acknowledged. */
+  #bulkTaken = 0;
   readonly #intake: Intake;
   #lastError: CausewayError | undefined;
   #ended: CausewayError | undefined;
@@ -95,6 +100,8 @@ export class GatewaySession {
       pause: () => this.#live?.link.pause(),
       resume: () => this.#live?.link.resume(),
       onDrop: () => connector.log.warn("agent.message_dropped", { reason: "too many messages are being processed" }),
+      nextTurn: (run) => inNextTurn(connector, run),
+      onBulkTaken: (bytes) => this.#acknowledge(bytes),
     });
     this.#machine = new AgentAttachment({
       agentId: identity.agentId,
@@ -158,9 +165,9 @@ export class GatewaySession {
     this.#failPending(refuse("CAUSEWAY_CANCELLED", "the agent was closed while this was under way"));
   }
 
-  /** Puts a frame on the attached link and waits for room. Rejects with `CAUSEWAY_UNREACHABLE` without one. */
-  async transmit(frame: Uint8Array): Promise<void> {
-    while (this.#room) await this.#room.promise;
+  /** Puts a frame on the attached link and waits for room in its lane. Rejects with `CAUSEWAY_UNREACHABLE` without one. */
+  async transmit(frame: Uint8Array, lane: Lane = Lane.urgent): Promise<void> {
+    for (let room = this.#room.wait(lane); room; room = this.#room.wait(lane)) await room;
     const live = this.#live;
     if (!live?.isOpen || !this.#lease) {
       throw refuse(
@@ -169,12 +176,7 @@ export class GatewaySession {
       );
     }
     this.#machine.noteTraffic(this.#now());
-    if (live.link.send(frame)) return;
-    let open: () => void = () => undefined;
-    const promise = new Promise<void>((resolve) => {
-      open = resolve;
-    });
-    this.#room = { promise, open };
+    if (!live.link.send(frame, 0, frame.length, lane)) this.#room.close(lane);
   }
 
   /** Keeps reading while `work` waits for something that comes over the link. */
@@ -343,11 +345,11 @@ export class GatewaySession {
     const live: LiveLink = { attempt, link, isOpen: true };
     this.#dropLink();
     this.#live = live;
-    link.onWritable(() => this.#openRoom());
+    link.onWritable(() => this.#room.open());
     link.onClose((error) => {
       if (!live.isOpen) return;
       live.isOpen = false;
-      if (this.#live === live) this.#openRoom();
+      if (this.#live === live) this.#room.reset();
       this.#step(() => this.#machine.handleLinkDown(this.#now(), attempt, error && factsOf(error)));
     });
     this.#step(() => this.#machine.handleLinkUp(this.#now(), attempt, link.peer, link.channelBinding));
@@ -395,17 +397,21 @@ export class GatewaySession {
         const body = this.#scan.body().slice();
         this.#step(() => this.#machine.handleLease(this.#now(), attempt, body));
       } else {
-        this.#handleBody(attempt, decodeFrame(slice.buffer.slice(slice.start, slice.end)));
+        const frame = slice.buffer.slice(slice.start, slice.end);
+        this.#handleBody(attempt, decodeFrame(frame), frame.length + grpcPrefixBytes);
       }
     } catch (thrown) {
       this.#note(thrown, "agent.frame_refused");
     }
   }
 
-  #handleBody(attempt: number, body: FrameBody): void {
+  #handleBody(attempt: number, body: FrameBody, bytes: number): void {
     switch (body.case) {
       case "message":
-        this.#intake.take(body.value);
+        this.#intake.take(body.value, bytes);
+        return;
+      case "credit":
+        this.#handleCredit(body.value);
         return;
       case "control":
         this.#ports.onControl(body.value);
@@ -449,17 +455,30 @@ export class GatewaySession {
     const live = this.#live;
     this.#live = undefined;
     this.#intake.reset();
-    this.#openRoom();
+    this.#room.reset();
+    this.#bulkTaken = 0;
     this.#failPending(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
     if (!live?.isOpen) return;
     live.isOpen = false;
     live.link.close();
   }
 
-  #openRoom(): void {
-    const room = this.#room;
-    this.#room = undefined;
-    room?.open();
+  /** Says what bulk was taken, so that the gateway keeps what is on its way small. */
+  #acknowledge(bytes: number): void {
+    this.#bulkTaken += bytes;
+    const live = this.#live;
+    if (this.#bulkTaken < acknowledgeBytes || !live?.isOpen) return;
+    const value = { trafficClass: agp.TrafficClass.BULK, bytes: this.#bulkTaken };
+    this.#bulkTaken = 0;
+    live.link.send(encodeFrame({ case: "credit", value }));
+  }
+
+  /** What the gateway says of bulk: that it has taken some, and whether it wants more. */
+  #handleCredit({ trafficClass, bytes, flow }: agp.Credit): void {
+    if (trafficClass !== agp.TrafficClass.BULK) return;
+    if (bytes > 0) this.#live?.link.takenBulk?.(bytes);
+    if (flow === agp.FlowState.STOP) this.#room.stopBulk(true);
+    else if (flow === agp.FlowState.GO) this.#room.stopBulk(false);
   }
 
   #failPending(error: CausewayError): void {
@@ -483,5 +502,7 @@ function factsOf(error: CausewayError): ErrorFacts {
   return { code: error.code, message: error.message, retryAfterMs: error.retryAfterMs, details: error.details };
 }
 
+/** A quarter of the least that a gateway has on its way. */
+const acknowledgeBytes = 16_384;
 /** Requests to the gateway that wait for an answer. */
 const pendingMax = 1_024;

@@ -1,10 +1,11 @@
 /**
  * The pace of what comes in: a process that cannot keep up holds its gateway back. Not while an answer is awaited over
- * the same link, since processing may be what waits for it.
+ * the same link, since processing may be what waits for it. Bulk waits here while anything else that was read is
+ * processed, and lets the process read on after each part of it (BEY-1).
  */
 
 import type { SessionLimits } from "@causeway/core-session";
-import type { agp } from "@causeway/core-wire";
+import { agp } from "@causeway/core-wire";
 
 export interface IntakePorts {
   readonly limits: Pick<SessionLimits, "receivingMax" | "receivingBytesMax">;
@@ -13,6 +14,15 @@ export interface IntakePorts {
   readonly resume: () => void;
   /** A message was dropped because nothing else was left; its sender repeats it. */
   readonly onDrop: () => void;
+  /** Calls `run` when the process has read what there is to read. */
+  readonly nextTurn: (run: () => void) => void;
+  /** Bulk was taken, by the bytes that it was told to have. */
+  readonly onBulkTaken?: (bytes: number) => void;
+}
+
+interface Waiting {
+  readonly envelope: agp.Envelope;
+  readonly frameBytes: number;
 }
 
 export class Intake {
@@ -21,26 +31,41 @@ export class Intake {
   #bytes = 0;
   #awaited = 0;
   #isPaused = false;
+  #bulk: Waiting[] = [];
+  /** Of `#bulk`, those that were begun. */
+  #begun = 0;
+  #bulkBytes = 0;
+  /** Bulk is being processed, or will be in the next turn. */
+  #isBusy = false;
 
   constructor(ports: IntakePorts) {
     this.#ports = ports;
   }
 
-  take(envelope: agp.Envelope): void {
-    const { limits, process, onDrop } = this.#ports;
-    const bytes = envelope.payload.length;
+  /** `frameBytes`: what the sender counts of it. */
+  take(envelope: agp.Envelope, frameBytes = 0): void {
+    const { limits, onDrop } = this.#ports;
     if (this.#count >= hardFactor * limits.receivingMax || this.#bytes >= hardFactor * limits.receivingBytesMax) {
       onDrop();
       return;
     }
-    this.#count++;
-    this.#bytes += bytes;
-    this.#regulate();
-    void process(envelope).finally(() => {
-      this.#count--;
-      this.#bytes -= bytes;
+    this.#bytes += envelope.payload.length;
+    if (envelope.header?.trafficClass !== agp.TrafficClass.BULK) {
+      this.#count++;
       this.#regulate();
-    });
+      void this.#process(envelope).finally(() => {
+        this.#count--;
+        this.#regulate();
+      });
+      return;
+    }
+    this.#bulkBytes += envelope.payload.length;
+    this.#bulk.push({ envelope, frameBytes });
+    this.#regulate();
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    // What was read along with it, and is not bulk, comes first.
+    this.#ports.nextTurn(() => void this.#takeBulk());
   }
 
   /** Keeps reading while `work` waits for something that comes over the link. */
@@ -60,10 +85,48 @@ export class Intake {
     this.#isPaused = false;
   }
 
+  /** A part of what waits, all begun at once; the next one in a later turn. */
+  async #takeBulk(): Promise<void> {
+    const part: Promise<void>[] = [];
+    for (let bytes = 0; bytes < bulkPartBytes && part.length < bulkPartMax; ) {
+      const next = this.#bulk[this.#begun];
+      if (next === undefined) break;
+      this.#begun++;
+      const { length } = next.envelope.payload;
+      bytes += length;
+      part.push(
+        this.#process(next.envelope).finally(() => {
+          this.#bulkBytes -= length;
+          this.#ports.onBulkTaken?.(next.frameBytes);
+        }),
+      );
+    }
+    if (this.#begun === this.#bulk.length || this.#begun > tidyAt) {
+      this.#bulk = this.#bulk.slice(this.#begun);
+      this.#begun = 0;
+    }
+    await Promise.allSettled(part);
+    this.#regulate();
+    if (this.#bulk.length > 0) this.#ports.nextTurn(() => void this.#takeBulk());
+    else this.#isBusy = false;
+  }
+
+  async #process(envelope: agp.Envelope): Promise<void> {
+    try {
+      await this.#ports.process(envelope);
+    } finally {
+      this.#bytes -= envelope.payload.length;
+    }
+  }
+
   #regulate(): void {
     const { limits, pause, resume } = this.#ports;
-    const isFull = this.#count >= limits.receivingMax || this.#bytes >= limits.receivingBytesMax;
-    const isLow = this.#count <= limits.receivingMax / 2 && this.#bytes <= limits.receivingBytesMax / 2;
+    const { receivingMax, receivingBytesMax } = limits;
+    // A gateway that knows classes sends far less bulk than this ahead of what was taken.
+    const bulkMax = receivingBytesMax / bulkFactor;
+    const isFull = this.#count >= receivingMax || this.#bytes >= receivingBytesMax || this.#bulkBytes >= bulkMax;
+    const isLow =
+      this.#count <= receivingMax / 2 && this.#bytes <= receivingBytesMax / 2 && this.#bulkBytes <= bulkMax / 2;
     if (isFull && !this.#isPaused && this.#awaited === 0) {
       this.#isPaused = true;
       pause();
@@ -76,3 +139,10 @@ export class Intake {
 
 /** How far above the bounds messages are taken while reading may not pause. */
 const hardFactor = 8;
+/** The part of the bytes that may wait as bulk before reading pauses. */
+const bulkFactor = 4;
+/** Bulk that is begun in one turn. */
+const bulkPartBytes = 65_536;
+const bulkPartMax = 64;
+/** Begun messages that stay in the queue before it is shortened. */
+const tidyAt = 1_024;

@@ -1,4 +1,7 @@
-/** Hands messages to the application: one at a time and in order for each sender, senders independently of each other. */
+/**
+ * Hands messages to the application: one at a time and in order for each sender and priority, which are independent of
+ * each other.
+ */
 import { later, refuse, type Scheduler } from "@causeway/core-base";
 import type { MessageHandler } from "./api.ts";
 import { handlerError } from "./exchange/answers.ts";
@@ -6,7 +9,7 @@ import { type Delivery, expired } from "./session/arrivals.ts";
 import { contentOf } from "./session/messages.ts";
 
 export class Mailroom {
-  /** What waits for the handler, by sender; present while its handler runs. */
+  /** What waits for the handler, by sender and priority; present while its handler runs. */
   readonly #waiting = new Map<string, Delivery[]>();
   #handler: MessageHandler | undefined;
   /** Settles when there is a handler, or when it is too late to wait for the first one. */
@@ -42,20 +45,21 @@ export class Mailroom {
 
   /** Takes a message; settles it when the handler has returned. */
   handle(delivery: Delivery): void {
-    const waiting = this.#waiting.get(delivery.from);
+    const queue = delivery.isBulk ? `${delivery.from} bulk` : delivery.from;
+    const waiting = this.#waiting.get(queue);
     if (waiting) {
       waiting.push(delivery);
       return;
     }
     const running = this.#run(delivery);
     if (!running) return;
-    this.#waiting.set(delivery.from, []);
-    void this.#goOn(delivery.from, running);
+    this.#waiting.set(queue, []);
+    void this.#goOn(queue, running);
   }
 
-  async #goOn(from: string, first: Promise<void>): Promise<void> {
+  async #goOn(queue: string, first: Promise<void>): Promise<void> {
     await first;
-    const waiting = this.#waiting.get(from) ?? [];
+    const waiting = this.#waiting.get(queue) ?? [];
     // More may come while these run.
     for (let i = 0; i < waiting.length; i++) {
       const delivery = waiting[i];
@@ -65,7 +69,7 @@ export class Mailroom {
       waiting.splice(0, i + 1);
       i = -1;
     }
-    this.#waiting.delete(from);
+    this.#waiting.delete(queue);
   }
 
   /** Runs the handler. Undefined when it has returned already, as handlers that only keep something do. */

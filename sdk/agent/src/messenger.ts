@@ -21,6 +21,7 @@ export type { Delivery } from "./session/arrivals.ts";
 
 /** Options of `Messenger.post`. */
 export interface PostOptions {
+  readonly isBulk?: boolean;
   readonly lane: string;
   readonly timeoutMs: number;
   /** Each sign that the receiver has it starts `timeoutMs` again. */
@@ -42,6 +43,8 @@ interface Awaited {
 }
 
 export interface MessengerPorts extends SealedSenderPorts {
+  /** Calls `run` when the process has read what there is to read. */
+  readonly nextTurn: (run: () => void) => void;
   readonly store: StateStore;
   readonly log: Log;
   readonly limits: SessionLimits;
@@ -82,6 +85,7 @@ export class Messenger {
       random,
       scheduler,
       sender: this.sender,
+      nextTurn: ports.nextTurn,
       takeAcks: (address) => this.#acks.take(address),
       onSent: (messages, repeated) => {
         this.counters.sent += messages;
@@ -143,12 +147,13 @@ export class Messenger {
   /** The same without a promise: `onSettled` hears of the end once. Throws at a bound. */
   promise(to: SpiffeId, body: SessionBody, options: PostOptions, onSettled: (error?: CausewayError) => void): void {
     if (this.#ended) throw this.#ended;
-    const { lane, timeoutMs, patient = false, onProgress = ignore } = options;
+    const { lane, timeoutMs, patient = false, isBulk = false, onProgress = ignore } = options;
     this.#departures.promise(
       {
         to,
         id: options.id ?? this.newId(),
         body,
+        isBulk,
         trace: options.trace ?? false,
         wantsAccepted: options.wantsAccepted ?? false,
         wantsStored: options.wantsStored ?? false,
@@ -162,7 +167,7 @@ export class Messenger {
 
   /** Sends once. Resolves when it has left this process. */
   attempt(to: SpiffeId, body: SessionBody, options: Omit<PostOptions, "lane" | "patient">): Promise<void> {
-    const { timeoutMs, id = this.newId(), trace = false, wantsAccepted = false } = options;
+    const { timeoutMs, id = this.newId(), trace = false, wantsAccepted = false, isBulk = false } = options;
     const { onProgress = () => undefined, onFailed = () => undefined } = options;
     return new Promise((resolve, reject) => {
       if (this.#ended) throw this.#ended;
@@ -171,6 +176,7 @@ export class Messenger {
         to,
         id,
         body,
+        isBulk,
         trace,
         wantsAccepted,
         wantsStored: false,
@@ -217,7 +223,7 @@ export class Messenger {
     topic: string,
     groupId: string,
     body: SessionBody,
-    facts: { readonly trace: boolean; readonly overflow: agp.TopicOverflow },
+    facts: { readonly trace: boolean; readonly overflow: agp.TopicOverflow; readonly isBulk: boolean },
   ): Promise<string> {
     const id = this.sender.newId();
     const name = toHex(id);

@@ -17,6 +17,7 @@ import {
   encodeMessageFrame,
   HeaderFlag,
   type HeaderInit,
+  Lane,
   newMessageId,
   wireLimits,
 } from "@causeway/core-wire";
@@ -33,7 +34,7 @@ export interface SealedSenderPorts {
   readonly scheduler: Scheduler;
   readonly random: Random;
   /** Puts a frame on a link to its target, waiting for room; says on which. Rejects with the reason when there is none. */
-  readonly transmit: (frame: Uint8Array, to: Target) => Promise<"gateway" | "direct">;
+  readonly transmit: (frame: Uint8Array, to: Target, lane: Lane) => Promise<"gateway" | "direct">;
 }
 
 /** What the way out tells its owner. */
@@ -56,6 +57,8 @@ export interface HeaderFacts {
   /** 0 for none. */
   readonly expiresUnixMs: number;
   readonly isReliable: boolean;
+  /** Sent in the class bulk: behind everything else, in an order of its own. */
+  readonly isBulk: boolean;
   /** What happens to slow subscribers of a topic (`agp.TopicOverflow`). Default: the oldest message is dropped. */
   readonly overflow?: agp.TopicOverflow;
 }
@@ -107,7 +110,7 @@ export class SealedSender {
     messages: readonly string[],
   ): Promise<string> {
     // The end-to-end layer serves calls in order, and shares work among those that wait together.
-    const sealed = this.#ports.endToEnd.seal(to, plaintext);
+    const sealed = this.#ports.endToEnd.seal(to, plaintext, facts.isBulk ? "bulk" : "");
     await this.#inOrder({ kind: "agent", name: to }, sealed, id, facts, messages);
     return (await sealed).at(-1)?.to ?? to;
   }
@@ -118,17 +121,17 @@ export class SealedSender {
     groupId: string,
     id: Uint8Array,
     plaintext: Uint8Array,
-    facts: Pick<HeaderFacts, "trace" | "overflow">,
+    facts: Pick<HeaderFacts, "trace" | "overflow" | "isBulk">,
   ): Promise<void> {
     const sealed = this.#ports.endToEnd.sealGroup(groupId, plaintext);
     return this.#inOrder({ kind: "topic", name: topic }, sealed, id, { ...plain, ...facts }, []);
   }
 
   /** Sends frames of the end-to-end layer that no message waits for: key updates, welcomes, commits. */
-  async sendFrames(target: Target, frames: readonly SealedFrame[]): Promise<void> {
+  async sendFrames(target: Target, frames: readonly SealedFrame[], isBulk = false): Promise<void> {
     // To an agent that is away they have to be stored too, or nothing that follows can be opened.
     const isReliable = target.kind === "agent";
-    await this.#sendAll(target, frames, this.newId(), { ...plain, isReliable }, []);
+    await this.#sendAll(target, frames, this.newId(), { ...plain, isReliable, isBulk }, []);
   }
 
   /** Tells the sender of a message why it could not be opened. */
@@ -137,7 +140,7 @@ export class SealedSender {
     const answer = {
       version: 1,
       hopTtl: defaults.hopTtl,
-      ...this.#header({ kind: "agent", name: header.source }, this.newId()),
+      ...this.#header({ kind: "agent", name: header.source }, this.newId(), false),
     };
     const report = { messageId: header.messageId, error: detailOf(error), reporter: self, target: header.target };
     await this.#ports.transmit(
@@ -146,6 +149,7 @@ export class SealedSender {
         value: { header: answer, requestId: header.messageId, body: { case: "deliveryReport", value: report } },
       }),
       { kind: "agent", name: header.source },
+      Lane.urgent,
     );
   }
 
@@ -173,7 +177,9 @@ export class SealedSender {
   ): Promise<void> {
     // It may fail before its turn, which is when somebody looks.
     sealed.catch(() => undefined);
-    return this.#serial.run(target.name, async () => this.#sendAll(target, await sealed, id, facts, messages));
+    return this.#serial.run(facts.isBulk ? `${target.name} bulk` : target.name, async () =>
+      this.#sendAll(target, await sealed, id, facts, messages),
+    );
   }
 
   async #sendAll(
@@ -183,6 +189,7 @@ export class SealedSender {
     facts: HeaderFacts,
     messages: readonly string[],
   ): Promise<void> {
+    const lane = facts.isBulk ? Lane.bulk : Lane.urgent;
     for (const frame of frames) {
       const to: Target = frame.to === undefined ? target : { kind: "agent", name: frame.to };
       const isMessage = frame.kind === "application";
@@ -197,24 +204,24 @@ export class SealedSender {
         this.#remember(toHex(messageId), { to: to.name, context, messages: isMessage ? messages : [] });
       }
       const header: HeaderInit = {
-        ...this.#header(to, messageId),
+        ...this.#header(to, messageId, facts.isBulk),
         securityContextId: frame.securityContextId,
         expiresUnixMs: BigInt(Math.ceil(facts.expiresUnixMs)),
         deliveryMode: facts.isReliable ? agp.DeliveryMode.RELIABLE : agp.DeliveryMode.BEST_EFFORT,
         flags: isMessage ? flagsOf(facts) : 0,
       };
-      const way = await this.#ports.transmit(encodeMessageFrame(header, frame.payload), to);
+      const way = await this.#ports.transmit(encodeMessageFrame(header, frame.payload), to, lane);
       if (way === "direct" && isMessage && facts.wantsAccepted) this.#ports.onLeftDirectly(messages);
     }
   }
 
-  #header(target: Target, messageId: Uint8Array): HeaderInit {
+  #header(target: Target, messageId: Uint8Array, isBulk: boolean): HeaderInit {
     return {
       targetKind: target.kind === "topic" ? agp.TargetKind.TOPIC : agp.TargetKind.AGENT,
       target: target.name,
       source: this.#ports.source,
       messageId,
-      trafficClass: agp.TrafficClass.INTERACTIVE,
+      trafficClass: isBulk ? agp.TrafficClass.BULK : agp.TrafficClass.INTERACTIVE,
     };
   }
 
@@ -246,6 +253,7 @@ const plain: HeaderFacts = {
   wantsStored: false,
   expiresUnixMs: 0,
   isReliable: false,
+  isBulk: false,
 };
 const departedMax = 8_192;
 const drawnBytes = 2_560;

@@ -6,6 +6,7 @@ import { cancelled } from "./clock.ts";
 import { Content, type Data } from "./content.ts";
 import { timeoutOf } from "./exchange/limits.ts";
 import type { Messenger } from "./messenger.ts";
+import { isBulk } from "./priority.ts";
 import { dataOf, type SessionBody } from "./session/messages.ts";
 
 type Reached = Receipt["reached"];
@@ -29,7 +30,7 @@ export class Sending {
   }
 
   #attempt(to: SpiffeId, body: SessionBody, options: SendOptions): Promise<Receipt> {
-    const { ack, trace = false } = options;
+    const { ack, trace = false, priority } = options;
     if (ack !== undefined && ack !== "accepted") {
       throw refuse(
         "CAUSEWAY_MISUSE",
@@ -46,6 +47,7 @@ export class Sending {
           id: messageId,
           timeoutMs,
           trace,
+          isBulk: isBulk(priority),
           wantsAccepted,
           onProgress: () => finish(() => resolve({ messageId, reached: "accepted" })),
           onFailed: (error) => finish(() => reject(error)),
@@ -61,6 +63,7 @@ export class Sending {
 
   #promise(to: SpiffeId, body: SessionBody, options: SendOptions): Promise<Receipt> {
     const { ack = "processed", session = "", trace = false, signal } = options;
+    const asBulk = isBulk(options.priority);
     const waitMs = timeoutOf(options);
     const timeoutMs = expiryOf(options, ack === "stored" ? defaults.mailboxMs : waitMs);
     const id = this.#messenger.newId();
@@ -77,7 +80,8 @@ export class Sending {
         to,
         body,
         {
-          lane: this.#laneOf(to, session),
+          lane: this.#laneOf(to, session, asBulk),
+          isBulk: asBulk,
           id,
           timeoutMs,
           trace,
@@ -134,8 +138,8 @@ export class Sending {
     };
   }
 
-  #laneOf(to: SpiffeId, session: string): string {
-    const key = session === "" ? to : `${to} ${session}`;
+  #laneOf(to: SpiffeId, session: string, asBulk: boolean): string {
+    const key = asBulk ? `${to} bulk ${session}` : session === "" ? to : `${to} of ${session}`;
     const lane = this.#lanes.get(key) ?? this.#messenger.newLane();
     this.#lanes.delete(key);
     this.#lanes.set(key, lane);

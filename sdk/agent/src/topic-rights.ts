@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { type AgentId, domainOf, nameBytesMax, parseAgentId, refuse, shortName } from "@causeway/core-base";
 import { agp } from "@causeway/core-wire";
 import type { TopicRights } from "./api.ts";
+import { isBulk } from "./priority.ts";
 
 /** Full name of a topic: `deals` belongs to `self`, anything with a slash is full already. Throws `CAUSEWAY_NAME_INVALID`. */
 export function topicName(topic: string, self: AgentId): string {
@@ -42,9 +43,15 @@ export function policyOf(rights: TopicRights): agp.TopicPolicy {
     subscribers: (rights.subscribers ?? []).map(full),
     idleExpiryMs: BigInt(rights.idleExpiryMs ?? 0),
     overflow: overflows[rights.overflow ?? "drop-oldest"],
+    trafficClass: isBulk(rights.priority) ? agp.TrafficClass.BULK : agp.TrafficClass.UNSPECIFIED,
     retained,
     retainedMs: BigInt(rights.retainedMs ?? 0),
   });
+}
+
+/** True when the publications of the topic are bulk. */
+export function isBulkTopic(policy: agp.TopicPolicy | undefined): boolean {
+  return policy?.trafficClass === agp.TrafficClass.BULK;
 }
 
 /** Publications that an owner keeps of one topic at most. */

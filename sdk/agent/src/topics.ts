@@ -20,7 +20,7 @@ import { Serial } from "./serial.ts";
 import { contentOf, dataOf, errorOf, type SessionBody } from "./session/messages.ts";
 import { Rate } from "./session/rate.ts";
 import { TopicHistory } from "./topic-history.ts";
-import { defaultOwner, mayPublish, maySubscribe, policyOf, topicName } from "./topic-rights.ts";
+import { defaultOwner, isBulkTopic, mayPublish, maySubscribe, policyOf, topicName } from "./topic-rights.ts";
 
 export interface TopicsPorts {
   readonly self: AgentId;
@@ -107,7 +107,7 @@ export class Topics {
       name,
       group.groupId,
       { case: "topicData", value },
-      { trace: options.trace ?? false, overflow },
+      { trace: options.trace ?? false, overflow, isBulk: isBulkTopic(joined.policy) },
     );
     this.#keep(name, self, value);
   }
@@ -232,8 +232,11 @@ export class Topics {
   async sendChange(change: GroupChange): Promise<void> {
     const { messenger, self } = this.#ports;
     const { group } = change;
-    if (group.kind === "topic") await messenger.sender.sendFrames({ kind: "topic", name: group.name }, change.frames);
-    else {
+    if (group.kind === "topic") {
+      // In the class of the topic: what changes its keys must not overtake what was encrypted before.
+      const policy = this.#owned.get(group.name) ?? this.#joined.get(group.name)?.policy;
+      await messenger.sender.sendFrames({ kind: "topic", name: group.name }, change.frames, isBulkTopic(policy));
+    } else {
       const peer = group.members.find((member) => member !== self);
       if (peer) await messenger.sender.sendFrames({ kind: "agent", name: peer }, change.frames);
     }

@@ -5,10 +5,11 @@
 import { type AgentId, CausewayError, domainOf, type Instant, refuse, type SpiffeId } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { SessionLimits } from "@causeway/core-session";
-import { type agp, encodeFrame } from "@causeway/core-wire";
-import { within } from "../clock.ts";
+import { type agp, encodeFrame, Lane } from "@causeway/core-wire";
+import { inNextTurn, within } from "../clock.ts";
 import type { Connector, FrameSlice, GatewayLink } from "../connector.ts";
 import { Intake } from "../intake.ts";
+import { LinkRoom } from "../link-room.ts";
 import { readDirectFrame } from "./direct-frames.ts";
 
 export interface DirectLinkPorts {
@@ -41,7 +42,7 @@ export class DirectLink {
   readonly #intake: Intake;
   readonly #opening = Promise.withResolvers<void>();
   #target: SpiffeId | undefined;
-  #room: PromiseWithResolvers<void> | undefined;
+  readonly #room = new LinkRoom();
   #isEnded = false;
 
   /** `target`: whom this agent has dialled; undefined for a link that came in. */
@@ -61,6 +62,7 @@ export class DirectLink {
       pause: () => link.pause(),
       resume: () => link.resume(),
       onDrop: () => connector.log.warn("agent.message_dropped", { reason: "too many messages are being processed" }),
+      nextTurn: (run) => inNextTurn(connector, run),
     });
     this.#opening.promise.catch(() => undefined);
   }
@@ -73,7 +75,7 @@ export class DirectLink {
   async start(): Promise<void> {
     const { connector, limits } = this.#ports;
     const { scheduler } = connector;
-    this.#link.onWritable(() => this.#openRoom());
+    this.#link.onWritable(() => this.#room.open());
     this.#link.onClose((error) => this.#end(error));
     const problem = this.#judge();
     if (problem) this.end(problem);
@@ -104,11 +106,11 @@ export class DirectLink {
   }
 
   /** Puts a frame on the link and waits for room. Rejects with `CAUSEWAY_UNREACHABLE` when it has ended. */
-  async transmit(frame: Uint8Array): Promise<void> {
-    while (this.#room) await this.#room.promise;
+  async transmit(frame: Uint8Array, lane: Lane = Lane.urgent): Promise<void> {
+    for (let room = this.#room.wait(lane); room; room = this.#room.wait(lane)) await room;
     if (!this.isOpen) throw refuse("CAUSEWAY_UNREACHABLE", `the direct link to ${this.peer} has ended`);
     this.lastUsed = this.#now();
-    if (!this.#link.send(frame)) this.#room = Promise.withResolvers();
+    if (!this.#link.send(frame, 0, frame.length, lane)) this.#room.close(lane);
   }
 
   /** Keeps reading while `work` waits for something that may come over the link. */
@@ -169,15 +171,9 @@ export class DirectLink {
   #end(error: CausewayError | undefined): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    this.#openRoom();
+    this.#room.reset();
     this.#opening.reject(error ?? refuse("CAUSEWAY_UNREACHABLE", `${this.peer} closed the direct link`));
     this.#ports.onEnd(this, error);
-  }
-
-  #openRoom(): void {
-    const room = this.#room;
-    this.#room = undefined;
-    room?.resolve();
   }
 
   #now(): Instant {

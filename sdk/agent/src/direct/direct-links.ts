@@ -1,5 +1,6 @@
 /** All direct links of an agent: dialled when one is needed, accepted while it listens, closed when they rest. */
 import { type AgentId, agentOf, CausewayError, instanceOf, later, refuse, type SpiffeId } from "@causeway/core-base";
+import type { Lane } from "@causeway/core-wire";
 import { WakeUp } from "../clock.ts";
 import type { GatewayLink } from "../connector.ts";
 import { DirectLink, type DirectLinkPorts } from "./direct-link.ts";
@@ -51,9 +52,9 @@ export class DirectLinks {
   }
 
   /** Puts a frame on the link to an agent, which is dialled if there is none. */
-  async transmit(frame: Uint8Array, to: SpiffeId): Promise<void> {
+  async transmit(frame: Uint8Array, to: SpiffeId, lane: Lane): Promise<void> {
     const link = this.to(to) ?? (await this.#dial(to));
-    await link.transmit(frame);
+    await link.transmit(frame, lane);
   }
 
   /** Keeps reading from all links while `work` waits. */

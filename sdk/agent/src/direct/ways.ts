@@ -7,7 +7,7 @@ import { create } from "@bufbuild/protobuf";
 import { type AgreedUse, agreedUse, type GatewayUse, type Lease, wayOf } from "@causeway/core-attachment";
 import { type AgentId, CausewayError, defaults, domainOf, refuse, type SpiffeId } from "@causeway/core-base";
 import type { SessionLimits } from "@causeway/core-session";
-import { agp, encodeFrame, newMessageId, session } from "@causeway/core-wire";
+import { agp, encodeFrame, Lane, newMessageId, session } from "@causeway/core-wire";
 import type { AgentEvent, AgentReport } from "../api.ts";
 import type { Connector, DirectListener } from "../connector.ts";
 import type { EndToEnd } from "../end-to-end.ts";
@@ -37,7 +37,7 @@ export interface WaysPorts {
   readonly endToEnd: EndToEnd;
   /** The link to the gateway. */
   readonly gateway: {
-    transmit(frame: Uint8Array): Promise<void>;
+    transmit(frame: Uint8Array, lane: Lane): Promise<void>;
     awaiting<T>(work: () => Promise<T>): Promise<T>;
   };
   readonly onMessage: (envelope: agp.Envelope) => Promise<void>;
@@ -85,10 +85,10 @@ export class Ways {
   }
 
   /** Puts a frame on the way to its target; to the gateway without one. Rejects with the reason why there is no way. */
-  async transmit(frame: Uint8Array, to?: Target): Promise<"gateway" | "direct"> {
+  async transmit(frame: Uint8Array, to?: Target, lane: Lane = Lane.urgent): Promise<"gateway" | "direct"> {
     const way = to?.kind === "agent" ? this.#wayTo(to.name as SpiffeId) : "gateway";
-    if (way === "gateway") await this.#ports.gateway.transmit(frame);
-    else if (way === "direct") await this.#links.transmit(frame, to?.name as SpiffeId);
+    if (way === "gateway") await this.#ports.gateway.transmit(frame, lane);
+    else if (way === "direct") await this.#links.transmit(frame, to?.name as SpiffeId, lane);
     else throw this.#noWay(to?.name ?? "", way);
     return way;
   }

@@ -5,7 +5,7 @@ import { session } from "@causeway/core-wire";
 import type { Reply } from "../api.ts";
 import { fromHex } from "../bytes.ts";
 import { Content, type Data } from "../content.ts";
-import type { Messenger } from "../messenger.ts";
+import type { Delivery, Messenger } from "../messenger.ts";
 import { dataOf, detailOf, type SessionBody } from "../session/messages.ts";
 import { exchangeLimits } from "./limits.ts";
 
@@ -13,16 +13,22 @@ export class Answers implements Reply {
   readonly #messenger: Messenger;
   readonly #peer: SpiffeId;
   readonly #id: string;
+  readonly #isBulk: boolean;
   readonly #abort: AbortController;
   #ahead = 0;
   /** Calls of `send` that wait for room. */
   #waiting: (() => void)[] = [];
   #isEnded = false;
 
-  constructor(messenger: Messenger, peer: SpiffeId, id: string, abort: AbortController) {
+  constructor(
+    messenger: Messenger,
+    request: Pick<Delivery, "address" | "messageId" | "isBulk">,
+    abort: AbortController,
+  ) {
     this.#messenger = messenger;
-    this.#peer = peer;
-    this.#id = id;
+    this.#peer = request.address;
+    this.#id = request.messageId;
+    this.#isBulk = request.isBulk;
     this.#abort = abort;
     abort.signal.addEventListener("abort", () => this.#wake(), { once: true });
   }
@@ -77,6 +83,7 @@ export class Answers implements Reply {
       lane: this.#id,
       timeoutMs: exchangeLimits.requesterSilentMs,
       patient: true,
+      isBulk: this.#isBulk,
     });
   }
 

@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type AgentId, agentOf, CausewayError, refuse, type Scheduler, type SpiffeId } from "@causeway/core-base";
 import { session } from "@causeway/core-wire";
-import type { Answer, Ask, CallOptions } from "../api.ts";
+import type { Answer, Ask, CallOptions, MessageOptions } from "../api.ts";
 import { toHex } from "../bytes.ts";
 import { cancelled } from "../clock.ts";
 import { Content } from "../content.ts";
@@ -22,7 +22,7 @@ export class Asking {
   }
 
   /** Asks and collects the whole answer. */
-  async request(peer: SpiffeId, ask: Ask, options: CallOptions): Promise<Answer> {
+  async request(peer: SpiffeId, ask: Ask, options: MessageOptions): Promise<Answer> {
     const timeoutMs = timeoutOf(options);
     const parts: Content[] = [];
     let bytes = 0;
@@ -49,7 +49,7 @@ export class Asking {
   }
 
   /** Asks and yields the parts of the answer; `timeoutMs` bounds the silence before each. */
-  async *stream(peer: SpiffeId, ask: Ask, options: CallOptions): AsyncGenerator<Content, void, undefined> {
+  async *stream(peer: SpiffeId, ask: Ask, options: MessageOptions): AsyncGenerator<Content, void, undefined> {
     const queue: Part[] = [];
     let wake: () => void = () => undefined;
     let outcome: { readonly error?: CausewayError } | undefined;
@@ -132,7 +132,7 @@ export class Asking {
     for (const exchange of [...this.#pending.values()]) exchange.fail(error);
   }
 
-  #open(peer: SpiffeId, body: SessionBody, options: CallOptions, onPart: (part: Part) => void): PendingExchange {
+  #open(peer: SpiffeId, body: SessionBody, options: MessageOptions, onPart: (part: Part) => void): PendingExchange {
     if (options.signal?.aborted) throw cancelled(options.signal);
     if (this.#pending.size >= exchangeLimits.outgoingMax) {
       const problem = `expected at most ${exchangeLimits.outgoingMax} requests under way; await earlier ones first`;

@@ -10,11 +10,12 @@ import {
   type SpiffeId,
 } from "@causeway/core-base";
 import { session } from "@causeway/core-wire";
-import type { CallOptions } from "../api.ts";
+import type { MessageOptions } from "../api.ts";
 import { fromHex } from "../bytes.ts";
 import { cancelled } from "../clock.ts";
 import type { Content } from "../content.ts";
 import type { Messenger } from "../messenger.ts";
+import { isBulk } from "../priority.ts";
 import type { SessionBody } from "../session/messages.ts";
 
 /** One part of an answer; settling it makes room for another. */
@@ -30,7 +31,7 @@ export interface Ending {
   readonly grant?: session.TopicGrant;
 }
 
-export interface PendingOptions extends CallOptions {
+export interface PendingOptions extends MessageOptions {
   readonly timeoutMs: number;
   readonly onPart: (part: Part) => void;
   readonly onOver: () => void;
@@ -50,6 +51,7 @@ export class PendingExchange {
   readonly #messenger: Messenger;
   readonly #scheduler: Scheduler;
   readonly #options: PendingOptions;
+  readonly #isBulk: boolean;
   #settle: Settle | undefined;
   #stopTimer: () => void = () => undefined;
 
@@ -60,6 +62,7 @@ export class PendingExchange {
     this.#messenger = messenger;
     this.#scheduler = scheduler;
     this.#options = options;
+    this.#isBulk = isBulk(options.priority);
     this.ended = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
@@ -72,7 +75,7 @@ export class PendingExchange {
     signal?.addEventListener("abort", this.#onAbort, { once: true });
     this.wait();
     this.#messenger
-      .post(this.#to, body, { lane: this.id, id: this.id, timeoutMs, trace })
+      .post(this.#to, body, { lane: this.id, id: this.id, timeoutMs, trace, isBulk: this.#isBulk })
       .catch((error: unknown) => this.fail(CausewayError.from(error)));
   }
 
@@ -117,7 +120,7 @@ export class PendingExchange {
     const value = create(session.CancelSchema, { exchange: fromHex(this.id), reason: error.code });
     // A cancellation that does not arrive costs the other side its silence limit, nothing else.
     this.#messenger
-      .post(this.#to, { case: "cancel", value }, { lane: this.id, timeoutMs: noticeMs })
+      .post(this.#to, { case: "cancel", value }, { lane: this.id, timeoutMs: noticeMs, isBulk: this.#isBulk })
       .catch(() => undefined);
     this.#messenger.closeLane(this.id);
   }

@@ -126,7 +126,7 @@ export class Serving {
     }
     this.#countOf.set(delivery.from, count + 1);
     const abort = new AbortController();
-    const answers = new Answers(this.#messenger, delivery.address, delivery.messageId, abort);
+    const answers = new Answers(this.#messenger, delivery, abort);
     const incoming: Incoming = { abort, answers };
     this.#incoming.set(`${delivery.from} ${delivery.messageId}`, incoming);
     delivery.settle();

@@ -93,6 +93,7 @@ export function nodeConnector(options: NodeConnectorOptions): Connector {
     direct,
     registry,
     scheduler,
+    nextTurn: (run) => void setImmediate(run),
     random: systemRandom,
     store,
     createEndToEnd: (basics) =>

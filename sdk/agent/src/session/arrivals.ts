@@ -38,6 +38,8 @@ export interface Delivery {
   readonly messageId: string;
   /** The lane that it came in; empty for what has no order. */
   readonly lane: string;
+  /** It came as bulk; so do answers to it. */
+  readonly isBulk: boolean;
   readonly body: SessionBody;
   /** True once its sender wants it taken no more. */
   isExpired(): boolean;
@@ -126,7 +128,8 @@ export class Arrivals {
     const opened = this.#open(header, envelope.payload);
     opened.catch(() => undefined);
     // Decryption runs ahead; what it yields is taken in the order of arrival, for each source and for each topic.
-    return this.#order.run(isTopic ? header.target : header.source, () =>
+    const name = isTopic ? header.target : header.source;
+    return this.#order.run(isBulk(header) ? `${name} bulk` : name, () =>
       this.#take(header, opened, isReplay, isDirect),
     );
   }
@@ -218,6 +221,7 @@ export class Arrivals {
         bytes: bytesOf(message.body) + overheadBytes,
         // A reset means the same without what came before it.
         chained: message.body.case.startsWith("stream") && message.body.case !== "streamReset",
+        isBulk: isBulk(header),
         item: { address, from, message, opening },
         ...place,
       });
@@ -280,7 +284,7 @@ export class Arrivals {
     this.#gapWatch.set(later(this.#now(), gapMs));
   }
 
-  #deliver({ address, from, message }: Item, lane: string, settle: Delivery["settle"]): void {
+  #deliver({ address, from, message, opening }: Item, lane: string, settle: Delivery["settle"]): void {
     const { body, expiresUnixMs } = message;
     const isExpired = (): boolean => expiresUnixMs !== 0 && this.#unix() > expiresUnixMs + expirySlackMs;
     if (isExpired()) {
@@ -292,6 +296,7 @@ export class Arrivals {
       address,
       messageId: message.id,
       lane,
+      isBulk: isBulk(opening.header),
       body,
       isExpired,
       settle,
@@ -347,6 +352,8 @@ export class Arrivals {
     return this.#ports.scheduler.now().unix;
   }
 }
+
+const isBulk = ({ trafficClass }: agp.RoutingHeader): boolean => trafficClass === agp.TrafficClass.BULK;
 
 /** The packet, when header and content agree on who says it, where, and under which id. */
 function checked(

@@ -37,6 +37,7 @@ export interface Parcel extends GatewayWishes {
   readonly id: string;
   readonly body: SessionBody;
   readonly expiresUnixMs: number;
+  readonly isBulk: boolean;
   readonly onProgress: (progress: Progress) => void;
   /** Once, with the error when it is settled badly. For a best-effort message: it left. */
   readonly onSettled: (error?: CausewayError) => void;
@@ -58,6 +59,8 @@ export interface DeparturePorts {
   /** Acknowledgements for an address that are ready to travel along. */
   readonly takeAcks: (address: string) => readonly ChannelState[];
   readonly onSent: (messages: number, repeated: number) => void;
+  /** Calls `run` when the process has read what there is to read. */
+  readonly nextTurn: (run: () => void) => void;
 }
 
 interface Outgoing {
@@ -65,9 +68,10 @@ interface Outgoing {
   contextsLost: number;
 }
 
-/** What waits for one target. */
+/** What waits for one target, of bulk or of all else. */
 interface Line {
   readonly to: SpiffeId;
+  readonly isBulk: boolean;
   reliable: OutEntry<Outgoing>[];
   /** Of `reliable`, those that have left. */
   gone: number;
@@ -97,7 +101,7 @@ export class Departures {
 
   /** Sends until the other agent has taken it. Throws at a bound. */
   promise(parcel: Parcel, promised: Promised): void {
-    const { to, id } = parcel;
+    const { to, id, isBulk } = parcel;
     const bytes = sizeOf(parcel);
     this.#outbox.add(this.#now(), {
       peer: to,
@@ -105,6 +109,7 @@ export class Departures {
       id,
       bytes,
       body: { parcel, contextsLost: 0 },
+      isBulk,
       ...promised,
     });
     this.#pump();
@@ -113,7 +118,7 @@ export class Departures {
   /** Sends once. */
   attempt(parcel: Parcel): void {
     sizeOf(parcel);
-    const line = this.#line(parcel.to);
+    const line = this.#line(parcel.to, parcel.isBulk);
     if (line.plain.length >= plainMax) {
       const problem = `expected at most ${plainMax} best-effort messages to wait for one agent; await earlier ones first`;
       throw refuse("CAUSEWAY_FORWARDING_OVERLOADED", problem);
@@ -124,7 +129,7 @@ export class Departures {
 
   /** Sends the acknowledgements for an address soon, along with other things if there are any. */
   acknowledge(address: SpiffeId): void {
-    const line = this.#line(address);
+    const line = this.#line(address, false);
     line.wantsAcks = true;
     this.#schedule(line);
   }
@@ -194,7 +199,7 @@ export class Departures {
         if (effect.type === "progress") parcel.onProgress(effect.progress);
         else if (effect.type === "settled") parcel.onSettled(effect.error);
         else {
-          const line = this.#line(parcel.to);
+          const line = this.#line(parcel.to, parcel.isBulk);
           line.reliable.push(effect.entry);
           this.#schedule(line);
         }
@@ -203,11 +208,13 @@ export class Departures {
     this.#retries.set(this.#outbox.deadline());
   }
 
-  #line(to: SpiffeId): Line {
-    let line = this.#lines.get(to);
+  #line(to: SpiffeId, isBulk: boolean): Line {
+    const key = keyOf(to, isBulk);
+    let line = this.#lines.get(key);
     if (!line) {
       line = {
         to,
+        isBulk,
         reliable: [],
         gone: 0,
         plain: [],
@@ -216,7 +223,7 @@ export class Departures {
         active: 0,
         address: undefined,
       };
-      this.#lines.set(to, line);
+      this.#lines.set(key, line);
     }
     return line;
   }
@@ -225,16 +232,19 @@ export class Departures {
   #schedule(line: Line): void {
     if (line.isScheduled || line.active >= activeMax) return;
     line.isScheduled = true;
-    queueMicrotask(() => {
+    const depart = (): void => {
       line.isScheduled = false;
       void this.#depart(line);
-    });
+    };
+    // A backlog of bulk is encrypted for seconds; what is interactive gets its turn in between.
+    if (line.isBulk) this.#ports.nextTurn(depart);
+    else queueMicrotask(depart);
   }
 
   async #depart(line: Line): Promise<void> {
     const load = this.#load(line);
     if (!load) {
-      if (line.active === 0) this.#lines.delete(line.to);
+      if (line.active === 0) this.#lines.delete(keyOf(line.to, line.isBulk));
       return;
     }
     line.active++;
@@ -256,7 +266,7 @@ export class Departures {
 
   /** The next packet of a line; undefined when nothing waits. */
   #load(line: Line): Load | undefined {
-    const room = new Room();
+    const room = new Room(line.isBulk);
     const entries: OutEntry<Outgoing>[] = [];
     for (; line.gone < line.reliable.length; line.gone++) {
       const entry = line.reliable[line.gone] as OutEntry<Outgoing>;
@@ -273,22 +283,24 @@ export class Departures {
     while (line.plain[0] && room.takes(line.plain[0], sizeOf(line.plain[0]), false))
       plain.push(line.plain.shift() as Parcel);
     const address = line.address ?? line.to;
-    const acks = line.wantsAcks || entries.length + plain.length > 0 ? this.#ports.takeAcks(address) : [];
+    // Acknowledgements do not wait behind bulk: they leave by themselves, if nothing else does.
+    const takesAcks = !line.isBulk && (line.wantsAcks || entries.length + plain.length > 0);
+    const acks = takesAcks ? this.#ports.takeAcks(address) : [];
     line.wantsAcks = false;
     const ids = [...entries.map(({ id }) => id), ...plain.map(({ id }) => id)];
     if (ids.length === 0 && acks.length === 0) return undefined;
-    return { ...this.#pack(line.to, entries, plain, acks, room), entries, plain, ids };
+    return { ...this.#pack(line, entries, plain, acks, room), entries, plain, ids };
   }
 
   #pack(
-    to: string,
+    { to, isBulk }: Line,
     entries: readonly OutEntry<Outgoing>[],
     plain: readonly Parcel[],
     acks: readonly ChannelState[],
     { facts, bytes }: Room,
   ): Pick<Load, "packetId" | "plaintext" | "facts"> {
     const { channel, floor: channelFloor } =
-      entries.length > 0 ? this.#outbox.channelOf(to) : { channel: "", floor: 0 };
+      entries.length > 0 ? this.#outbox.channelOf(to, isBulk) : { channel: "", floor: 0 };
     const messages: PackedMessage[] = [];
     for (const { id, sequence, lane, body } of entries) {
       const position = this.#outbox.positionOf(id);
@@ -322,11 +334,18 @@ interface Load {
 
 /** What still fits into a packet, and what its header says: only messages with the same wishes travel together. */
 class Room {
+  readonly #isBulk: boolean;
+  readonly #bytesMax: number;
   #count = 0;
   #bytes = 0;
   #wishes: GatewayWishes | undefined;
   #expiresUnixMs = 0;
   #isReliable = false;
+
+  constructor(isBulk: boolean) {
+    this.#isBulk = isBulk;
+    this.#bytesMax = isBulk ? bulkPacketBytesMax : packetBytesMax;
+  }
 
   takes(parcel: Parcel, bytes: number, isReliable: boolean): boolean {
     const wishes = this.#wishes;
@@ -335,7 +354,7 @@ class Room {
       if (wishes.trace || parcel.trace) return false;
       if (wishes.wantsAccepted !== parcel.wantsAccepted || wishes.wantsStored !== parcel.wantsStored) return false;
       if (this.#isReliable !== isReliable) return false;
-      if (this.#count >= packetMessagesMax || this.#bytes + bytes > packetBytesMax) return false;
+      if (this.#count >= packetMessagesMax || this.#bytes + bytes > this.#bytesMax) return false;
     }
     this.#count++;
     this.#bytes += bytes;
@@ -361,9 +380,12 @@ class Room {
       wantsStored,
       expiresUnixMs: this.#expiresUnixMs,
       isReliable: this.#isReliable,
+      isBulk: this.#isBulk,
     };
   }
 }
+
+const keyOf = (to: SpiffeId, isBulk: boolean): string => (isBulk ? `${to} bulk` : to);
 
 /** Bytes of a message for the bounds. Throws when it is too large for any packet. */
 function sizeOf({ body }: Parcel): number {
@@ -389,6 +411,8 @@ const overheadBytes = 256;
 /** A packet takes further messages up to these. */
 const packetMessagesMax = 256;
 const packetBytesMax = 131_072;
+/** Of bulk, which keeps the process and the link busy for so much at a time. */
+const bulkPacketBytesMax = 32_768;
 /** Packets to one agent on their way through encryption. */
 const activeMax = 2;
 /** Best-effort messages that wait for one agent. */

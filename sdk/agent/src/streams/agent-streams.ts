@@ -6,10 +6,12 @@ import { cancelled, WakeUp } from "../clock.ts";
 import { handlerError } from "../exchange/answers.ts";
 import { exchangeLimits } from "../exchange/limits.ts";
 import type { Delivery, Messenger } from "../messenger.ts";
+import { isBulk } from "../priority.ts";
 import { OpenStream } from "./agent-stream.ts";
 import { bodyOf, factsOf, frameOf } from "./frames.ts";
 
 interface Known {
+  readonly isBulk: boolean;
   /** Where its frames go: the agent that was asked for, then the instance that answered. */
   address: SpiffeId;
   readonly stream: OpenStream;
@@ -21,7 +23,7 @@ export class AgentStreams {
   readonly #machine = new Streams(streamLimits);
   readonly #known = new Map<string, Known>();
   /** Where frames of streams that this side does not know go. */
-  readonly #addresses = new Map<string, SpiffeId>();
+  readonly #addresses = new Map<string, Pick<Known, "address" | "isBulk">>();
   readonly #handlers = new Map<string, StreamHandler>();
   readonly #deadline: WakeUp;
 
@@ -57,7 +59,7 @@ export class AgentStreams {
     const peer = agentOf(to);
     const opening = { peer, stream: id, method: name, metadata, timeoutMs: Math.ceil(timeoutMs) };
     this.#machine.open(this.#scheduler.now().instant, opening);
-    const stream = this.#add(id, to, name, metadata);
+    const stream = this.#add(id, { address: to, isBulk: isBulk(options.priority) }, name, metadata);
     const onAbort = (): void => stream.reset(CausewayError.from(signal && cancelled(signal)));
     signal?.addEventListener("abort", onAbort, { once: true });
     void stream.closed.catch(() => undefined).finally(() => signal?.removeEventListener("abort", onAbort));
@@ -72,7 +74,7 @@ export class AgentStreams {
     if (!frame || lane === "") return false;
     const known = this.#known.get(lane);
     if (known?.stream.peer === from) known.address = address;
-    else if (!known) this.#addresses.set(lane, address);
+    else if (!known) this.#addresses.set(lane, delivery);
     // What opens a stream must not do so twice; the rest is worth nothing after a restart.
     delivery.settle(undefined, frame.type === "open");
     this.#machine.handleFrame(this.#scheduler.now().instant, from, lane, frame);
@@ -87,21 +89,21 @@ export class AgentStreams {
     this.#deadline.set(undefined);
   }
 
-  #add(id: string, address: SpiffeId, name: string, metadata: Metadata): OpenStream {
+  #add(id: string, place: Pick<Known, "address" | "isBulk">, name: string, metadata: Metadata): OpenStream {
     const machine = this.#machine;
     const perform = <T>(act: () => T): T => {
       const result = act();
       this.#pump();
       return result;
     };
-    const stream = new OpenStream(agentOf(address), name, metadata, {
+    const stream = new OpenStream(agentOf(place.address), name, metadata, {
       header: (header) => perform(() => machine.header(id, header)),
       write: (bytes) => perform(() => machine.write(id, bytes)),
       end: (trailer) => perform(() => machine.end(id, trailer)),
       reset: (error) => perform(() => machine.reset(id, factsOf(error))),
       consume: (bytes) => perform(() => machine.consume(id, bytes)),
     });
-    this.#known.set(id, { address, stream });
+    this.#known.set(id, { ...place, stream });
     return stream;
   }
 
@@ -118,8 +120,8 @@ export class AgentStreams {
       return;
     }
     if (effect.type === "opened") {
-      const address = this.#addresses.get(effect.stream) ?? parseSpiffeId(effect.peer);
-      this.#serve(effect.stream, this.#add(effect.stream, address, effect.method, effect.metadata));
+      const place = this.#addresses.get(effect.stream) ?? { address: parseSpiffeId(effect.peer), isBulk: false };
+      this.#serve(effect.stream, this.#add(effect.stream, place, effect.method, effect.metadata));
       return;
     }
     const stream = this.#known.get(effect.stream)?.stream;
@@ -142,10 +144,12 @@ export class AgentStreams {
   }
 
   #send(peer: string, id: string, frame: StreamFrame): void {
-    const to = this.#known.get(id)?.address ?? this.#addresses.get(id) ?? parseSpiffeId(peer);
+    const place = this.#known.get(id) ?? this.#addresses.get(id);
+    const to = place?.address ?? parseSpiffeId(peer);
+    const options = { lane: id, timeoutMs: frameMs, patient: true, isBulk: place?.isBulk ?? false };
     // Nothing before a reset is worth bringing over.
     if (frame.type === "reset") this.#messenger.cancelLane(id, refuse("CAUSEWAY_CANCELLED", "the stream was reset"));
-    this.#messenger.post(to, bodyOf(frame), { lane: id, timeoutMs: frameMs, patient: true }).then(
+    this.#messenger.post(to, bodyOf(frame), options).then(
       () => {
         this.#machine.handleSettled(id, frame);
         this.#pump();

@@ -436,6 +436,9 @@ export class Hub {
         }
         send({ case: "advertiseResult", value: { request: body.value.request, epoch: 1n, sequence: 1n } });
         return;
+      // The hub holds nothing back.
+      case "credit":
+        return;
       default:
         throw new Error(`the SDK sent an unexpected ${body.case}`);
     }

@@ -193,8 +193,8 @@ export class TestNetwork {
 
   #tapped(agent: string, endToEnd: EndToEnd): EndToEnd {
     const { seal, open } = endToEnd;
-    endToEnd.seal = async (peer, plaintext) => {
-      const frames = await seal.call(endToEnd, peer, plaintext);
+    endToEnd.seal = async (peer, plaintext, purpose) => {
+      const frames = await seal.call(endToEnd, peer, plaintext, purpose);
       for (const { payload } of frames) this.onPayload(agent, "sealed", payload);
       return frames;
     };
