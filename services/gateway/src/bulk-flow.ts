@@ -95,13 +95,11 @@ export class BulkFlow {
     waiting.clear();
   }
 
-  /** Tells the sender what was taken, after the frames of a read. */
+  /** Tells the sender what was taken, after the frames of a read. One that was told to stop hears of it with its leave. */
   acknowledge(entry: LinkEntry): void {
     const { bulk } = entry;
-    if (bulk === undefined || bulk.taken < acknowledgeBytes) return;
-    const bytes = bulk.taken;
-    bulk.taken = 0;
-    say(entry, agp.FlowState.UNSPECIFIED, bytes);
+    if (bulk === undefined || bulk.taken < acknowledgeBytes || bulk.stops.size > 0) return;
+    say(entry, bulk, agp.FlowState.UNSPECIFIED);
   }
 
   #stopForRate(entry: LinkEntry, limit: string, waitMs: number, now: Now): void {
@@ -129,19 +127,21 @@ export class BulkFlow {
     if (bulk === undefined) return;
     if (bulk.stops.size === 0) {
       bulk.sinceStop = 0;
-      say(sender, agp.FlowState.STOP, 0);
+      say(sender, bulk, agp.FlowState.STOP);
     }
     bulk.stops.add(reason);
   }
 
   #go(sender: LinkEntry, reason: string): void {
     const { bulk } = sender;
-    if (bulk?.stops.delete(reason) === true && bulk.stops.size === 0) say(sender, agp.FlowState.GO, 0);
+    if (bulk?.stops.delete(reason) === true && bulk.stops.size === 0) say(sender, bulk, agp.FlowState.GO);
   }
 }
 
-function say(entry: LinkEntry, flow: agp.FlowState, bytes: number): void {
+function say(entry: LinkEntry, bulk: BulkIntake, flow: agp.FlowState): void {
   if (entry.role.kind === "closed") return;
+  const bytes = bulk.taken;
+  bulk.taken = 0;
   entry.link.send(encodeFrame({ case: "credit", value: { trafficClass: agp.TrafficClass.BULK, flow, bytes } }));
 }
 

@@ -20,7 +20,7 @@ export const gatewayLimits: GatewayLimits = {
   heldMsMax: defaults.removeAfterStaleMs,
   linkBufferedBytesMax: 8_388_608,
   linkBulkBytesMax: 8_388_608,
-  bulkAfterStopBytesMax: 4_194_304,
+  bulkAfterStopBytesMax: 8_388_608,
   topicLinkBytesMax: 2_097_152,
   topicQueueMessagesMax: 10_000,
   topicQueueBytesMax: 8_388_608,
