@@ -35,8 +35,8 @@ export interface PortSocket extends JudgedSocket {
   resume(): unknown;
   exportKeyingMaterial(length: number, label: string, context: Buffer): Uint8Array;
   getCertificate(): ShownCertificate | object | null;
-  /** In place of `data` events: bytes are handed over where they lie, valid until the output of the turn is framed. */
-  readInPlace?(receive: (memory: Uint8Array, start: number, end: number) => void): void;
+  /** In place of `data` events: bytes are handed over where they lie, valid for the call. */
+  onBytes?(receive: (memory: Uint8Array, start: number, end: number) => void): void;
   /** As a stream for node:http2, of which the bytes `read` come first. */
   asStream?(read: Buffer): Duplex;
 }

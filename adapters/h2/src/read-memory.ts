@@ -21,9 +21,15 @@ export class ReadMemory implements Flushable, FrameMemory {
     this.#turn = turn;
   }
 
-  /** Copies the first `length` bytes of `from`, and hands `receive` where they are. */
-  keep(from: Uint8Array, length: number, receive: (memory: Uint8Array, start: number, end: number) => void): void {
+  /** Copies bytes `first` to `last` of `from`, at most 256 KiB, and hands `receive` where they are. */
+  keep(
+    from: Uint8Array,
+    first: number,
+    last: number,
+    receive: (memory: Uint8Array, start: number, end: number) => void,
+  ): void {
     this.#schedule();
+    const length = last - first;
     if (this.#used + length > arenaBytes) {
       this.#arena += 1;
       this.#used = 0;
@@ -35,7 +41,7 @@ export class ReadMemory implements Flushable, FrameMemory {
     }
     const start = this.#used;
     this.#used += length;
-    copyBytes.call(from, arena, start, 0, length);
+    copyBytes.call(from, arena, start, first, last);
     receive(arena, start, start + length);
   }
 
@@ -72,19 +78,22 @@ export class ReadMemory implements Flushable, FrameMemory {
  * are valid for the call. node:net has this for clients (`onread`), and tls.Server no way to ask for it: the option is set
  * where the constructor of net.Socket would have put it. On a Node that keeps it elsewhere, `data` events do.
  */
-export function readShared(socket: PortSocket, receive: (memory: Uint8Array, length: number) => void): void {
+export function readShared(
+  socket: PortSocket,
+  receive: (memory: Uint8Array, start: number, end: number) => void,
+): void {
   const inner = socket as unknown as Record<symbol, unknown> & {
     readonly _handle?: { useUserBuffer?(memory: Uint8Array): void } | null;
   };
   const symbols = Object.getOwnPropertySymbols(inner);
   const [buffer, callback] = ["kBuffer", "kBufferCb"].map((name) => symbols.find((s) => s.description === name));
   if (buffer === undefined || callback === undefined || typeof inner._handle?.useUserBuffer !== "function") {
-    socket.on("data", (chunk: Uint8Array) => receive(chunk, chunk.length));
+    socket.on("data", (chunk: Uint8Array) => receive(chunk, 0, chunk.length));
     return;
   }
   inner[buffer] = shared;
   inner[callback] = (length: number): true => {
-    receive(shared, length);
+    receive(shared, 0, length);
     return true;
   };
   inner._handle.useUserBuffer(shared);

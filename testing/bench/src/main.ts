@@ -9,7 +9,7 @@ import { type Figure, figuresOf, judge } from "./figures.ts";
 import { measureSystem, type Sample } from "./measure.ts";
 import { type BenchOptions, readOptions, usage } from "./options.ts";
 import { Processes } from "./processes.ts";
-import { ratiosOf, renderTable, renderVerdicts, summarise } from "./report.ts";
+import { columns, ratiosOf, renderTable, renderVerdicts, summarise } from "./report.ts";
 import { measureScale } from "./scale/scale.ts";
 import { measureSdk, measureSlimSessions } from "./sdk/rows.ts";
 import type { RelaySystem } from "./system.ts";
@@ -17,6 +17,7 @@ import { causewaySystem } from "./systems/causeway.ts";
 import { linkSystem } from "./systems/link.ts";
 import { natsSystem } from "./systems/nats.ts";
 import { slimSystem } from "./systems/slim.ts";
+import { measureWorkers, workerCounts, workerLines, workerTitles } from "./workers/rows.ts";
 
 process.exitCode = await main();
 
@@ -98,6 +99,11 @@ async function run(options: BenchOptions, processes: Processes, workDir: string)
         );
       }
     }
+    for (const workers of options.rows.includes("workers") ? workerCounts : []) {
+      await attempt(`round ${round} of ${options.rounds}, ${workers} workers`, async () =>
+        note("causeway", await measureWorkers(workers, domain, options, processes, workDir)),
+      );
+    }
     if (options.rows.includes("scale")) {
       await attempt(`round ${round} of ${options.rounds}, scale`, async () =>
         note("causeway", await measureScale(processes, options)),
@@ -117,7 +123,9 @@ async function run(options: BenchOptions, processes: Processes, workDir: string)
     missing,
   };
   const relay = rows.length === 0 ? "" : `${renderTable(rows, ratios)}\n`;
-  const text = `${renderHeader(header)}\n${relay}${renderVerdicts(verdicts)}`;
+  const spread = workerLines(figures);
+  const workers = spread.length === 0 ? "" : `${columns([workerTitles, ...spread])}\n`;
+  const text = `${renderHeader(header)}\n${relay}${workers}${renderVerdicts(verdicts)}`;
   const json = `${JSON.stringify({ header, verdicts, rows, ratios, samples, figures }, undefined, 2)}\n`;
   if (options.outFile !== undefined) writeFileSync(options.outFile, json);
   if (options.isJson) process.stdout.write(json);

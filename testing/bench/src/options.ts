@@ -24,7 +24,8 @@ export const usage = `Usage: npm run bench -- [options]
 Measures Causeway and its peers in turn, gateway and clients in processes of their own, TLS 1.3 with client certificates,
 and holds the ratios against the product's targets.
 
-  --only a,b        rows: relay, pairs, fan-out, stopped, stored, scale, idle, sdk (default: all)
+  --only a,b        rows: relay, pairs, fan-out, stopped, stored, scale, idle, sdk (default: all these), and
+                    workers: the gateway with none, one and two threads for its connections, on all cores
   --rounds N        rounds; in each, every system is measured once (default 5)
   --quick           one round of short measurements, to see that it runs
   --systems a,b     of causeway, nats, slim, link (default: causeway,nats,slim)
@@ -34,7 +35,8 @@ and holds the ratios against the product's targets.
   --out FILE        writes the JSON to FILE as well
 `;
 
-const knownRows = ["relay", "pairs", "fan-out", "stopped", "stored", "scale", "idle", "sdk"];
+const defaultRows = ["relay", "pairs", "fan-out", "stopped", "stored", "scale", "idle", "sdk"];
+const knownRows = [...defaultRows, "workers"];
 const knownSystems = ["causeway", "nats", "slim", "link"];
 
 /** Reads the command line. Throws a text for the user. */
@@ -58,7 +60,7 @@ export function readOptions(args: readonly string[]): BenchOptions | "help" {
     if (!knownSystems.includes(name))
       throw new Error(`expected systems of ${knownSystems.join(", ")}, got ${JSON.stringify(name)}`);
   }
-  const rows = values.only?.split(",") ?? knownRows;
+  const rows = values.only?.split(",") ?? defaultRows;
   for (const name of rows) {
     if (!knownRows.includes(name))
       throw new Error(`expected rows of ${knownRows.join(", ")}, got ${JSON.stringify(name)}`);

@@ -3,6 +3,9 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 
+/** Where a process may run. */
+export type Core = 0 | 1 | "any";
+
 /** Starts processes pinned to cores, and ends every one of them. */
 export class Processes {
   /** How processes are pinned, for the report. */
@@ -21,8 +24,8 @@ export class Processes {
       : "not pinned (taskset or a second core is missing): expect noise";
   }
 
-  /** Runs a module of this package as a Node process with an IPC channel. */
-  node(module: URL, core: 0 | 1, flags: readonly string[] = []): ChildProcess {
+  /** Runs a module of this package as a Node process with an IPC channel; `any`: not pinned. */
+  node(module: URL, core: Core, flags: readonly string[] = []): ChildProcess {
     const args = ["--disable-warning=ExperimentalWarning", ...flags, ...this.#nodeFlags, fileURLToPath(module)];
     return this.#start(process.execPath, args, core, true);
   }
@@ -51,11 +54,12 @@ export class Processes {
     await Promise.all([...this.#children].map((child) => this.end(child)));
   }
 
-  #start(command: string, args: readonly string[], core: 0 | 1, hasChannel: boolean): ChildProcess {
+  #start(command: string, args: readonly string[], core: Core, hasChannel: boolean): ChildProcess {
     const stdio: StdioOptions = ["ignore", "pipe", "pipe", ...(hasChannel ? ["ipc" as const] : [])];
-    const child = this.#taskset
-      ? spawn("taskset", ["-c", String(core), command, ...args], { stdio })
-      : spawn(command, args, { stdio });
+    const child =
+      this.#taskset && core !== "any"
+        ? spawn("taskset", ["-c", String(core), command, ...args], { stdio })
+        : spawn(command, args, { stdio });
     this.#children.add(child);
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (chunk: Buffer) => {
@@ -104,9 +108,14 @@ export function messageOf<T>(
 
 /** CPU time of a process with all its threads so far, in seconds. Linux only; undefined elsewhere. */
 export function cpuSeconds(pid: number): number | undefined {
+  return cpuSecondsIn(`/proc/${pid}/stat`);
+}
+
+/** CPU time in the `stat` of a process or of one of its threads. */
+export function cpuSecondsIn(file: string): number | undefined {
   let stat: string;
   try {
-    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    stat = readFileSync(file, "utf8");
   } catch {
     // No /proc on this system, or the process is gone.
     return undefined;

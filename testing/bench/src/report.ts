@@ -145,7 +145,8 @@ function range(value: Spread, digits: number): string {
   return `${grouped(value.median, digits)} (${grouped(value.min, digits)} to ${grouped(value.max, digits)})`;
 }
 
-function columns(lines: readonly (readonly string[])[]): string {
+/** Lines of cells, aligned. */
+export function columns(lines: readonly (readonly string[])[]): string {
   const widths = (lines[0] ?? []).map((_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0)));
   return lines
     .map((line) =>

@@ -3,6 +3,7 @@ import { certificateOf, channelBindingOf } from "../channel-binding.ts";
 import { readShared } from "../read-memory.ts";
 import { recordBytesMax } from "./protocol.ts";
 import { encodeFacts, RecordKind, type SocketFacts } from "./records.ts";
+import { copyOf } from "./ring.ts";
 import type { RingOutput } from "./ring-output.ts";
 
 /** What a carried connection asks of its worker. */
@@ -52,7 +53,7 @@ export class Carried {
     }
     this.#output.send(RecordKind.opened, this.#id, facts);
     this.#events.touch(this);
-    readShared(socket, (memory, length) => this.#onBytes(memory, length));
+    readShared(socket, (memory, start, end) => this.#onBytes(memory, start, end));
   }
 
   /** Bytes to send. The memory is used until `letGo`. */
@@ -66,7 +67,7 @@ export class Carried {
       this.#events.touch(this);
     }
     // Behind a write that is on its way the bytes wait longer than the ring may keep them.
-    const bytes = isIdle ? memory.subarray(start, end) : Buffer.from(memory.subarray(start, end));
+    const bytes = isIdle ? memory.subarray(start, end) : copyOf(memory, start, end);
     socket.write(bytes, (error) => {
       if (error !== null && error !== undefined) return;
       this.#written += end - start;
@@ -109,8 +110,8 @@ export class Carried {
     this.#written = 0;
   }
 
-  #onBytes(memory: Uint8Array, length: number): void {
-    this.#output.send(RecordKind.bytes, this.#id, memory, 0, length);
+  #onBytes(memory: Uint8Array, start: number, end: number): void {
+    this.#output.send(RecordKind.bytes, this.#id, memory, start, end);
     this.#events.touch(this);
     if (!this.#output.isFull || this.#isBlocked) return;
     this.#isBlocked = true;

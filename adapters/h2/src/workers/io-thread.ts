@@ -88,11 +88,10 @@ export class IoThread implements SocketOwner {
     this.#sockets.delete(id);
   }
 
-  /** The turn is over: what was read is used no more, and what was written is all there is. */
+  /** The turn is over, and what was written is all there is. */
   flush(): void {
     this.#isTouched = false;
     if (this.#isGone) return;
-    if (this.#input.free()) this.#worker.postMessage(wakeUp);
     this.output.flush();
     if (this.#isAwake) this.#sleep();
   }
@@ -106,6 +105,7 @@ export class IoThread implements SocketOwner {
     if (this.#isGone) return;
     this.#isAwake = true;
     this.#input.read(this.#visit, turnBytesMax);
+    if (this.#input.free()) this.#worker.postMessage(wakeUp);
     this.touch();
   }
 

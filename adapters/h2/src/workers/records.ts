@@ -1,5 +1,6 @@
 /** What the two threads say to each other in their rings. */
 import { deserialize, serialize } from "node:v8";
+import { copyOf } from "./ring.ts";
 
 /** Kinds of records; 0 is the ring's own. */
 export const RecordKind = {
@@ -48,7 +49,7 @@ export interface Failure {
 export const encodeFacts = (facts: SocketFacts | Failure): Buffer => serialize(facts);
 
 export const decodeFacts = (memory: Buffer, start: number, end: number): SocketFacts =>
-  deserialize(Buffer.from(memory.subarray(start, end))) as SocketFacts;
+  deserialize(copyOf(memory, start, end)) as SocketFacts;
 
 export const decodeFailure = (memory: Buffer, start: number, end: number): Failure =>
-  deserialize(Buffer.from(memory.subarray(start, end))) as Failure;
+  deserialize(copyOf(memory, start, end)) as Failure;

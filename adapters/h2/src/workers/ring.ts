@@ -76,7 +76,7 @@ export class RingWriter {
     words[word + 1] = connection;
     words[word + 2] = value;
     words[word + 3] = length;
-    if (length > 0) copyBytes.call(bytes, data, at + headerBytes, start, end);
+    if (length > 0) copyShared(bytes, start, end, data, at + headerBytes);
     this.#written = (this.#written + needed) | 0;
     return true;
   }
@@ -151,6 +151,22 @@ export class RingReader {
     Atomics.store(cells, Cell.readerSleeps, 0);
     return false;
   }
+}
+
+/** A copy of bytes of a ring that is not shared. */
+export function copyOf(memory: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start);
+  copyShared(memory, start, end, copy, 0);
+  return copy;
+}
+
+/**
+ * Copies from or to shared memory. A copy of a whole array Node leaves to V8, which moves shared memory in single words;
+ * of a part of one it does itself, in one move. So it gets a part.
+ */
+function copyShared(from: Uint8Array, start: number, end: number, into: Buffer, at: number): void {
+  into[at] = from[start] ?? 0;
+  if (end - start > 1) copyBytes.call(from, into, at + 1, start + 1, end);
 }
 
 /** Largest payload of a record in a ring of `bytes`: an eighth, so that a long one does not need an empty ring. */

@@ -2,6 +2,7 @@ import { EventEmitter } from "node:events";
 import type { Duplex } from "node:stream";
 import type { PortSocket, ShownCertificate } from "../port-socket.ts";
 import { type Failure, RecordKind, type SocketFacts } from "./records.ts";
+import { copyOf } from "./ring.ts";
 import type { RingOutput } from "./ring-output.ts";
 import { WorkerStream } from "./worker-stream.ts";
 
@@ -25,7 +26,7 @@ export class WorkerSocket extends EventEmitter implements PortSocket {
   readonly #owner: SocketOwner;
   #isEnded = false;
   #isPaused = false;
-  #receive: ((memory: Uint8Array, start: number, end: number) => void) | undefined;
+  #receive: ((memory: Buffer, start: number, end: number) => void) | undefined;
   /** Writes that the worker has not written: how much of each is left. */
   #open: { left: number; readonly done: ((error?: Error | null) => void) | undefined }[] = [];
 
@@ -67,7 +68,7 @@ export class WorkerSocket extends EventEmitter implements PortSocket {
     return this.#facts.channelBinding;
   }
 
-  readInPlace(receive: (memory: Uint8Array, start: number, end: number) => void): void {
+  onBytes(receive: (memory: Buffer, start: number, end: number) => void): void {
     this.#receive = receive;
   }
 
@@ -116,7 +117,7 @@ export class WorkerSocket extends EventEmitter implements PortSocket {
   takeBytes(memory: Buffer, start: number, end: number): void {
     this.bytesRead += end - start;
     if (this.#receive !== undefined) this.#receive(memory, start, end);
-    else this.emit("data", Buffer.from(memory.subarray(start, end)));
+    else this.emit("data", copyOf(memory, start, end));
   }
 
   /** The worker has written so many bytes. */

@@ -1,4 +1,5 @@
 import { Duplex } from "node:stream";
+import { copyOf } from "./ring.ts";
 import type { WorkerSocket } from "./worker-socket.ts";
 
 /** A connection of a worker as a stream of Node, for node:http2. Costs a copy of what is received. */
@@ -10,8 +11,8 @@ export class WorkerStream extends Duplex {
     super({ allowHalfOpen: false });
     this.#socket = socket;
     if (read.length > 0) this.push(read);
-    socket.readInPlace((memory, start, end) => {
-      if (!this.push(Buffer.from(memory.subarray(start, end)))) socket.pause();
+    socket.onBytes((memory, start, end) => {
+      if (!this.push(copyOf(memory, start, end))) socket.pause();
     });
     socket.on("end", () => this.push(null));
     socket.on("error", (error: Error) => this.destroy(error));

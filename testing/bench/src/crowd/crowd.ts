@@ -1,6 +1,6 @@
 /** A crowd's process from the harness's side. */
 import type { ChildProcess } from "node:child_process";
-import { messageOf, type Processes } from "../processes.ts";
+import { type Core, messageOf, type Processes } from "../processes.ts";
 import type { RunningGateway } from "../system.ts";
 import type { EndSpec } from "./end.ts";
 import type { CrowdAnswer, CrowdCommand } from "./protocol.ts";
@@ -14,9 +14,14 @@ export class Crowd {
     this.#processes = processes;
   }
 
-  /** Starts a process with these ends on the clients' core. */
-  static async open(processes: Processes, gateway: RunningGateway, ends: readonly EndSpec[]): Promise<Crowd> {
-    const crowd = new Crowd(processes.node(new URL("./client.ts", import.meta.url), 1), processes);
+  /** Starts a process with these ends, on the clients' core by default. */
+  static async open(
+    processes: Processes,
+    gateway: RunningGateway,
+    ends: readonly EndSpec[],
+    core: Core = 1,
+  ): Promise<Crowd> {
+    const crowd = new Crowd(processes.node(new URL("./client.ts", import.meta.url), core), processes);
     const { client, settings } = gateway.clients.sender;
     await crowd.ask({ do: "open", system: client, settings, ends }, "open", 240_000);
     return crowd;

@@ -12,11 +12,12 @@ import { serverSide, signerOf, trustFrom } from "../identity.ts";
 import { startedByHarness } from "./started-by-harness.ts";
 
 startedByHarness(async (settings) => {
-  const { identity, gatewayUri, trustState, directory } = settings as {
+  const { identity, gatewayUri, trustState, directory, workers } = settings as {
     identity: IdentityMaterial;
     gatewayUri: string;
     trustState: string;
     directory: string;
+    workers: number;
   };
   const trust = trustFrom(trustState);
   const alone = (): never => {
@@ -65,6 +66,7 @@ startedByHarness(async (settings) => {
   const port = createPort({
     ...serverSide(identity, trust),
     port: 0,
+    workers,
     services: (router) => gateway.routes(router),
     onLink: (link) => gateway.handleLink(link),
   });

@@ -1,8 +1,8 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import type { BenchDomain } from "../certificates.ts";
-import { messageOf } from "../processes.ts";
-import type { RelaySystem } from "../system.ts";
+import { type Core, messageOf, type Processes } from "../processes.ts";
+import type { RelaySystem, RunningGateway } from "../system.ts";
 
 /** Our gateway: admission, header scan, forwarding table, limits, MLS framing check. */
 export function causewaySystem(domain: BenchDomain): RelaySystem {
@@ -11,24 +11,32 @@ export function causewaySystem(domain: BenchDomain): RelaySystem {
     description:
       "the gateway service with SQLite store, agents attached with leases, rates of one agent and quotas of mailboxes set out of the way; client: ready-made frames on a link, one write for each turn, no SDK and no MLS work",
     prepare: async () => ({ version: "this checkout" }),
-    async start(processes, workDir) {
-      const child = processes.node(new URL("../gateways/causeway.ts", import.meta.url), 0, gatewayFlags);
-      const ready = messageOf(child, isReady, "the gateway");
-      const trustState = domain.trustState();
-      const directory = mkdtempSync(join(workDir, "gateway-"));
-      const gatewayUri = `https://gw1.${domain.name}/amsp`;
-      child.send({ identity: domain.identity("gateway/gw1", "gateway"), gatewayUri, trustState, directory });
-      const { url } = await ready;
-      const client = (role: string) => ({
-        client: "causeway" as const,
-        settings: { url, trustState, identity: domain.identity(`bench/${role}`) },
-      });
-      return {
-        pid: child.pid ?? 0,
-        clients: { sender: client("sender"), receiver: client("receiver") },
-        stop: () => processes.end(child),
-      };
-    },
+    start: (processes, workDir) => startCauseway(domain, processes, workDir, { workers: 0, core: 0 }),
+  };
+}
+
+/** Starts our gateway. */
+export async function startCauseway(
+  domain: BenchDomain,
+  processes: Processes,
+  workDir: string,
+  { workers, core }: { readonly workers: number; readonly core: Core },
+): Promise<RunningGateway> {
+  const child = processes.node(new URL("../gateways/causeway.ts", import.meta.url), core, gatewayFlags);
+  const ready = messageOf(child, isReady, "the gateway");
+  const trustState = domain.trustState();
+  const directory = mkdtempSync(join(workDir, "gateway-"));
+  const gatewayUri = `https://gw1.${domain.name}/amsp`;
+  child.send({ identity: domain.identity("gateway/gw1", "gateway"), gatewayUri, trustState, directory, workers });
+  const { url } = await ready;
+  const client = (role: string) => ({
+    client: "causeway" as const,
+    settings: { url, trustState, identity: domain.identity(`bench/${role}`) },
+  });
+  return {
+    pid: child.pid ?? 0,
+    clients: { sender: client("sender"), receiver: client("receiver") },
+    stop: () => processes.end(child),
   };
 }
 
