@@ -51,7 +51,8 @@ export interface PortOptions {
   readonly limits?: Partial<H2Limits>;
   /**
    * Threads that do TCP and TLS of the connections, which the kernel spreads among them; 0, the default, for none: then
-   * this thread does it. Only on systems that spread the connections of a port that several sockets share, as Linux does.
+   * this thread does it. Only on systems that spread the connections of a port that several sockets share, as Linux does,
+   * and with TLS options that are data: they are sent to the threads.
    */
   readonly workers?: number;
 }

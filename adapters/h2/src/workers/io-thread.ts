@@ -19,6 +19,8 @@ export interface IoThreadEvents {
   onConnection(socket: WorkerSocket): void;
   onHandshakeFailed(failure: Failure): void;
   onDropped(): void;
+  /** It does not listen any more, or not for now. */
+  onListenFailed(thrown: unknown): void;
   /** It is gone, and its connections with it. */
   onExit(thrown: unknown): void;
 }
@@ -51,7 +53,12 @@ export class IoThread implements SocketOwner {
     this.#worker.on("message", (message: FromWorker | typeof wakeUp) => {
       if (message === wakeUp) this.#pump();
       else if (message.kind === "listening") listening.resolve(message.port);
-      else listening.reject(Object.assign(new Error(message.message), { code: message.code }));
+      else {
+        const thrown = Object.assign(new Error(message.message), { code: message.code });
+        // Of no effect once it has listened.
+        listening.reject(thrown);
+        this.#events.onListenFailed(thrown);
+      }
     });
     this.#worker.on("error", (thrown) => {
       this.#thrown = thrown;

@@ -23,6 +23,7 @@ export class WorkerListener implements Listener {
   readonly #gone = Promise.withResolvers<void>();
   #port: number;
   #renewal = 0;
+  #isListening = false;
   #isClosing = false;
 
   constructor(options: WorkerListenerOptions, events: ListenerEvents) {
@@ -48,6 +49,7 @@ export class WorkerListener implements Listener {
       this.destroyConnections();
       throw listenError(thrown, host, port);
     }
+    this.#isListening = true;
     return this.#port;
   }
 
@@ -80,6 +82,9 @@ export class WorkerListener implements Listener {
         onConnection: (socket) => this.#events.onConnection(socket),
         onHandshakeFailed: ({ remoteAddress, message }) => this.#events.onHandshakeFailed(remoteAddress, message),
         onDropped: () => this.#events.onDropped(),
+        onListenFailed: (thrown) => {
+          if (this.#isListening) this.#events.onFailed("h2.server_failed", { worker: index }, thrown);
+        },
         onExit: (thrown) => {
           this.#threads[index] = undefined;
           Atomics.store(this.#cells, index, 0);
