@@ -1,5 +1,5 @@
 /**
- * Makes everything that is generated and committed: protobuf code, the pages of errors and limits. With `--check` it writes
+ * Makes everything that is generated and committed: protobuf code, the pages of errors, limits and metrics, the limits in the schema of the configuration. With `--check` it writes
  * nothing and fails when a committed file is not what would be made now.
  */
 import { execFileSync } from "node:child_process";
@@ -7,13 +7,16 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { errorTable } from "../core/base/src/errors.ts";
-import { limitsMarkdown } from "./limits.ts";
+import { limitsMarkdown, schemaWithLimits } from "./limits.ts";
+import { metricsMarkdown } from "./metrics.ts";
 
 const protobufOut = "core/wire/src/gen";
 /** Pages by path, each with what makes its text. */
 const pages: Readonly<Record<string, () => string>> = {
   "docs/reference/errors.md": errorsMarkdown,
   "docs/operations/limits.md": limitsMarkdown,
+  "docs/operations/metrics.md": metricsMarkdown,
+  "apps/cli/src/config/schema.json": schemaWithLimits,
 };
 
 if (process.argv.includes("--check")) checkAll();

@@ -11,7 +11,9 @@ import { wireLimits } from "../core/wire/src/limits.ts";
 import { directLimits } from "../sdk/agent/src/direct/limits.ts";
 import { exchangeLimits } from "../sdk/agent/src/exchange/limits.ts";
 import { resolveSettings } from "../services/authority/src/config.ts";
+import { gatewayLimitRules } from "../services/gateway/src/limit-rules.ts";
 import { gatewayLimits } from "../services/gateway/src/limits.ts";
+import { registryLimits } from "../services/registry/src/limits.ts";
 
 interface Section {
   readonly title: string;
@@ -46,7 +48,7 @@ const sections: readonly Section[] = [
   },
   {
     title: "Gateway",
-    text: "Those that the schema of the configuration has under `gateways[].limits` can be changed there.",
+    text: "All of them can be set under `gateways[].limits` of the configuration, and changed while the gateway runs.",
     values: without(gatewayLimits, { ...mailboxLimits, ...resolutionLimits }),
     file: "services/gateway/src/ports.ts",
     declaration: "export interface GatewayLimits",
@@ -60,17 +62,24 @@ const sections: readonly Section[] = [
   },
   {
     title: "Mailboxes",
-    text: "Of a gateway's [mailboxes](mailboxes.md). Those that the schema of the configuration has under `gateways[].limits` can be changed there.",
+    text: "Of a gateway's [mailboxes](mailboxes.md); set and changed like the ones above.",
     values: mailboxLimits,
     file: "core/mailbox/src/limits.ts",
     declaration: "export interface MailboxLimits",
   },
   {
     title: "Record sync between gateways (AMSP)",
-    text: "Of each gateway, and of a registry as the reader of one.",
+    text: "Of each gateway, and of a registry as the reader of one. Those of a gateway are set and changed like the ones above, with `sync.` before the name.",
     values: defaultSyncLimits,
     file: "core/sync/src/limits.ts",
     declaration: "export interface SyncLimits",
+  },
+  {
+    title: "Registry",
+    text: "`queriesPerMinute` stands under `registry` of the configuration, the others under `registry.limits`. All of them can be changed while it runs.",
+    values: registryLimits,
+    file: "services/registry/src/limits.ts",
+    declaration: "export interface RegistryLimits",
   },
   {
     title: "Authority",
@@ -114,12 +123,39 @@ function without(values: object, others: object): Readonly<Record<string, unknow
   return Object.fromEntries(Object.entries(values).filter(([name]) => !(name in others)));
 }
 
+const schemaFile = "apps/cli/src/config/schema.json";
+
+/** The schema of the configuration with the limits of a gateway as they are now. */
+export function schemaWithLimits(): string {
+  const text = readFileSync(schemaFile, "utf8");
+  const from = text.indexOf('"properties": {', text.indexOf('"gatewayLimits": {'));
+  const to = text.indexOf("\n      }\n", from);
+  if (from < 0 || to < 0) throw new Error(`${schemaFile} has no gatewayLimits; correct scripts/limits.ts`);
+  const descriptions = new Map(
+    sections.flatMap(({ file, declaration, title }) => {
+      const prefix = title.startsWith("Record sync") ? "sync." : "";
+      return [...commentsOf(file, declaration)].map(([name, comment]): [string, string] => [
+        `${prefix}${name}`,
+        comment,
+      ]);
+    }),
+  );
+  const properties = Object.entries(gatewayLimitRules).map(([name, { min, max }]) => {
+    const description = descriptions.get(name);
+    const value = { type: "integer", minimum: min, maximum: max, ...(description && { description }) };
+    return `${JSON.stringify(name)}: ${JSON.stringify(value, null, 2).replaceAll("\n", "\n        ")}`;
+  });
+  return `${text.slice(0, from)}"properties": {\n        ${properties.join(",\n        ")}${text.slice(to)}`;
+}
+
 /** The page, made anew. */
 export function limitsMarkdown(): string {
   return [
     "# Limits",
     "",
-    "Every queue, table, size and rate is bounded. This page is made from the code by `npm run generate`. Discovery queries of each agent are bounded by `registry.queriesPerMinute` of the configuration, 60 when it does not say. A limit that was reached answers with one of the codes of [the table](../reference/errors.md), mostly `CAUSEWAY_LIMIT_COUNT`, `CAUSEWAY_LIMIT_RATE` or `CAUSEWAY_FORWARDING_OVERLOADED`.",
+    "Every queue, table, size and rate is bounded. This page is made from the code by `npm run generate`. A limit that was reached answers with one of the codes of [the table](../reference/errors.md), mostly `CAUSEWAY_LIMIT_COUNT`, `CAUSEWAY_LIMIT_RATE` or `CAUSEWAY_FORWARDING_OVERLOADED`; how full each table is, [metrics](metrics.md) tell.",
+    "",
+    "Limits of a running gateway and of the registry are listed by `causeway limits` (`--changed`: only those that are not the default), with unit, bounds, who set them, and when a change counts: at once, or for what begins after it (`for new`: leases, links, messages, sessions), so that nothing that was granted is taken back. `causeway limits set NAME VALUE` changes one, `--gateway NAME` or `--registry` only there. A change is checked like the configuration, is in the log with who made it, and lasts until the next restart or reload: what is to stay is written to the configuration file. `causeway limits reload`, or SIGHUP to the process of a service that does not run in a terminal, takes over what the file says of limits now, in place of everything that was set before; a file that is wrong changes nothing. All else in the file counts at the next start.",
     "",
     ...sections.flatMap(sectionLines),
   ].join("\n");

@@ -22,6 +22,7 @@ import type { Link } from "./link.ts";
 import { LinkSession } from "./link-session.ts";
 import type { Listener, ListenerEvents } from "./listener.ts";
 import { type ConnectionUse, Opening } from "./opening.ts";
+import type { PageMaker } from "./pages.ts";
 import { PortSession, type SessionServices } from "./port-session.ts";
 import type { JudgedSocket, PortSocket } from "./port-socket.ts";
 import { createServiceHandler, drainingError } from "./service-handler.ts";
@@ -44,6 +45,8 @@ export interface PortOptions {
   readonly applicantPaths?: readonly string[];
   /** Services other than Link. gRPC's health service is always there. */
   readonly services?: (router: ConnectRouter) => void;
+  /** What a GET of a path answers; other paths are 404. */
+  readonly pages?: ReadonlyMap<string, PageMaker>;
   /** Takes each Link. Without it Link is unimplemented. */
   readonly onLink?: (link: Link) => void;
   readonly log?: Log;
@@ -129,6 +132,7 @@ class H2Port implements Port {
       limits: this.#limits,
       serve: createServiceHandler({
         services: options.services ?? (() => undefined),
+        pages: options.pages ?? new Map(),
         otherServices: options.onLink === undefined ? [] : [linkService],
         applicantPaths: new Set(options.applicantPaths),
         shutdown: this.#shutdown.signal,

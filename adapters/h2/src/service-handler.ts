@@ -19,6 +19,7 @@ import { completeAnswer, completeTrailers, FailedCalls } from "./failed-calls.ts
 import { readableStatus } from "./grpc-message.ts";
 import { healthRoutes } from "./health.ts";
 import type { H2Limits } from "./limits.ts";
+import { type PageMaker, servePage } from "./pages.ts";
 import { reflectionRoutes } from "./reflection.ts";
 import { renderErrors, toConnectError } from "./wire-errors.ts";
 
@@ -36,6 +37,8 @@ export type ServiceHandler = (
  */
 export function createServiceHandler(options: {
   readonly services: (router: ConnectRouter) => void;
+  /** Pages by path. */
+  readonly pages: ReadonlyMap<string, PageMaker>;
   /** Services that the port serves without Connect. */
   readonly otherServices: readonly DescService[];
   readonly applicantPaths: ReadonlySet<string>;
@@ -71,6 +74,11 @@ export function createServiceHandler(options: {
 
   return (stream, headers, rawHeaders, caller) => {
     const path = (headers[":path"] ?? "").split("?", 1)[0] ?? "";
+    const page = options.pages.get(path);
+    if (page !== undefined) {
+      servePage(stream, headers, caller, page);
+      return;
+    }
     const handler = handlers.get(path);
     if (handler === undefined) {
       options.log.warn("h2.request_refused", { peer: nameOf(caller), path: path.slice(0, loggedPathMax) });

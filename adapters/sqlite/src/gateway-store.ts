@@ -5,6 +5,7 @@
 import type {
   AgentId,
   CommitOutcome,
+  DeliverySizes,
   GatewayStore,
   GatewayUri,
   OwnVersion,
@@ -228,6 +229,14 @@ class SqliteGatewayStore implements GatewayStore {
     return this.#sql.pruneGroups.run(before);
   }
 
+  deliverySizes(): DeliverySizes {
+    return {
+      keyPackages: integer(this.#sql.keyPackagesAll.get()),
+      groups: integer(this.#sql.groupsAll.get()),
+      commits: integer(this.#sql.commitsAll.get()),
+    };
+  }
+
   setAway(agentId: AgentId, awayMs: number): void {
     if (awayMs === 0) this.#sql.deleteAway.run(agentId);
     else this.#sql.putAway.run(agentId, awayMs);
@@ -308,6 +317,9 @@ function prepareAll(database: Database) {
     dropCommits: sql("DELETE FROM mls_commit WHERE group_id = ? AND epoch < ?"),
     commitsFrom: sql("SELECT content FROM mls_commit WHERE group_id = ? AND epoch >= ? ORDER BY epoch LIMIT ?"),
     pruneGroups: sql("DELETE FROM mls_group WHERE updated_at < ?"),
+    keyPackagesAll: sql("SELECT count(*) AS n FROM key_package"),
+    groupsAll: sql("SELECT count(*) AS n FROM mls_group"),
+    commitsAll: sql("SELECT count(*) AS n FROM mls_commit"),
     putAway: sql("INSERT OR REPLACE INTO away VALUES (?, ?)"),
     deleteAway: sql("DELETE FROM away WHERE agent_id = ?"),
     awayMs: sql("SELECT away_ms AS n FROM away WHERE agent_id = ?"),

@@ -11,6 +11,15 @@ export type AttachmentModelName = "stateful" | "soft";
 /** What the agent says of itself. */
 export type Condition = "running" | "degraded" | "offline";
 
+/** Times that a lease was granted with, in milliseconds. */
+export interface LeaseTimes {
+  readonly heartbeatMs: number;
+  readonly staleAfterMs: number;
+  readonly removeAfterStaleMs: number;
+  readonly leaseMs: number;
+  readonly handshakeMs: number;
+}
+
 /** One attachment at a gateway. Exists only after mutual authentication: `peer` is the evidence. */
 export interface Attachment {
   readonly link: LinkId;
@@ -20,6 +29,7 @@ export interface Attachment {
   readonly model: AttachmentModelName;
   readonly features: readonly string[];
   readonly attachmentSequence: bigint;
+  readonly times: LeaseTimes;
   readonly leaseId: Uint8Array;
   readonly advertise: boolean;
   /** Messages that the agent takes each second (ANA-49); 0 for no limit of its own. */

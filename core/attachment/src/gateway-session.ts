@@ -3,7 +3,7 @@ import type { ErrorFacts, Instant, UnixMs } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { LinkId } from "@causeway/core-wire";
 import type { Due } from "./due-queue.ts";
-import type { Attachment, Condition } from "./effects.ts";
+import type { Attachment, Condition, LeaseTimes } from "./effects.ts";
 import { type GatewayInput, type GatewayState, gatewayTransitions } from "./gateway-transitions.ts";
 import type { HelloFacts } from "./hello.ts";
 
@@ -82,6 +82,7 @@ export class GatewaySession implements Due {
       model: facts.model,
       features: facts.features,
       attachmentSequence: facts.attachmentSequence,
+      times: lease.times,
       leaseId: lease.leaseId,
       advertise: facts.advertise,
       messagesPerSecondMax: facts.messagesPerSecondMax,
@@ -96,6 +97,8 @@ export class GatewaySession implements Due {
 
 /** What an attachment carries. */
 export interface LeaseState {
+  /** As they were when it was granted. */
+  readonly times: LeaseTimes;
   readonly facts: LeaseFacts;
   readonly leaseId: Uint8Array;
   readonly since: UnixMs;

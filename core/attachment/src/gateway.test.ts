@@ -181,6 +181,13 @@ describe("lease", () => {
         messagesPerSecondMax: 0,
         features: ["agp/1", "mls/1"],
         attachmentSequence: 5n,
+        times: {
+          heartbeatMs: 30_000,
+          staleAfterMs: 90_000,
+          removeAfterStaleMs: 300_000,
+          leaseMs: 300_000,
+          handshakeMs: 10_000,
+        },
         leaseId: expect.any(Uint8Array),
         advertise: true,
         state: "attached",

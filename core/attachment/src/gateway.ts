@@ -27,7 +27,14 @@ import { type CryptoPort, type Signer, type VerifiedPeer, verifyByPeer } from "@
 import { aap, encodeFrame, FrameKind, hex, type LinkId, toErrorDetail, wrapFrame } from "@causeway/core-wire";
 import { BoundedMap } from "./bounded-map.ts";
 import { DueQueue } from "./due-queue.ts";
-import type { Attachment, AttachmentModelName, Condition, GatewayEffect, GatewayEventType } from "./effects.ts";
+import type {
+  Attachment,
+  AttachmentModelName,
+  Condition,
+  GatewayEffect,
+  GatewayEventType,
+  LeaseTimes,
+} from "./effects.ts";
 import { defaultFeatures, securityFeatures } from "./features.ts";
 import { GatewaySession, instanceKey, isRefusal, type LeaseState } from "./gateway-session.ts";
 import type { GatewayInput } from "./gateway-transitions.ts";
@@ -74,7 +81,8 @@ export interface GatewayAttachmentsOptions {
 export class GatewayAttachments implements Machine<GatewayEffect> {
   readonly #options: GatewayAttachmentsOptions;
   readonly #terms: HelloTerms;
-  readonly #times: Record<"heartbeatMs" | "staleAfterMs" | "removeAfterStaleMs" | "leaseMs" | "handshakeMs", number>;
+  #times: LeaseTimes;
+  #attachmentsMax: number;
   readonly #sessions = new Map<LinkId, GatewaySession>();
   readonly #byInstance = new Map<string, GatewaySession>();
   readonly #instancesOf = new Map<AgentId, number>();
@@ -103,6 +111,14 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
       leaseMs: options.leaseMs ?? defaults.leaseMs,
       handshakeMs: options.handshakeMs ?? 10_000,
     };
+    this.#attachmentsMax = options.attachmentsMax ?? 20_000;
+  }
+
+  /** Other bounds from now on. What a live lease was granted stays, so that no agent is taken for dead by a change. */
+  setLimits(limits: LeaseTimes & { readonly attachmentsMax: number }): void {
+    const { heartbeatMs, staleAfterMs, removeAfterStaleMs, leaseMs, handshakeMs, attachmentsMax } = limits;
+    this.#times = { heartbeatMs, staleAfterMs, removeAfterStaleMs, leaseMs, handshakeMs };
+    this.#attachmentsMax = attachmentsMax;
   }
 
   /**
@@ -210,7 +226,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
         message: "the heartbeat names another lease than the live one; attach again",
       });
     }
-    if (now.instant > later(lease.lastSeen, this.#times.leaseMs)) return this.#end(now, session, leaseExpired);
+    if (now.instant > later(lease.lastSeen, lease.times.leaseMs)) return this.#end(now, session, leaseExpired);
     if (heartbeat.sequence <= lease.lastHeartbeat) return;
     lease.lastHeartbeat = heartbeat.sequence;
     this.#renew(now, lease);
@@ -228,7 +244,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
         value: {
           sequence: heartbeat.sequence,
           gatewayUnixMs: BigInt(now.unix),
-          lifetimeMs: BigInt(this.#times.leaseMs),
+          lifetimeMs: BigInt(lease.times.leaseMs),
         },
       }),
     );
@@ -346,7 +362,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
     }
     if (session.state === "attached" && lease.facts.model === "stateful") {
       this.#enter(session, "heartbeats-missed");
-      return this.#goStale(now, session, `no heartbeat for ${this.#times.staleAfterMs} ms`);
+      return this.#goStale(now, session, `no heartbeat for ${lease.times.staleAfterMs} ms`);
     }
     this.#expire(now, session);
   }
@@ -361,7 +377,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
   #dueOf(session: GatewaySession): Instant {
     const { lease } = session;
     if (lease === undefined || !session.isAttached) return session.until;
-    const { leaseMs, staleAfterMs } = this.#times;
+    const { leaseMs, staleAfterMs } = lease.times;
     const silence =
       lease.facts.model === "soft"
         ? later(lease.lastSeen, leaseMs)
@@ -381,7 +397,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
   }
 
   #goStale(now: Now, session: GatewaySession, cause: string): void {
-    session.until = later(now.instant, this.#times.removeAfterStaleMs);
+    session.until = later(now.instant, (session.lease?.times ?? this.#times).removeAfterStaleMs);
     this.#arm(session);
     this.#emitView("update", session);
     this.#event("attachment.stale", session, cause);
@@ -400,7 +416,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
       };
     }
     if (held !== undefined) return undefined;
-    if (this.#byInstance.size >= (this.#options.attachmentsMax ?? 20_000)) {
+    if (this.#byInstance.size >= this.#attachmentsMax) {
       return {
         code: "CAUSEWAY_LIMIT_COUNT",
         message: "this gateway holds as many attachments as it may; attach elsewhere",
@@ -435,6 +451,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
     this.#handshakes--;
     const { nonce: _nonce, ...kept } = facts;
     session.lease = {
+      times: this.#times,
       facts: kept,
       leaseId: random.bytes(16),
       since: now.unix,

@@ -59,6 +59,14 @@ export interface StoredTopic {
   readonly createdAt: UnixMs;
 }
 
+/** How much of the delivery service is stored. */
+export interface DeliverySizes {
+  /** Unused key packages of all agents. */
+  readonly keyPackages: number;
+  readonly groups: number;
+  readonly commits: number;
+}
+
 /** The durable state of one gateway. */
 export interface GatewayStore {
   /** Runs `work` as one transaction: all of it is stored, or nothing. A call inside another joins it. */
@@ -111,6 +119,8 @@ export interface GatewayStore {
   commits(groupId: Uint8Array, fromEpoch: bigint, limit: number): readonly Uint8Array[] | undefined;
   /** Drops groups without a commit since `before`; returns how many. */
   pruneGroups(before: UnixMs): number;
+  /** Counts row by row: not for every message. */
+  deliverySizes(): DeliverySizes;
 
   /** Notes how long an agent's record stays announced while it is away; 0 forgets it. */
   setAway(agentId: AgentId, awayMs: number): void;

@@ -32,14 +32,26 @@ export interface HopEntry {
 /** Bounded ring of hop entries; the oldest goes first. */
 export class HopTrace {
   readonly #gateway: GatewayUri;
-  readonly #max: number;
-  readonly #ring: HopEntry[] = [];
+  #max: number;
+  #ring: HopEntry[] = [];
   #next = 0;
 
   /** `entriesMax`: default 4,096. */
   constructor(options: { readonly gateway: GatewayUri; readonly entriesMax?: number }) {
     this.#gateway = options.gateway;
     this.#max = options.entriesMax ?? 4_096;
+  }
+
+  /** Entries kept. */
+  get size(): number {
+    return this.#ring.length;
+  }
+
+  /** Another bound from now on; the newest entries stay. */
+  setBound(entriesMax: number): void {
+    this.#ring = this.recent(entriesMax).toReversed();
+    this.#max = entriesMax;
+    this.#next = this.#ring.length % entriesMax;
   }
 
   /** Keeps and returns an entry if the message asks for it or is dropped. Call before the TTL is decremented. */

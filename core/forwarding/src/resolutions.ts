@@ -120,8 +120,10 @@ export class Resolutions implements Machine<ResolutionEffect> {
       this.#effects.push({ type: "install", candidate });
     }
     this.#resolved.set(agentId, { until: later(now.instant, this.#limits.resolvedMs), ways });
-    const [oldest] = this.#resolved.keys();
-    if (this.#resolved.size > this.#limits.resolvedMax && oldest !== undefined) this.#forget(oldest);
+    for (const oldest of this.#resolved.keys()) {
+      if (this.#resolved.size <= this.#limits.resolvedMax) break;
+      this.#forget(oldest);
+    }
     this.#effects.push({ type: "release", agentId });
   }
 
@@ -171,9 +173,11 @@ export class Resolutions implements Machine<ResolutionEffect> {
   }
 
   #remember(now: Instant, agentId: AgentId, error: ErrorFacts): void {
-    const [oldest] = this.#unknown.keys();
-    if (this.#unknown.size >= this.#limits.unknownMax && oldest !== undefined) this.#unknown.delete(oldest);
     this.#unknown.set(agentId, { until: later(now, this.#limits.unknownMs), error });
+    for (const oldest of this.#unknown.keys()) {
+      if (this.#unknown.size <= this.#limits.unknownMax) break;
+      this.#unknown.delete(oldest);
+    }
   }
 
   #forget(agentId: AgentId): void {

@@ -45,8 +45,8 @@ interface Contact {
 
 /** Ways back to senders without an entry in the forwarding table. */
 export class ReturnPaths {
-  readonly #lastsMs: number;
-  readonly #max: number;
+  #lastsMs: number;
+  #max: number;
   /** By hash of the name, the least recently heard of first. */
   readonly #senders = new Map<number, Sender>();
   /** By hashes of both names, the least recently used first. One whose sender was forgotten leads nowhere. */
@@ -59,6 +59,18 @@ export class ReturnPaths {
 
   /** How many times a first sender was learned: while it stays and there was none, there is none. */
   version = 0;
+
+  /** Other bounds from now on. */
+  setBounds({ lastsMs, entriesMax }: ReturnPathOptions): void {
+    this.#lastsMs = lastsMs;
+    this.#max = Math.max(1, entriesMax);
+    for (const map of [this.#senders, this.#contacts]) {
+      for (const key of map.keys()) {
+        if (map.size <= this.#max) break;
+        map.delete(key);
+      }
+    }
+  }
 
   /** Number of senders. */
   get size(): number {

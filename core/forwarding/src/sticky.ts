@@ -11,6 +11,16 @@ export class StickyChoices<T> {
     this.#max = Math.max(1, Math.ceil(entriesMax / 2));
   }
 
+  /** Choices remembered. */
+  get size(): number {
+    return this.#young.size + this.#old.size;
+  }
+
+  /** Choices remembered at most. */
+  get bound(): number {
+    return 2 * this.#max;
+  }
+
   get(source: number, target: number): T | undefined {
     const key = keyOf(source, target);
     const young = this.#young.get(key);

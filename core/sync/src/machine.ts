@@ -24,6 +24,7 @@ import { compareOrigins, compareText } from "./decide.ts";
 import type { PeerName, RouteCandidate, SessionId, SyncEffect, SyncPeerStatus } from "./effects.ts";
 import { desiredExport, flush } from "./export.ts";
 import { isWanted } from "./import.ts";
+import type { SyncLimits } from "./limits.ts";
 import { slotKey, type Way } from "./loc-rib.ts";
 import { dispatch } from "./messages.ts";
 import type { OpenedSession, SyncOptions, SyncTarget } from "./options.ts";
@@ -126,6 +127,11 @@ export class RuledSyncMachine implements Machine<SyncEffect> {
         if (slot !== undefined) this.#state.slotChanged(now, slot, "ways");
       }
     });
+  }
+
+  /** Other bounds from now on. Sessions keep the heartbeat that they agreed on. */
+  setLimits(limits: SyncLimits): void {
+    Object.assign(this.#state.limits, limits);
   }
 
   /** Replaces the policy; peers are told what it changes for them. What was kept under the old scope stays. */

@@ -33,7 +33,7 @@ const overflowLast = 2;
 
 export class TopicTable {
   readonly #max: number;
-  readonly #perOwnerMax: number;
+  readonly #perOwnerMax: () => number;
   readonly #isWanted: (topic: TopicName) => boolean;
   readonly #emit: (effect: TopicsEffect) => void;
   readonly #entries = new Map<TopicName, Entry>();
@@ -41,7 +41,8 @@ export class TopicTable {
 
   constructor(options: {
     readonly topicsMax: number;
-    readonly topicsPerOwnerMax: number;
+    /** Asked for each time, as it may change. */
+    readonly topicsPerOwnerMax: () => number;
     /** True when a subscriber is known: such a topic isn't idle. */
     readonly isWanted: (topic: TopicName) => boolean;
     readonly emit: (effect: TopicsEffect) => void;
@@ -176,7 +177,7 @@ export class TopicTable {
 
   #checkRoom(owner: AgentId): void {
     const isFull = this.#entries.size >= this.#max;
-    if (!isFull && (this.#perOwner.get(owner) ?? 0) < this.#perOwnerMax) return;
+    if (!isFull && (this.#perOwner.get(owner) ?? 0) < this.#perOwnerMax()) return;
     const limit = isFull ? "topicsMax" : "topicsPerOwnerMax";
     throw refuse("CAUSEWAY_LIMIT_COUNT", `expected room for another topic, got ${limit} reached; delete one first`, {
       details: { limit },

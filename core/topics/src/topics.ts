@@ -86,8 +86,8 @@ export class Topics implements Machine<TopicsEffect> {
   constructor(options: TopicsOptions) {
     this.#options = options;
     this.#table = new TopicTable({
-      topicsMax: options.topicsMax ?? 100_000,
-      topicsPerOwnerMax: options.topicsPerOwnerMax ?? 1_000,
+      topicsMax: options.topicsMax ?? topicsMaxDefault,
+      topicsPerOwnerMax: () => options.topicsPerOwnerMax ?? 1_000,
       isWanted: (topic) => this.#isWanted(topic),
       emit: (effect) => this.#effects.push(effect),
     });
@@ -215,6 +215,11 @@ export class Topics implements Machine<TopicsEffect> {
   }
 
   /** Topics kept here, by name. */
+  /** Topics that this gateway keeps at most. */
+  get topicsMax(): number {
+    return this.#options.topicsMax ?? topicsMaxDefault;
+  }
+
   topics(): readonly Topic[] {
     return this.#table.list();
   }
@@ -354,4 +359,5 @@ const listMax = 1_000;
 /** Topics whose subscribers are remembered; beyond, all are looked up anew. */
 const reachedMax = 10_000;
 const patternsMaxDefault = 4_096;
+const topicsMaxDefault = 100_000;
 const none: readonly never[] = [];

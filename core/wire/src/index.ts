@@ -1,5 +1,6 @@
 export * from "./addressed-copy.ts";
 export * from "./error-detail.ts";
+export { encodeFateReport } from "./fate-report.ts";
 export * from "./frame.ts";
 export * from "./frame-scan.ts";
 export * as aap from "./gen/causeway/aap/v1/aap_pb.js";
@@ -18,6 +19,7 @@ export * from "./grpc-framing.ts";
 export type { KnownFrame } from "./known-frame.ts";
 export * from "./lane.ts";
 export * from "./limits.ts";
+export * from "./limits-admin.ts";
 export * from "./link.ts";
 export * from "./message-id.ts";
 export * from "./mls-framing.ts";

@@ -20,7 +20,7 @@ import type { EventFeed } from "./event-feed.ts";
 import type { Links } from "./links.ts";
 import type { MailboxAdmin } from "./mailbox-admin.ts";
 import { MessageQueue } from "./message-queue.ts";
-import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
+import type { GatewayConfig, GatewayDeps } from "./ports.ts";
 import type { SyncDriver } from "./sync-driver.ts";
 import type { TopicsDriver } from "./topics-driver.ts";
 
@@ -28,7 +28,6 @@ import type { TopicsDriver } from "./topics-driver.ts";
 export interface AdminParts {
   readonly config: GatewayConfig;
   readonly deps: GatewayDeps;
-  readonly limits: GatewayLimits;
   readonly links: Links;
   readonly table: ForwardingTable;
   readonly trace: HopTrace;
@@ -246,10 +245,11 @@ export class Admin {
   }
 
   #attachment(each: Attachment): admin.Attachment {
-    const { links, limits, deps, sync } = this.#parts;
+    const { links, deps, sync } = this.#parts;
     const now: Now = deps.scheduler.now();
     const entry = links.get(each.link);
-    const lastsMs = each.model === "soft" ? limits.leaseMs : limits.staleAfterMs + limits.removeAfterStaleMs;
+    const { leaseMs, staleAfterMs, removeAfterStaleMs } = each.times;
+    const lastsMs = each.model === "soft" ? leaseMs : staleAfterMs + removeAfterStaleMs;
     const expires = later(each.lastSeen, lastsMs);
     return create(admin.AttachmentSchema, {
       agentId: each.agentId,

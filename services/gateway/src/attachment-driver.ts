@@ -63,8 +63,18 @@ export class AttachmentDriver {
       handshakeMs: limits.handshakeMs,
       attachmentsMax: limits.attachmentsMax,
     });
-    this.#attaches = new CallerRates("attachesPerMinute", limits.attachesPerMinute, 60_000, limits.attachmentsMax);
+    this.#attaches = new CallerRates(
+      "attachesPerMinute",
+      () => limits.attachesPerMinute,
+      60_000,
+      () => limits.attachmentsMax,
+    );
     this.#wake = new WakeUp(deps.scheduler, () => this.#input((now) => this.#machine.handleTimeout(now)));
+  }
+
+  /** Limits have changed: those of leases count for leases from now on. */
+  applyLimits(): void {
+    this.#machine.setLimits(this.#parts.limits);
   }
 
   handleLinkUp(entry: LinkEntry): void {

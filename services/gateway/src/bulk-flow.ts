@@ -30,6 +30,14 @@ export class BulkIntake {
     this.messageRate = new TokenBucket(messages, messages * limits.rateBurstSeconds, now.instant);
     this.byteRate = new TokenBucket(bytes, bytes * limits.rateBurstSeconds, now.instant);
   }
+
+  /** Limits have changed. */
+  applyRates(limits: GatewayLimits, factor: number): void {
+    const messages = limits.agentBulkMessagesPerSecond * factor;
+    const bytes = limits.agentBulkBytesPerSecond * factor;
+    this.messageRate.setRate(messages, messages * limits.rateBurstSeconds);
+    this.byteRate.setRate(bytes, bytes * limits.rateBurstSeconds);
+  }
 }
 
 /** What the flow of bulk works with. */

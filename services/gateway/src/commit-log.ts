@@ -30,10 +30,10 @@ export class CommitLog {
   constructor(deps: GatewayDeps, limits: GatewayLimits) {
     this.#deps = deps;
     this.#limits = limits;
-    this.#commits = new CallerRates("commitsPerMinute", limits.commitsPerMinute, minuteMs);
-    this.#bytes = new CallerRates("commitBytesPerMinute", limits.commitBytesPerMinute, minuteMs);
-    this.#opened = new CallerRates("groupsOpenedPerHour", limits.groupsOpenedPerHour, 60 * minuteMs);
-    this.#fetches = new CallerRates("commitsPerMinute", limits.commitsPerMinute, minuteMs);
+    this.#commits = new CallerRates("commitsPerMinute", () => limits.commitsPerMinute, minuteMs);
+    this.#bytes = new CallerRates("commitBytesPerMinute", () => limits.commitBytesPerMinute, minuteMs);
+    this.#opened = new CallerRates("groupsOpenedPerHour", () => limits.groupsOpenedPerHour, 60 * minuteMs);
+    this.#fetches = new CallerRates("commitsPerMinute", () => limits.commitsPerMinute, minuteMs);
   }
 
   /** Takes a commit or says which one won. */

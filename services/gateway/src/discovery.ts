@@ -1,9 +1,9 @@
 /** GW-DISCOVER and GW-OFFER (AAP-37, AAP-38): a signed hint where to attach. Attaching proves everything anew (AAP-53). */
 import { DatagramResponder, makeOffer, type OfferFacts, offerFor } from "@causeway/core-attachment";
-import { agentOf, defaults, parseSpiffeId, refuse } from "@causeway/core-base";
+import { agentOf, parseSpiffeId, refuse } from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { aap } from "@causeway/core-wire";
-import type { GatewayConfig, GatewayDeps } from "./ports.ts";
+import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
 import { CallerRates } from "./token-bucket.ts";
 
 /** Answers discovery requests of authenticated callers. */
@@ -13,11 +13,18 @@ export class Discovery {
   readonly #features: readonly string[];
   readonly #load: () => number | "draining";
   readonly #datagrams: DatagramResponder;
-  readonly #rates = new CallerRates("discoveryQueriesPerMinute", defaults.discoveryQueriesPerMinute, 60_000);
+  readonly #rates: CallerRates;
 
   /** `load` answers 0 (idle) to 100 (full). */
-  constructor(config: GatewayConfig, deps: GatewayDeps, features: readonly string[], load: () => number | "draining") {
+  constructor(
+    config: GatewayConfig,
+    deps: GatewayDeps,
+    limits: GatewayLimits,
+    features: readonly string[],
+    load: () => number | "draining",
+  ) {
     this.#config = config;
+    this.#rates = new CallerRates("discoveryQueriesPerMinute", () => limits.discoveryQueriesPerMinute, 60_000);
     this.#deps = deps;
     this.#features = features;
     this.#load = load;

@@ -89,6 +89,17 @@ export class EventFeed {
     for (const queue of this.#operators.keys()) this.end(queue);
   }
 
+  /** How many watch. */
+  get watchers(): number {
+    return this.#links.size + this.#operators.size;
+  }
+
+  /** Limits have changed. */
+  applyLimits(): void {
+    const perSecond = this.#limits.eventsPerSecond;
+    for (const { rate } of this.#links.values()) rate.setRate(perSecond, perSecond * 2);
+  }
+
   /** False while nobody asked for anything: then an event need not even be made. */
   get isWatched(): boolean {
     return this.#links.size > 0 || this.#operators.size > 0;

@@ -8,7 +8,7 @@ import { ForwardingPolicy, ForwardingTable, HopTrace } from "@causeway/core-forw
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { MailLink } from "@causeway/core-mailbox";
 import { createRecordVerifier, trustedSignatures } from "@causeway/core-records";
-import { aap, admin, type agp, amsp } from "@causeway/core-wire";
+import { aap, admin, type agp, amsp, LimitsAdmin } from "@causeway/core-wire";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { Admin } from "./admin.ts";
 import { Adverts } from "./adverts.ts";
@@ -21,12 +21,15 @@ import { Discovery } from "./discovery.ts";
 import { EventFeed } from "./event-feed.ts";
 import { FollowedAgents } from "./followed-agents.ts";
 import { FrameDispatcher } from "./frame-dispatcher.ts";
-import { gatewayLimits } from "./limits.ts";
+import { GatewayTables } from "./gateway-tables.ts";
+import type { AllGatewayLimits } from "./limit-rules.ts";
 import { type LinkEntry, Links } from "./links.ts";
+import { applyLimits, createGatewayLimits } from "./live-limits.ts";
 import { MailboxAdmin } from "./mailbox-admin.ts";
 import { isElsewhere, MailboxDriver } from "./mailbox-driver.ts";
+import { type MetricsParts, metricsText } from "./metrics.ts";
 import { PeerLinks } from "./peer-links.ts";
-import type { GatewayConfig, GatewayDeps, GatewayLimits, Link } from "./ports.ts";
+import type { GatewayConfig, GatewayDeps, Link } from "./ports.ts";
 import { PositiveReports } from "./positive-reports.ts";
 import { Relay, type ServedOwner } from "./relay.ts";
 import { Resolver } from "./resolver.ts";
@@ -59,6 +62,10 @@ export interface Gateway extends AsyncDisposable {
   /** Answers GW-DISCOVER in a datagram of `source` (address and port), or stays silent. Off unless somebody calls it. */
   handleDatagram(source: string, bytes: Uint8Array): Uint8Array | undefined;
   status(): GatewayStatus;
+  /** Metrics in the text format of OpenMetrics. Throws unless the caller is an operator of the domain. */
+  metrics(caller: VerifiedPeer): string;
+  /** Takes over what the configuration says of limits now; `by` is who asked. Throws when it is wrong. */
+  reloadLimits(by: string): void;
   /** Resolves when the gateway has gone out of service, by `stop` or by an operator's Drain. It does not come back. */
   readonly ended: Promise<void>;
 }
@@ -79,7 +86,7 @@ const leftMax = 100_000;
 export class GatewayService implements Gateway {
   readonly #config: GatewayConfig;
   readonly #deps: GatewayDeps;
-  readonly #limits: GatewayLimits;
+  readonly #limits: AllGatewayLimits;
   readonly #tally = new Tally();
   readonly #security: BoundedLog;
   readonly #events: EventFeed;
@@ -96,6 +103,8 @@ export class GatewayService implements Gateway {
   readonly #delivery: DeliveryService;
   readonly #discovery: Discovery;
   readonly #admin: Admin;
+  readonly #metrics: MetricsParts;
+  readonly #limitsAdmin: LimitsAdmin<AllGatewayLimits>;
   readonly #frames: FrameDispatcher;
   #state: "new" | "running" | "draining" | "stopped" = "new";
   #startedAt: Now;
@@ -108,7 +117,8 @@ export class GatewayService implements Gateway {
   #prunedAt: Now["instant"];
 
   constructor(config: GatewayConfig, deps: GatewayDeps) {
-    const limits = { ...gatewayLimits, ...config.limits };
+    const live = createGatewayLimits(config.limits);
+    const limits = live.values;
     this.#config = config;
     this.#deps = deps;
     this.#limits = limits;
@@ -207,7 +217,7 @@ export class GatewayService implements Gateway {
       delivery: this.#delivery,
       mailboxes: this.#mailboxes,
     });
-    this.#discovery = new Discovery(config, deps, features, () => this.#load());
+    this.#discovery = new Discovery(config, deps, limits, features, () => this.#load());
     this.#admin = new Admin({
       ...parts,
       attachments: this.#attachments,
@@ -223,6 +233,23 @@ export class GatewayService implements Gateway {
       isDraining: () => this.#state === "draining",
       drain: (deadlineMs) => void this.stop({ deadlineMs }),
     });
+    this.#metrics = {
+      deps,
+      tables: new GatewayTables({
+        ...parts,
+        attachments: this.#attachments,
+        topics: this.#topics,
+        sync: this.#sync,
+        mailboxes: this.#mailboxes,
+        relay: this.#relay,
+        resolver: this.#resolver,
+      }),
+      counters: () => this.status().counters,
+      startedUnixMs: () => this.#startedAt.unix,
+    };
+    const limited = { ...parts, attachments: this.#attachments, sync: this.#sync };
+    live.onChange = (changes) => applyLimits(limited, limits, changes);
+    this.#limitsAdmin = new LimitsAdmin({ limits: live, read: deps.readLimits?.bind(deps), log: deps.log });
   }
 
   async start(options?: { readonly signal?: AbortSignal }): Promise<void> {
@@ -305,6 +332,27 @@ export class GatewayService implements Gateway {
       purgeStored: (request, context) => operator(context).mailboxes.purge(request),
       watchEvents: (request, context) => operator(context).watchEvents(request, context.signal),
     });
+    const limitsFor = (context: Parameters<typeof callerOf>[0]): LimitsAdmin<AllGatewayLimits> => {
+      operator(context);
+      return this.#limitsAdmin;
+    };
+    router.service(admin.LimitsService, {
+      listLimits: (_request, context) => limitsFor(context).list(),
+      setLimit: (request, context) => limitsFor(context).set(request, callerOf(context).spiffeId),
+      reloadLimits: (_request, context) => limitsFor(context).reload(callerOf(context).spiffeId),
+    });
+    router.service(admin.MetricsService, {
+      readMetrics: (_request, context) => ({ text: this.metrics(callerOf(context)) }),
+    });
+  }
+
+  metrics(caller: VerifiedPeer): string {
+    this.#admin.authorize(caller);
+    return metricsText(this.#metrics);
+  }
+
+  reloadLimits(by: string): void {
+    this.#limitsAdmin.reload(by);
   }
 
   status(): GatewayStatus {

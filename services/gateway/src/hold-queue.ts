@@ -66,6 +66,13 @@ export class HoldQueue {
     return lane.frames;
   }
 
+  /** Waiting frames of all agents, and their bytes. */
+  status(): { readonly messages: number; readonly bytes: number } {
+    let messages = 0;
+    for (const lane of this.#lanes.values()) messages += lane.frames.length;
+    return { messages, bytes: this.#bytes };
+  }
+
   /** Agents with waiting frames. */
   agents(): readonly AgentId[] {
     return [...this.#lanes.keys()];

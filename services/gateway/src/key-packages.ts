@@ -16,11 +16,6 @@ const minuteMs = 60_000;
 const defaultInstance = "main";
 /** Agents whose named instances are remembered. */
 const namedMax = 100_000;
-/**
- * Packages of one agent that all agents of one other domain together get in a minute: a domain certifies as many agents
- * as it likes, and must not use up the packages of ours.
- */
-const outsideFetchesPerMinute = 120;
 
 /** Whose package is asked for. */
 export interface PackageOwner {
@@ -36,14 +31,15 @@ export class KeyPackages {
   readonly #deps: GatewayDeps;
   readonly #limits: GatewayLimits;
   readonly #fetches: CallerRates;
+  readonly #outside: CallerRates;
   /** Instances beside the default one that have uploaded since the start. Bounded, oldest first. */
   readonly #named = new Map<AgentId, Set<string>>();
-  readonly #outside = new CallerRates("outsideFetchesPerMinute", outsideFetchesPerMinute, minuteMs);
 
   constructor(deps: GatewayDeps, limits: GatewayLimits) {
     this.#deps = deps;
     this.#limits = limits;
-    this.#fetches = new CallerRates("keyPackageFetchesPerMinute", limits.keyPackageFetchesPerMinute, minuteMs);
+    this.#fetches = new CallerRates("keyPackageFetchesPerMinute", () => limits.keyPackageFetchesPerMinute, minuteMs);
+    this.#outside = new CallerRates("outsideFetchesPerMinute", () => limits.outsideFetchesPerMinute, minuteMs);
   }
 
   /** Stores packages of their owner. All that is held for an agent is of one suite: others go when a new one comes. */

@@ -33,8 +33,10 @@ export const gatewayLimits: GatewayLimits = {
   peerRateFactor: 10,
   pauseMsMax: 5_000,
   floodCloseAfter: 10_000,
+  discoveryQueriesPerMinute: defaults.discoveryQueriesPerMinute,
   keyPackagesMax: 1_000,
   keyPackageFetchesPerMinute: 600,
+  outsideFetchesPerMinute: 120,
   commitsPerMinute: 1_200,
   commitBytesPerMinute: 67_108_864,
   groupsOpenedPerHour: 1_000,
@@ -48,5 +50,4 @@ export const gatewayLimits: GatewayLimits = {
   returnPathsMax: 100_000,
   reconnectMsMin: defaults.reconnectMsMin,
   reconnectMsMax: defaults.reconnectMsMax,
-  recordBytesMax: defaults.recordBytesMax,
 };

@@ -51,11 +51,17 @@ export class LinkEntry {
     this.id = id;
     this.link = link;
     this.role = role;
-    const factor = link.peer.role === "gateway" ? limits.peerRateFactor : 1;
-    const messages = limits.agentMessagesPerSecond * factor;
-    const bytes = limits.agentBytesPerSecond * factor;
-    this.messageRate = new TokenBucket(messages, messages * limits.rateBurstSeconds, now);
-    this.byteRate = new TokenBucket(bytes, bytes * limits.rateBurstSeconds, now);
+    const { messages, bytes, seconds } = ratesOf(link, limits);
+    this.messageRate = new TokenBucket(messages, messages * seconds, now);
+    this.byteRate = new TokenBucket(bytes, bytes * seconds, now);
+  }
+
+  /** Limits have changed. */
+  applyRates(limits: GatewayLimits): void {
+    const { messages, bytes, seconds } = ratesOf(this.link, limits);
+    this.messageRate.setRate(messages, messages * seconds);
+    this.byteRate.setRate(bytes, bytes * seconds);
+    this.bulk?.applyRates(limits, factorOf(this.link, limits));
   }
 
   get peer(): VerifiedPeer {
@@ -77,6 +83,21 @@ export class LinkEntry {
     const pauses = this.#pauses;
     if (pauses?.delete(reason) === true && pauses.size === 0 && this.role.kind !== "closed") this.link.resume();
   }
+}
+
+const factorOf = (link: Link, limits: GatewayLimits): number =>
+  link.peer.role === "gateway" ? limits.peerRateFactor : 1;
+
+function ratesOf(
+  link: Link,
+  limits: GatewayLimits,
+): { readonly messages: number; readonly bytes: number; readonly seconds: number } {
+  const factor = factorOf(link, limits);
+  return {
+    messages: limits.agentMessagesPerSecond * factor,
+    bytes: limits.agentBytesPerSecond * factor,
+    seconds: limits.rateBurstSeconds,
+  };
 }
 
 /** The table of links. */

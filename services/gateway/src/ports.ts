@@ -17,6 +17,7 @@ import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/cor
 import type { MailboxLimits } from "@causeway/core-mailbox";
 import type { Lane } from "@causeway/core-wire";
 import type { HandlerContext, Transport } from "@connectrpc/connect";
+import type { AllGatewayLimits } from "./limit-rules.ts";
 
 /**
  * One frame inside a received buffer: bytes `start` to `end` of `buffer`. May be handed to `send` of another link
@@ -96,6 +97,16 @@ export interface GatewayIdentity {
   recordSigner(): Signer;
 }
 
+/** What the process uses. */
+export interface ProcessUsage {
+  /** Processor time, all threads together. */
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  readonly heapBytes: number;
+  /** Longest delay of the event loop since the last reading. */
+  readonly loopDelaySeconds: number;
+}
+
 /** What the gateway is given. Nothing here is created or closed by it, except links that it dials. */
 export interface GatewayDeps {
   readonly store: GatewayStore;
@@ -115,6 +126,10 @@ export interface GatewayDeps {
   workerConnections?(): readonly number[];
   /** Calls `run` once everything that the current turn of the event loop received was handled. */
   endOfTurn(run: () => void): void;
+  /** What the configuration says of limits now, for a reload. Throws when it cannot be read. Default: nothing new. */
+  readLimits?(): Partial<AllGatewayLimits>;
+  /** What the process uses now, for metrics. Default: not told. */
+  processUsage?(): ProcessUsage;
   /** Calls `run` after each change of the trust store until the returned function is called. */
   onTrustChange(run: () => void): () => void;
 }
@@ -148,10 +163,11 @@ export interface GatewayConfig {
   readonly policy?: readonly PolicyRule[];
   /** What happens to messages of own agents to one that is not known here (ADR 50). Default `default-route`. */
   readonly unknownTargets?: UnknownTargets;
-  readonly limits?: Partial<GatewayLimits>;
+  /** Bounds that are not the default; those of record synchronisation begin with `sync.`. */
+  readonly limits?: Partial<AllGatewayLimits>;
 }
 
-/** Bounds of a gateway, all with defaults in `gatewayLimits`. */
+/** Bounds of a gateway, all with defaults in `gatewayLimits` and rules in `gatewayLimitRules`. Live: read at each use. */
 export interface GatewayLimits extends MailboxLimits, ResolutionLimits {
   readonly heartbeatMs: number;
   readonly staleAfterMs: number;
@@ -196,9 +212,16 @@ export interface GatewayLimits extends MailboxLimits, ResolutionLimits {
   readonly pauseMsMax: number;
   /** How many more messages over the rate than within it close a flooding link with CAUSEWAY_LIMIT_RATE. */
   readonly floodCloseAfter: number;
+  /** GW-DISCOVER of one agent; further ones are refused with the time to wait. */
+  readonly discoveryQueriesPerMinute: number;
   readonly keyPackagesMax: number;
   /** Key packages that one agent may fetch here: each fetch uses one up. */
   readonly keyPackageFetchesPerMinute: number;
+  /**
+   * Packages of one agent that all agents of one other domain together get: a domain certifies as many agents as it
+   * likes, and must not use up the packages of ours.
+   */
+  readonly outsideFetchesPerMinute: number;
   /** Commits, and their bytes, that one agent may submit here; as many questions for commits may it ask. */
   readonly commitsPerMinute: number;
   readonly commitBytesPerMinute: number;
@@ -218,5 +241,4 @@ export interface GatewayLimits extends MailboxLimits, ResolutionLimits {
   readonly returnPathsMax: number;
   readonly reconnectMsMin: number;
   readonly reconnectMsMax: number;
-  readonly recordBytesMax: number;
 }

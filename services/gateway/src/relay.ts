@@ -202,6 +202,14 @@ export class Relay {
     }
   }
 
+  /** What waits in memory. */
+  status(): {
+    readonly held: ReturnType<HoldQueue["status"]>;
+    readonly slow: ReturnType<SlowSubscribers["status"]>;
+  } {
+    return { held: this.#held.status(), slow: this.#slow.status() };
+  }
+
   /** A link is gone: nobody waits for it any more. */
   forgetLink(id: LinkId): void {
     const entry = this.#parts.links.get(id);

@@ -87,6 +87,20 @@ export class SlowSubscribers {
     this.#sendOn(entry, Lane.bulk);
   }
 
+  /** Waiting messages of all slow subscribers, their bytes, and how many subscribers are slow. */
+  status(): { readonly messages: number; readonly bytes: number; readonly subscribers: number } {
+    let [messages, bytes] = [0, 0];
+    const subscribers = new Set<LinkEntry>();
+    for (const queues of Object.values(this.#queues)) {
+      for (const [entry, queue] of queues) {
+        messages += queue.frames.length - queue.first;
+        bytes += queue.bytes;
+        subscribers.add(entry);
+      }
+    }
+    return { messages, bytes, subscribers: subscribers.size };
+  }
+
   forget(entry: LinkEntry): void {
     this.#queues[Lane.urgent].delete(entry);
     this.#queues[Lane.bulk].delete(entry);

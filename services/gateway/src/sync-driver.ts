@@ -22,12 +22,14 @@ import {
   type SessionId,
   type SyncChange,
   type SyncEffect,
+  type SyncLimits,
   SyncMachine,
 } from "@causeway/core-sync";
 import { amsp } from "@causeway/core-wire";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { Backlog } from "./backlog.ts";
 import type { BoundedLog } from "./bounded-log.ts";
+import { type AllGatewayLimits, syncLimitsOf } from "./limit-rules.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { GatewayConfig, GatewayDeps, PeerConfig } from "./ports.ts";
 import { logSyncEvent } from "./sync-events.ts";
@@ -38,6 +40,7 @@ import { WakeUp } from "./wake-up.ts";
 export interface SyncParts {
   readonly config: GatewayConfig;
   readonly deps: GatewayDeps;
+  readonly limits: AllGatewayLimits;
   readonly verifier: RecordVerifier;
   readonly tally: Tally;
   readonly security: BoundedLog;
@@ -164,9 +167,18 @@ export class SyncDriver {
     this.#input((now) => this.#asking.set(this.#machine.query(now, { agentId }), done));
   }
 
+  applyLimits(limits: SyncLimits): void {
+    this.#machine.setLimits(limits);
+  }
+
   /** Ends the peering for good (revocation). */
   disconnect(peer: PeerName, error: ErrorFacts): void {
     this.#input((now) => this.#machine.disconnect(now, peer, error));
+  }
+
+  /** Effects that wait for a store that fails; 0 while it works. */
+  get backlogSize(): number {
+    return this.#backlog === undefined ? 0 : this.#backlog.changes.length + this.#backlog.sends.length;
   }
 
   get machine(): Pick<SyncMachine, "peers" | "routes" | "allRoutes" | "vector" | "recordCount"> {
@@ -190,6 +202,7 @@ export class SyncDriver {
       own: store.ownVersion(),
       records: store.records(),
       vectors: store.vectors(),
+      limits: syncLimitsOf(this.#parts.limits),
     });
   }
 

@@ -17,7 +17,7 @@ function isRefused(rates: CallerRates, caller: string, ms: number): boolean {
 }
 
 test("each caller has its own allowance, which grows again with time; the refusal says which limit and when", () => {
-  const rates = new CallerRates("x", 2, 1_000);
+  const rates = new CallerRates("x", () => 2, 1_000);
   expect([0, 0, 0].map((ms) => isRefused(rates, "a", ms))).toEqual([false, false, true]);
   expect(isRefused(rates, "b", 0)).toBe(false);
   expect(isRefused(rates, "a", 500)).toBe(false);
@@ -25,7 +25,12 @@ test("each caller has its own allowance, which grows again with time; the refusa
 });
 
 test("a crowd of callers does not set everybody's allowance back: only the one not heard of for longest is forgotten", () => {
-  const rates = new CallerRates("x", 1, 60_000, 3);
+  const rates = new CallerRates(
+    "x",
+    () => 1,
+    60_000,
+    () => 3,
+  );
   for (const caller of ["a", "b", "c"]) expect(isRefused(rates, caller, 0)).toBe(false);
   expect(isRefused(rates, "a", 1)).toBe(true);
   // `b` is now the one that was heard of longest ago.

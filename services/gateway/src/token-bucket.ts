@@ -2,8 +2,8 @@ import { type Instant, refuse } from "@causeway/core-base";
 
 /** Allows `perSecond` units each second, and `burst` at once after a pause. */
 export class TokenBucket {
-  readonly #perMs: number;
-  readonly #burst: number;
+  #perMs: number;
+  #burst: number;
   #tokens: number;
   #at: Instant;
 
@@ -27,6 +27,13 @@ export class TokenBucket {
     return Math.max(1, Math.ceil((amount - this.#tokens) / this.#perMs));
   }
 
+  /** Another rate from now on. What was saved up stays, as far as the new burst allows. */
+  setRate(perSecond: number, burst: number): void {
+    this.#perMs = perSecond / 1_000;
+    this.#burst = burst;
+    this.#tokens = Math.min(this.#tokens, burst);
+  }
+
   #refill(now: Instant): void {
     if (now <= this.#at) return;
     this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#at) * this.#perMs);
@@ -37,13 +44,13 @@ export class TokenBucket {
 /** An allowance for each caller. Beyond `keysMax` callers the one that was heard of longest ago starts anew. */
 export class CallerRates {
   readonly #limit: string;
-  readonly #amount: number;
+  readonly #amount: () => number;
   readonly #perMs: number;
-  readonly #keysMax: number;
+  readonly #keysMax: () => number;
   readonly #buckets = new Map<string, TokenBucket>();
 
-  /** `amount` for each `perMs`, and at once after a pause. `limit` is the name that a refusal gives. */
-  constructor(limit: string, amount: number, perMs: number, keysMax = 10_000) {
+  /** `amount` for each `perMs`, and at once after a pause, asked for each time. `limit` is the name in refusals. */
+  constructor(limit: string, amount: () => number, perMs: number, keysMax: () => number = () => 10_000) {
     this.#limit = limit;
     this.#amount = amount;
     this.#perMs = perMs;
@@ -52,14 +59,17 @@ export class CallerRates {
 
   /** Counts a request of `caller`, or what it weighs. Throws CAUSEWAY_LIMIT_RATE with the time to wait. */
   check(caller: string, now: Instant, weight = 1): void {
+    const amount = this.#amount();
     const held = this.#buckets.get(caller);
-    const bucket = held ?? new TokenBucket((this.#amount * 1_000) / this.#perMs, this.#amount, now);
+    const perSecond = (amount * 1_000) / this.#perMs;
+    const bucket = held ?? new TokenBucket(perSecond, amount, now);
+    bucket.setRate(perSecond, amount);
     // A map keeps the order of insertion: the first is the one that was heard of longest ago.
     if (held !== undefined) this.#buckets.delete(caller);
-    else if (this.#buckets.size >= this.#keysMax) this.#forgetOldest();
+    else if (this.#buckets.size >= this.#keysMax()) this.#forgetOldest();
     this.#buckets.set(caller, bucket);
     if (bucket.take(weight, now)) return;
-    throw refuse("CAUSEWAY_LIMIT_RATE", `${caller} is over ${this.#limit}: at most ${this.#amount}`, {
+    throw refuse("CAUSEWAY_LIMIT_RATE", `${caller} is over ${this.#limit}: at most ${amount}`, {
       retryAfterMs: bucket.waitMs(weight),
       details: { limit: this.#limit },
     });

@@ -44,8 +44,12 @@ export class TopicsDriver {
       level: config.level,
       // Unix time grows from one start to the next.
       epoch: BigInt(deps.scheduler.now().unix),
-      subscriptionsPerLinkMax: limits.subscriptionsPerAgentMax,
-      topicsPerOwnerMax: limits.topicsPerAgentMax,
+      get subscriptionsPerLinkMax() {
+        return limits.subscriptionsPerAgentMax;
+      },
+      get topicsPerOwnerMax() {
+        return limits.topicsPerAgentMax;
+      },
     });
     this.#wake = new WakeUp(deps.scheduler, () => this.#input((now) => this.machine.handleTimeout(now)));
   }

@@ -11,13 +11,13 @@ interface Bucket {
 }
 
 export class CallLimit {
-  readonly #perMinute: number;
+  readonly #perMinute: () => number;
   readonly #what: string;
   readonly #name: string;
   readonly #buckets = new Map<string, Bucket>();
 
-  /** `what` are the calls in words, `name` the setting. */
-  constructor(perMinute: number, what: string, name: string) {
+  /** `perMinute` is asked for each time, `what` are the calls in words, `name` the setting. */
+  constructor(perMinute: () => number, what: string, name: string) {
     this.#perMinute = perMinute;
     this.#what = what;
     this.#name = name;
@@ -25,22 +25,23 @@ export class CallLimit {
 
   /** Takes one call. Throws `CAUSEWAY_LIMIT_RATE` with the time to wait. */
   take(caller: string, now: Instant): void {
+    const perMinute = this.#perMinute();
     const held = this.#buckets.get(caller);
-    const bucket = held ?? { tokens: this.#perMinute, at: now };
-    bucket.tokens = Math.min(this.#perMinute, bucket.tokens + ((now - bucket.at) / minuteMs) * this.#perMinute);
+    const bucket = held ?? { tokens: perMinute, at: now };
+    bucket.tokens = Math.min(perMinute, bucket.tokens + ((now - bucket.at) / minuteMs) * perMinute);
     bucket.at = now;
     if (held === undefined) {
       if (this.#buckets.size >= callersMax) this.#forget(now);
       this.#buckets.set(caller, bucket);
     }
     if (bucket.tokens < 1) {
-      const retryAfterMs = Math.ceil(((1 - bucket.tokens) / this.#perMinute) * minuteMs);
+      const retryAfterMs = Math.ceil(((1 - bucket.tokens) / perMinute) * minuteMs);
       throw refuse(
         "CAUSEWAY_LIMIT_RATE",
-        `expected at most ${this.#perMinute} ${this.#what} a minute; retry in ${retryAfterMs} ms`,
+        `expected at most ${perMinute} ${this.#what} a minute; retry in ${retryAfterMs} ms`,
         {
           retryAfterMs,
-          details: { limit: this.#name, value: String(this.#perMinute) },
+          details: { limit: this.#name, value: String(perMinute) },
         },
       );
     }

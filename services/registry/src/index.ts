@@ -1,5 +1,6 @@
 export { Catalogue, type CatalogueEntry } from "./catalogue.ts";
 export type { FollowedRecord } from "./follow.ts";
+export { type RegistryLimits, registryLimits } from "./limits.ts";
 export { createMemoryRegistryStore } from "./memory-store.ts";
 export { type ReaderDeps, type SyncConnection, SyncReader } from "./reader.ts";
 export { Registry, type RegistryConfig, type RegistryDeps } from "./registry.ts";

@@ -4,6 +4,7 @@ import {
   type AgentId,
   asUnixMs,
   type Domain,
+  type LiveLimits,
   type Log,
   later,
   type RegistryStore,
@@ -26,21 +27,12 @@ import { ars, record as wire } from "@causeway/core-wire";
 import { CallLimit } from "./call-limit.ts";
 import { Catalogue } from "./catalogue.ts";
 import type { FollowedRecord } from "./follow.ts";
+import { createRegistryLimits, type RegistryLimits } from "./limits.ts";
 import type { Embedder } from "./search/semantic.ts";
 
-/** Configuration of a registry. Times in milliseconds. */
-export interface RegistryConfig {
+/** Configuration of a registry. */
+export interface RegistryConfig extends Partial<RegistryLimits> {
   readonly domain: Domain;
-  /** Discovery queries of one agent in a minute (ANA-48). Default 60. */
-  readonly queriesPerMinute?: number;
-  /** Registrations and deregistrations of one caller in a minute. Default 60. */
-  readonly registrationsPerMinute?: number;
-  /** Validity of a receipt; a gateway stops announcing a record whose receipt ran out. Default 24 h. */
-  readonly receiptMs?: number;
-  /** How long a deregistered profile stays in the audit view. Default 30 days. */
-  readonly retentionMs?: number;
-  /** Registrations; further ones are refused. Default 1,000,000. */
-  readonly registrationsMax?: number;
 }
 
 /** What a registry needs of the world. */
@@ -58,7 +50,10 @@ export interface RegistryDeps {
 const day = 86_400_000;
 
 export class Registry {
-  readonly #config: Required<RegistryConfig>;
+  readonly #domain: Domain;
+  readonly #limits: RegistryLimits;
+  /** The same for operators. */
+  readonly limits: LiveLimits<RegistryLimits>;
   readonly #deps: RegistryDeps;
   readonly #verifier: RecordVerifier;
   readonly #catalogue: Catalogue;
@@ -69,22 +64,18 @@ export class Registry {
   #cancelPrune: (() => void) | undefined;
 
   constructor(config: RegistryConfig, deps: RegistryDeps) {
-    this.#config = {
-      queriesPerMinute: 60,
-      registrationsPerMinute: 60,
-      receiptMs: day,
-      retentionMs: 30 * day,
-      registrationsMax: 1_000_000,
-      ...config,
-    };
+    const { domain, ...configured } = config;
+    this.#domain = domain;
+    this.limits = createRegistryLimits(configured);
+    this.#limits = this.limits.values;
     this.#deps = deps;
     this.#verifier = createRecordVerifier(trustedSignatures(deps.trust, deps.crypto));
     this.#catalogue = new Catalogue(config.domain, deps.embedder, (agentId, thrown) =>
       deps.log.error("registry.embedding_failed", agentId ? { agentId } : {}, thrown),
     );
-    const { queriesPerMinute, registrationsPerMinute } = this.#config;
-    this.#queries = new CallLimit(queriesPerMinute, "queries", "queriesPerMinute");
-    this.#registrations = new CallLimit(registrationsPerMinute, "registrations", "registrationsPerMinute");
+    const limits = this.#limits;
+    this.#queries = new CallLimit(() => limits.queriesPerMinute, "queries", "queriesPerMinute");
+    this.#registrations = new CallLimit(() => limits.registrationsPerMinute, "registrations", "registrationsPerMinute");
     for (const registration of deps.store.all()) {
       if (registration.deregisteredAt !== undefined) continue;
       this.#registered += 1;
@@ -96,7 +87,7 @@ export class Registry {
   start(): void {
     const run = (): void => {
       const now = this.#deps.scheduler.now();
-      this.#deps.store.prune(asUnixMs(now.unix - this.#config.retentionMs));
+      this.#deps.store.prune(asUnixMs(now.unix - this.#limits.retentionMs));
       this.#cancelPrune = this.#deps.scheduler.at(later(now.instant, day), run);
     };
     run();
@@ -104,6 +95,10 @@ export class Registry {
 
   stop(): void {
     this.#cancelPrune?.();
+  }
+
+  get domain(): Domain {
+    return this.#domain;
   }
 
   get size(): number {
@@ -154,10 +149,10 @@ export class Registry {
       );
     }
     const isNew = held === undefined || held.deregisteredAt !== undefined;
-    if (isNew && this.#registered >= this.#config.registrationsMax) {
+    if (isNew && this.#registered >= this.#limits.registrationsMax) {
       throw refuse(
         "CAUSEWAY_LIMIT_COUNT",
-        `the registry holds its maximum of ${this.#config.registrationsMax} registrations`,
+        `the registry holds its maximum of ${this.#limits.registrationsMax} registrations`,
         {
           details: { limit: "registrationsMax" },
         },
@@ -280,12 +275,12 @@ export class Registry {
       revision: registration.revision,
       bodyDigest: registration.digest,
       issuedAt: now,
-      expiresAt: asUnixMs(now + this.#config.receiptMs),
+      expiresAt: asUnixMs(now + this.#limits.receiptMs),
     });
   }
 
   #find(caller: VerifiedPeer, resourceId: string): StoredRegistration | undefined {
-    if (caller.role === "operator" && caller.domain === this.#config.domain) {
+    if (caller.role === "operator" && caller.domain === this.#domain) {
       for (const registration of this.#deps.store.all()) {
         if (registration.resourceId === resourceId && registration.deregisteredAt === undefined) return registration;
       }
@@ -305,10 +300,10 @@ export class Registry {
   }
 
   #requireOwn(caller: VerifiedPeer): void {
-    if (caller.domain === this.#config.domain) return;
+    if (caller.domain === this.#domain) return;
     throw refuse(
       "CAUSEWAY_IDENTITY_ROLE_WRONG",
-      `expected a caller of ${this.#config.domain}, got one of ${caller.domain}; ask the registry of your own domain`,
+      `expected a caller of ${this.#domain}, got one of ${caller.domain}; ask the registry of your own domain`,
     );
   }
 

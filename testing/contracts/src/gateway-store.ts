@@ -203,6 +203,14 @@ export function gatewayStoreContract(name: string, subject: GatewayStoreSubject)
       expect(store.commits(group, 2n, 10)).toEqual([]);
     });
 
+    test("tells how much of the delivery service it holds", () => {
+      const store = subject.create(3n);
+      expect(store.deliverySizes()).toEqual({ keyPackages: 0, groups: 0, commits: 0 });
+      store.addKeyPackages(parseAgentId("blue.example/x/a"), [bytes("p1"), bytes("p2")], bytes("last"), 10);
+      for (let epoch = 0n; epoch < 3n; epoch++) store.submitCommit(bytes("group"), epoch, bytes(`c${epoch}`), at, 2);
+      expect(store.deliverySizes()).toEqual({ keyPackages: 2, groups: 1, commits: 2 });
+    });
+
     test("how long an agent may be away survives a restart until it is forgotten", () => {
       const store = subject.create(3n);
       expect(store.awayMs(agent)).toBe(0);

@@ -3,6 +3,7 @@
 import type {
   AgentId,
   CommitOutcome,
+  DeliverySizes,
   GatewayStore,
   GatewayUri,
   OwnVersion,
@@ -176,6 +177,15 @@ export class MemoryGatewayStore implements GatewayStore {
     const old = [...this.#state.groups].filter(([, group]) => group.updatedAt < before);
     for (const [key] of old) this.#state.groups.delete(key);
     return old.length;
+  }
+
+  deliverySizes(): DeliverySizes {
+    const { packages, groups } = this.#state;
+    return {
+      keyPackages: [...packages.values()].reduce((sum, each) => sum + each.length, 0),
+      groups: groups.size,
+      commits: [...groups.values()].reduce((sum, each) => sum + each.commits.size, 0),
+    };
   }
 
   setAway(agentId: AgentId, awayMs: number): void {

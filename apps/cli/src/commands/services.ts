@@ -28,18 +28,20 @@ export function addServiceCommands(program: Command): void {
     .option("--workers <count>", "threads that do TCP and TLS, or auto, in place of what the configuration says")
     .option("--token <token>", "join token, on the first start")
     .action(async (name: string, options: ServiceOptions & { readonly workers?: string }) => {
-      const { config, log } = open(options, `gateway/${name}`);
+      const { config, log, read } = open(options, `gateway/${name}`);
       const { startGateway } = await import("../processes/gateway.ts");
-      await runService(log, (signal) => startGateway(withWorkers(config, name, options.workers), name, log, { ...tokenOf(options), signal }));
+      await runService(log, (signal) =>
+        startGateway(withWorkers(config, name, options.workers), name, log, { ...tokenOf(options), signal, read }),
+      );
     });
 
   withCommonOptions(program.command("registry"))
     .description("run the registration server (ARS) of a domain")
     .option("--token <token>", "join token, on the first start")
     .action(async (options: ServiceOptions) => {
-      const { config, log } = open(options, "registry");
+      const { config, log, read } = open(options, "registry");
       const { startRegistry } = await import("../processes/registry.ts");
-      await runService(log, (signal) => startRegistry(config, log, { ...tokenOf(options), signal }));
+      await runService(log, (signal) => startRegistry(config, log, { ...tokenOf(options), signal, read }));
     });
 
   withCommonOptions(program.command("up"))
@@ -49,14 +51,16 @@ export function addServiceCommands(program: Command): void {
 
 function open(options: ServiceOptions, service: string) {
   const { home } = contextOf(options);
-  const config = home.config(options);
-  return { config, log: createLog({ level: config.logLevel, fields: { domain: config.domain, service } }) };
+  const read = () => home.config(options);
+  const config = read();
+  return { config, read, log: createLog({ level: config.logLevel, fields: { domain: config.domain, service } }) };
 }
 
 /** The configuration with so many workers for a gateway; as it is when none are given. */
 function withWorkers(config: DomainConfig, name: string, given: string | undefined): DomainConfig {
   if (given === undefined) return config;
-  const workers: number | "auto" | undefined = given === "auto" ? given : /^\d{1,2}$/.test(given) ? Number(given) : undefined;
+  const workers: number | "auto" | undefined =
+    given === "auto" ? given : /^\d{1,2}$/.test(given) ? Number(given) : undefined;
   if (workers === undefined || (workers !== "auto" && workers > workersMax))
     throw refuse("CAUSEWAY_CONFIG_INVALID", `expected --workers auto or 0 to 64, got ${JSON.stringify(given)}`);
   const gateways = config.gateways.map((each) => (each.name === name ? { ...each, workers } : each));

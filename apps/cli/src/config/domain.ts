@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { refuse } from "@causeway/core-base";
-import type { GatewayLimits } from "@causeway/service-gateway";
+import type { AllGatewayLimits } from "@causeway/service-gateway";
+import type { RegistryLimits } from "@causeway/service-registry";
 import { Ajv, type ErrorObject } from "ajv";
 import { distance } from "fastest-levenshtein";
 import { parseDocument } from "yaml";
@@ -24,6 +25,8 @@ export interface RegistryConfig extends ListenConfig {
   readonly gateway: string;
   readonly queriesPerMinute: number;
   readonly semantic: boolean;
+  /** Other bounds in place of the defaults. */
+  readonly limits: Partial<RegistryLimits>;
 }
 
 export interface GatewayConfig extends ListenConfig {
@@ -46,7 +49,7 @@ export interface GatewayConfig extends ListenConfig {
   /** Threads that do TCP and TLS; auto: as many as the machine has cores for. */
   readonly workers: number | "auto";
   /** Bounds in place of the defaults. */
-  readonly limits: Partial<GatewayLimits>;
+  readonly limits: Partial<AllGatewayLimits>;
 }
 
 export interface DomainConfig {
@@ -76,7 +79,12 @@ interface RawDomain {
   logLevel: DomainConfig["logLevel"];
   gatewayUse: DomainConfig["gatewayUse"];
   authority: RawListen & { certificateLifetimeMs: number };
-  registry?: RawListen & { gateway: string; queriesPerMinute: number; semantic: boolean };
+  registry?: RawListen & {
+    gateway: string;
+    queriesPerMinute: number;
+    semantic: boolean;
+    limits?: Partial<RegistryLimits>;
+  };
   gateways: (RawListen & {
     name: string;
     level: 1 | 2;
@@ -89,7 +97,7 @@ interface RawDomain {
     datagrams?: string;
     unknownTargets: "default-route" | "query";
     workers: number | "auto";
-    limits?: Partial<GatewayLimits>;
+    limits?: Partial<AllGatewayLimits>;
   })[];
 }
 
@@ -182,6 +190,7 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
       gateway: dial(raw.registry.gateway, "registry.gateway"),
       queriesPerMinute: raw.registry.queriesPerMinute,
       semantic: raw.registry.semantic,
+      limits: raw.registry.limits ?? {},
     },
     gateways: raw.gateways.map((gateway, i) => ({
       ...listenOf(gateway),

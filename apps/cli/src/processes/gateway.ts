@@ -6,9 +6,10 @@ import { autoWorkers, type Port, peerOf } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { openMailboxStore } from "@causeway/adapter-segments";
 import { openGatewayStore } from "@causeway/adapter-sqlite";
-import { type Log, parseAgentId, parseDomain, parseGatewayUri, refuse } from "@causeway/core-base";
+import { watchProcess } from "@causeway/adapter-telemetry";
+import { type Log, openMetricsType, parseAgentId, parseDomain, parseGatewayUri, refuse } from "@causeway/core-base";
 import { createGateway, type DialOptions } from "@causeway/service-gateway";
-import type { DomainConfig } from "../config/domain.ts";
+import type { DomainConfig, GatewayConfig } from "../config/domain.ts";
 import { gatewayDirectory } from "./directories.ts";
 import { holdFolder } from "./folder-lock.ts";
 import { openServiceIdentity } from "./identity.ts";
@@ -19,16 +20,10 @@ export async function startGateway(
   config: DomainConfig,
   name: string,
   log: Log,
-  options: { readonly token?: string; readonly signal: AbortSignal },
+  options: { readonly token?: string; readonly signal: AbortSignal; readonly read?: () => DomainConfig },
 ): Promise<RunningService> {
-  const own = config.gateways.find((gateway) => gateway.name === name);
-  if (own === undefined) {
-    const known = config.gateways.map((gateway) => gateway.name).join(", ") || "none";
-    throw refuse(
-      "CAUSEWAY_CONFIG_INVALID",
-      `the configuration of ${config.domain} has no gateway ${JSON.stringify(name)} (known: ${known})`,
-    );
-  }
+  const own = gatewayIn(config, name);
+  const { read } = options;
   const directory = gatewayDirectory(config, name);
   const held = holdFolder(directory);
   const keeper = await openServiceIdentity({
@@ -83,6 +78,8 @@ export async function startGateway(
       },
       log,
       callerOf: peerOf,
+      processUsage: watchProcess(),
+      ...(read && { readLimits: () => gatewayIn(read(), name).limits }),
       disconnect: (revoked) => port?.disconnect(revoked) ?? 0,
       workerConnections: () => port?.workerConnections ?? [],
       onTrustChange: (run) => keeper.onTrust(run),
@@ -97,6 +94,7 @@ export async function startGateway(
     log,
     services: (router) => gateway.routes(router),
     onLink: (link) => gateway.handleLink(link),
+    pages: new Map([["/metrics", (caller) => ({ contentType: openMetricsType, body: gateway.metrics(caller) })]]),
   });
   port = served.port;
   const datagrams =
@@ -106,6 +104,7 @@ export async function startGateway(
   return {
     url: served.address.url,
     ended: gateway.ended,
+    reload: (by) => gateway.reloadLimits(by),
     async stop() {
       await datagrams?.stop();
       await gateway.stop({ deadlineMs: 2_000 });
@@ -115,4 +114,14 @@ export async function startGateway(
       held[Symbol.dispose]();
     },
   };
+}
+
+function gatewayIn(config: DomainConfig, name: string): GatewayConfig {
+  const found = config.gateways.find((gateway) => gateway.name === name);
+  if (found !== undefined) return found;
+  const known = config.gateways.map((gateway) => gateway.name).join(", ") || "none";
+  throw refuse(
+    "CAUSEWAY_CONFIG_INVALID",
+    `the configuration of ${config.domain} has no gateway ${JSON.stringify(name)} (known: ${known})`,
+  );
 }

@@ -8,11 +8,26 @@ export interface RunningService {
   readonly url: string;
   /** Resolves when the service has ended by itself, as a gateway does that an operator drained. */
   readonly ended?: Promise<void>;
+  /** Takes over what the configuration says of limits now. `by` is who asked. */
+  reload?(by: string): void;
   stop(): Promise<void>;
 }
 
 /** Time after which a process that does not end by itself is ended. */
 const lastResortMs = 10_000;
+
+/** SIGHUP: the configuration is read again. What is wrong with it is in the log, and everything stays as it was. */
+function reload(service: RunningService, log: Log): void {
+  if (service.reload === undefined) {
+    log.info("process.reload_ignored", { what: "this service has nothing that can change while it runs" });
+    return;
+  }
+  try {
+    service.reload("SIGHUP");
+  } catch (thrown) {
+    log.warn("process.reload_refused", { reason: thrown instanceof Error ? thrown.message : "failed" });
+  }
+}
 
 /** Starts a service, reports that it serves, and resolves after SIGINT, SIGTERM or its own end when it has stopped. */
 export async function runService(log: Log, start: (signal: AbortSignal) => Promise<RunningService>): Promise<void> {
@@ -31,6 +46,9 @@ export async function runService(log: Log, start: (signal: AbortSignal) => Promi
   const service = await startedOrStopped();
   if (service === undefined) return;
   log.info("process.ready", { url: service.url });
+  const hangUp = (): void => reload(service, log);
+  // Of a terminal that is closed, the signal means the end, as it does without us.
+  if (!process.stderr.isTTY) process.on("SIGHUP", hangUp);
   process.send?.({ ready: true, url: service.url } satisfies ChildReport);
   void service.ended?.then(() => {
     if (abort.signal.aborted) return;
@@ -39,6 +57,7 @@ export async function runService(log: Log, start: (signal: AbortSignal) => Promi
     end();
   });
   await stopped;
+  process.removeListener("SIGHUP", hangUp);
   setTimeout(() => process.exit(1), lastResortMs).unref();
   await service.stop();
   log.info("process.stopped");

@@ -51,6 +51,15 @@ export class Operator implements AsyncDisposable {
     return createClient(admin.GatewayAdminService, this.#dial(gateway.url, "gateway"));
   }
 
+  /** The limits of a gateway or the registry. */
+  limits(url: string, role: "gateway" | "registry"): Client<typeof admin.LimitsService> {
+    return createClient(admin.LimitsService, this.#dial(url, role));
+  }
+
+  metrics(gateway: GatewayConfig): Client<typeof admin.MetricsService> {
+    return createClient(admin.MetricsService, this.#dial(gateway.url, "gateway"));
+  }
+
   /** Who serves at a URL, after a complete handshake. */
   async probe(
     url: string,

@@ -6,8 +6,9 @@ import { peerOf } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { openRegistryStore } from "@causeway/adapter-sqlite";
 import { type Log, parseAgentId, parseDomain, refuse } from "@causeway/core-base";
-import { Registry, registryRoutes, SyncReader } from "@causeway/service-registry";
-import type { DomainConfig } from "../config/domain.ts";
+import { LimitsAdmin } from "@causeway/core-wire";
+import { Registry, type RegistryLimits, registryRoutes, SyncReader } from "@causeway/service-registry";
+import type { DomainConfig, RegistryConfig } from "../config/domain.ts";
 import { registryDirectory } from "./directories.ts";
 import { holdFolder } from "./folder-lock.ts";
 import { openServiceIdentity } from "./identity.ts";
@@ -17,11 +18,10 @@ import { dialTransport, servePort } from "./wiring.ts";
 export async function startRegistry(
   config: DomainConfig,
   log: Log,
-  options: { readonly token?: string; readonly signal: AbortSignal },
+  options: { readonly token?: string; readonly signal: AbortSignal; readonly read?: () => DomainConfig },
 ): Promise<RunningService> {
-  const own = config.registry;
-  if (own === undefined)
-    throw refuse("CAUSEWAY_CONFIG_INVALID", `the configuration of ${config.domain} has no registry`);
+  const own = registryIn(config);
+  const { read } = options;
   const directory = registryDirectory(config);
   const held = holdFolder(directory);
   const domain = parseDomain(config.domain);
@@ -35,7 +35,7 @@ export async function startRegistry(
   const store = openRegistryStore({ path: join(directory, "registry.db") });
   const scheduler = createScheduler();
   const registry = new Registry(
-    { domain, queriesPerMinute: own.queriesPerMinute },
+    { domain, ...limitsOf(own) },
     {
       store,
       trust: keeper.trust,
@@ -64,17 +64,19 @@ export async function startRegistry(
     },
     follow: (agentId, record) => registry.follow(agentId, record),
   });
+  const limits = new LimitsAdmin({ limits: registry.limits, read: read && (() => limitsOf(registryIn(read()))), log });
   const { port, address } = await servePort({
     keeper,
     host: own.host,
     port: own.port,
     log,
-    services: registryRoutes(registry, peerOf),
+    services: registryRoutes(registry, limits, peerOf),
   });
   registry.start();
   reader.start([own.gateway]);
   return {
     url: address.url,
+    reload: (by) => void limits.reload(by),
     async stop() {
       await reader[Symbol.asyncDispose]();
       registry.stop();
@@ -85,3 +87,13 @@ export async function startRegistry(
     },
   };
 }
+
+function registryIn(config: DomainConfig): RegistryConfig {
+  if (config.registry !== undefined) return config.registry;
+  throw refuse("CAUSEWAY_CONFIG_INVALID", `the configuration of ${config.domain} has no registry`);
+}
+
+const limitsOf = ({ queriesPerMinute, limits }: RegistryConfig): Partial<RegistryLimits> => ({
+  ...limits,
+  queriesPerMinute,
+});

@@ -1,5 +1,5 @@
 /** How the adapters fit together in a service: its port, kept in step with its identity and with trust. */
-import { createPort, type Link, type Port, type PortAddress } from "@causeway/adapter-h2";
+import { createPort, type Link, type PageMaker, type Port, type PortAddress } from "@causeway/adapter-h2";
 import type { IdentityKeeper } from "@causeway/adapter-keys";
 import { serverOptions, verifiedPeerOf } from "@causeway/adapter-tls";
 import { asUnixMs, type CausewayError, type Log, refuse, type UnixMs } from "@causeway/core-base";
@@ -21,6 +21,7 @@ export async function servePort(options: {
   readonly log: Log;
   readonly services: (router: ConnectRouter) => void;
   readonly onLink?: (link: Link) => void;
+  readonly pages?: ReadonlyMap<string, PageMaker>;
   /** Threads that do TCP and TLS; default 0. */
   readonly workers?: number;
 }): Promise<{ readonly port: Port; readonly address: PortAddress }> {
@@ -33,6 +34,7 @@ export async function servePort(options: {
     authenticate: (socket) => verifiedPeerOf(socket, keeper.trust, unixNow()),
     services: options.services,
     ...(options.onLink && { onLink: options.onLink }),
+    ...(options.pages && { pages: options.pages }),
     ...(options.workers !== undefined && { workers: options.workers }),
     log,
   });

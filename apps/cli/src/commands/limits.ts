@@ -1,0 +1,144 @@
+/** Bounds and timers of running gateways and the registry: looking at them and changing them (AAP-103). */
+import { refuse } from "@causeway/core-base";
+import type { admin } from "@causeway/core-wire";
+import type { Client } from "@connectrpc/connect";
+import type { Command } from "commander";
+import type { Operator } from "../processes/operator.ts";
+import { counted, table } from "../terminal/output.ts";
+import { asOperator } from "./acting.ts";
+import { type CommonOptions, type Context, withCommonOptions } from "./context.ts";
+
+/** How long a service may take to answer. */
+const answerMs = 10_000;
+
+interface ServiceChoice extends CommonOptions {
+  readonly gateway?: string;
+  readonly registry?: boolean;
+}
+
+interface ListOptions extends ServiceChoice {
+  readonly changed?: boolean;
+}
+
+/** A service that has limits. */
+interface Limited {
+  readonly service: string;
+  readonly client: Client<typeof admin.LimitsService>;
+}
+
+export function addLimitCommands(program: Command): void {
+  const limits = program.command("limits").description("bounds and timers of gateways and the registry");
+  const add = (usage: string, description: string, options?: { readonly isDefault: boolean }): Command =>
+    withCommonOptions(limits.command(usage, options))
+      .description(description)
+      .option("--gateway <name>", "only of this gateway (default: of all gateways, and of the registry)")
+      .option("--registry", "only of the registry");
+
+  add("list", "every limit with its value now, default, bounds, and when a change counts", { isDefault: true })
+    .option("--changed", "only those that are not the default")
+    .action((options: ListOptions) => asOperator(options, (operator, context) => list(operator, context, options)));
+  add("set <name> <value>", "change a limit while the service runs, until its next restart or reload").action(
+    (name: string, value: string, options: ServiceChoice) =>
+      asOperator(options, (operator, context) => set(operator, context, options, name, value)),
+  );
+  add("reload", "take over what the configuration file says of limits now, as SIGHUP does").action(
+    (options: ServiceChoice) => asOperator(options, (operator, context) => reload(operator, context, options)),
+  );
+}
+
+async function list(operator: Operator, { out }: Context, options: ListOptions): Promise<void> {
+  const rows = await Promise.all(
+    servicesOf(operator, options).map(async ({ service, client }) => {
+      const { limits } = await client.listLimits({}, { timeoutMs: answerMs });
+      return limits.map((limit) => ({ service, ...limit }));
+    }),
+  );
+  const limits = rows.flat().filter((each) => options.changed !== true || each.value !== each.defaultValue);
+  out.result({ limits }, () =>
+    table(
+      ["service", "name", "value", "unit", "default", "from", "to", "counts", "set by"],
+      limits.map((each) => [
+        each.service,
+        each.name,
+        String(each.value),
+        each.unit,
+        String(each.defaultValue),
+        String(each.min),
+        String(each.max),
+        each.effect,
+        each.setBy,
+      ]),
+      "every limit has its default",
+    ),
+  );
+}
+
+async function set(
+  operator: Operator,
+  { out }: Context,
+  options: ServiceChoice,
+  name: string,
+  value: string,
+): Promise<void> {
+  if (!/^\d{1,16}$/.test(value))
+    throw refuse("CAUSEWAY_CONFIG_INVALID", `expected a whole number for ${name}, got ${JSON.stringify(value)}`);
+  const chosen = await whoHas(operator, options, name);
+  const changes = await Promise.all(
+    chosen.map(async ({ service, client }) => {
+      const { limit, before } = await client.setLimit({ name, value: BigInt(value) }, { timeoutMs: answerMs });
+      return { service, name, from: before, to: limit?.value ?? before, effect: limit?.effect ?? "" };
+    }),
+  );
+  out.result({ changes }, () =>
+    [
+      ...changes.map((each) => `${each.service}: ${name} is ${each.to}, was ${each.from}; it counts ${each.effect}`),
+      "This lasts until the next restart or reload. To keep it, write it to the configuration as well.",
+    ].join("\n"),
+  );
+}
+
+async function reload(operator: Operator, { out }: Context, options: ServiceChoice): Promise<void> {
+  const outcomes = await Promise.all(
+    servicesOf(operator, options).map(async ({ service, client }) => {
+      const { changed, pending } = await client.reloadLimits({}, { timeoutMs: answerMs });
+      const plain = (each: admin.LimitChange) => ({ name: each.name, from: each.from, to: each.to });
+      return { service, changed: changed.map(plain), pending: pending.map(plain) };
+    }),
+  );
+  out.result({ services: outcomes }, () =>
+    outcomes
+      .flatMap(({ service, changed, pending }) => [
+        `${service}: ${counted(changed.length, "limit")} changed`,
+        ...changed.map((each) => `  ${each.name} is ${each.to}, was ${each.from}`),
+        ...pending.map(
+          (each) => `  ${each.name} stays ${each.from} until a restart; the configuration says ${each.to}`,
+        ),
+      ])
+      .join("\n"),
+  );
+}
+
+/** Only those services that know the limit; all of them when none does, so that one of them says so. */
+async function whoHas(operator: Operator, options: ServiceChoice, name: string): Promise<readonly Limited[]> {
+  const services = servicesOf(operator, options);
+  const known = await Promise.all(
+    services.map(async (each) => {
+      const { limits } = await each.client.listLimits({}, { timeoutMs: answerMs });
+      return limits.some((limit) => limit.name === name);
+    }),
+  );
+  const chosen = services.filter((_, i) => known[i]);
+  return chosen.length > 0 ? chosen : services;
+}
+
+function servicesOf(operator: Operator, options: ServiceChoice): readonly Limited[] {
+  const gateways = options.registry === true && options.gateway === undefined ? [] : operator.gateways(options.gateway);
+  const { registry } = operator.config;
+  const withRegistry = registry !== undefined && (options.registry === true || options.gateway === undefined);
+  if (options.registry === true && registry === undefined)
+    throw refuse("CAUSEWAY_CONFIG_INVALID", `${operator.config.domain} has no registry`);
+  return [
+    ...gateways.map((each) => ({ service: `gateway ${each.name}`, client: operator.limits(each.url, "gateway") })),
+    ...(withRegistry ? [{ service: "registry", client: operator.limits(registry.url, "registry") }] : []),
+  ];
+}

@@ -1,0 +1,53 @@
+/** The page of metrics: names and meanings from the code that writes them. */
+import { gatewayTables } from "../services/gateway/src/gateway-tables.ts";
+import { gatewayCounterFamilies, gatewayCounters, tableFamilyHelps } from "../services/gateway/src/metrics.ts";
+
+const intro = `# Metrics
+
+Every gateway tells what it counts and holds in the text format of OpenMetrics 1.0, which Prometheus and its kin read. This page is made from the code by \`npm run generate\`.
+
+\`causeway metrics\` prints it for all gateways of a domain, \`--gateway NAME\` for one. A monitoring system gets the same with \`GET /metrics\` on the gateway's own port, over HTTP/2 and TLS 1.3, with a certificate of an operator of the domain; there is no other port and no way without a certificate. Where the monitoring system has no certificate of its own, \`causeway metrics --gateway NAME\` in a timer writes the text for a collector of files; \`--json\` gives the texts one by one.
+
+A rule that finds most troubles before they hurt: \`causeway_table_entries / causeway_table_entries_max > 0.8\`, and the same of bytes. What is at its bound refuses, evicts or waits as [limits.md](limits.md) says, and the refusals are counted by code.
+`;
+
+/** The page, made anew. */
+export function metricsMarkdown(): string {
+  const families = Object.values(tableFamilyHelps).map(
+    ([name, help]) => `| \`${name}{table="…"}\` | gauge | ${help} |`,
+  );
+  return [
+    intro,
+    "## Tables and queues",
+    "",
+    "A table without a bound of its own is bounded for each agent, by the port, or by the configuration.",
+    "",
+    "| name | kind | what it is |",
+    "|---|---|---|",
+    ...families,
+    "",
+    "| table | what it holds |",
+    "|---|---|",
+    ...Object.entries(gatewayTables).map(([name, help]) => `| \`${name}\` | ${help} |`),
+    "",
+    "## Counters",
+    "",
+    "They grow from the start of the process. Others than these may be there as well.",
+    "",
+    "| name | what it counts |",
+    "|---|---|",
+    ...Object.entries(gatewayCounters).map(([name, help]) => `| \`causeway_gateway_${name}_total\` | ${help} |`),
+    ...gatewayCounterFamilies.map(({ name, label, help }) => `| \`${name}{${label}="…"}\` | ${help} |`),
+    "",
+    "## Process",
+    "",
+    "| name | kind | what it is |",
+    "|---|---|---|",
+    "| `process_cpu_seconds_total` | counter | Processor time, all threads together. |",
+    "| `process_resident_memory_bytes` | gauge | Memory of the process. |",
+    "| `process_heap_bytes` | gauge | JavaScript heap in use. |",
+    "| `causeway_event_loop_delay_seconds` | gauge | Longest delay of the event loop since the last reading. |",
+    "| `causeway_gateway_start_time_seconds` | gauge | When the gateway started, in Unix time. |",
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,151 @@
+/** What a gateway counts and holds, in the text format that Prometheus reads (AAP-103). */
+import { type MetricFamily, openMetricsText } from "@causeway/core-base";
+import { type GatewayTableName, type GatewayTables, gatewayTables, type TableSize } from "./gateway-tables.ts";
+import type { GatewayDeps, ProcessUsage } from "./ports.ts";
+
+/** Counters that are there from the start. */
+export const gatewayCounters: Readonly<Record<string, string>> = {
+  messages_in: "Messages and control frames that came in.",
+  delivered: "Handed to agents attached here.",
+  relayed: "Sent on to neighbour gateways.",
+  held: "Kept in memory for an agent that is away.",
+  attached: "Attachments granted.",
+  control_served: "Requests that this gateway answered for an agent of its own.",
+  mailbox_stored: "Messages stored for an agent that is away.",
+  mailbox_delivered: "Stored messages that their agent acknowledged.",
+  mailbox_dead_letters: "Stored messages that were given up.",
+  topic_copies_dropped: "Publications left out because a subscriber reads too slowly.",
+  route_queries: "Unknown agents that were asked for.",
+  route_queries_refused: "Of these, those that nobody knew or nobody answered for.",
+  answers_undeliverable: "Reports and answers that had no way back.",
+  peer_links_up: "Links to neighbours that came up.",
+  peer_links_down: "Links to neighbours that were lost.",
+};
+
+/** Counters with one value for each of something: the beginning of the name that is counted, family and label. */
+export const gatewayCounterFamilies: readonly {
+  readonly prefix: string;
+  readonly name: string;
+  readonly label: string;
+  readonly help: string;
+}[] = [
+  {
+    prefix: "frames_refused_",
+    name: "causeway_gateway_frames_refused_total",
+    label: "code",
+    help: "Frames that were no message of the protocol, or out of place, by error code.",
+  },
+  {
+    prefix: "refused_",
+    name: "causeway_gateway_refused_total",
+    label: "code",
+    help: "Messages refused, by error code; limit_rate is over a rate limit.",
+  },
+  {
+    prefix: "topic_",
+    name: "causeway_gateway_publications_total",
+    label: "outcome",
+    help: "Publications by what became of them.",
+  },
+  { prefix: "sync_", name: "causeway_sync_events_total", label: "event", help: "Events of record synchronisation." },
+];
+
+/** What metrics are made of. */
+export interface MetricsParts {
+  readonly deps: GatewayDeps;
+  readonly tables: GatewayTables;
+  readonly counters: () => Readonly<Record<string, number>>;
+  readonly startedUnixMs: () => number;
+}
+
+/** The text of now. */
+export function metricsText({ deps, tables, counters, startedUnixMs }: MetricsParts): string {
+  return openMetricsText([
+    ...tableFamilies(tables.sizes()),
+    ...counterFamilies(counters()),
+    ...processFamilies(deps.processUsage?.(), startedUnixMs()),
+  ]);
+}
+
+/** Names and meaning of the families of tables. */
+export const tableFamilyHelps: Readonly<Record<keyof TableSize, readonly [name: string, help: string, unit?: string]>> =
+  {
+    entries: ["causeway_table_entries", "Entries of each table and queue now."],
+    entriesMax: ["causeway_table_entries_max", "Entries that each table and queue takes at most."],
+    bytes: ["causeway_table_bytes", "Bytes of each table and queue now.", "bytes"],
+    bytesMax: ["causeway_table_bytes_max", "Bytes that each table and queue takes at most."],
+  };
+
+function tableFamilies(sizes: Readonly<Record<GatewayTableName, TableSize>>): readonly MetricFamily[] {
+  const names = Object.keys(gatewayTables) as GatewayTableName[];
+  return (Object.keys(tableFamilyHelps) as (keyof TableSize)[]).map((kind) => {
+    const [name, help, unit] = tableFamilyHelps[kind];
+    const samples = names.flatMap((table) => {
+      const value = sizes[table][kind];
+      return value === undefined ? [] : [{ labels: { table }, value }];
+    });
+    return { name, type: "gauge", help, ...(unit !== undefined && { unit }), samples };
+  });
+}
+
+function counterFamilies(counts: Readonly<Record<string, number>>): readonly MetricFamily[] {
+  const all: Record<string, number> = {
+    ...Object.fromEntries(Object.keys(gatewayCounters).map((name) => [name, 0])),
+    ...counts,
+  };
+  const grouped = gatewayCounterFamilies.map((family) => ({
+    ...family,
+    samples: [] as { labels: object; value: number }[],
+  }));
+  const single: MetricFamily[] = [];
+  for (const [name, value] of Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const help = gatewayCounters[name];
+    const group = help === undefined ? grouped.find(({ prefix }) => name.startsWith(prefix)) : undefined;
+    if (group !== undefined) {
+      group.samples.push({ labels: { [group.label]: name.slice(group.prefix.length) }, value });
+      continue;
+    }
+    const full = name.startsWith("causeway_") ? name : `causeway_gateway_${name}_total`;
+    single.push({ name: full, type: "counter", help: help ?? `Counted as ${name}.`, samples: [{ value }] });
+  }
+  return [
+    ...single,
+    ...grouped.map(({ name, help, samples }) => ({ name, help, type: "counter", samples }) as MetricFamily),
+  ];
+}
+
+/** What the process uses, under the names that every exporter has. */
+function processFamilies(usage: ProcessUsage | undefined, startedUnixMs: number): readonly MetricFamily[] {
+  const gauge = (name: string, help: string, value: number, unit: string): MetricFamily => ({
+    name,
+    type: "gauge",
+    help,
+    unit,
+    samples: [{ value }],
+  });
+  const started = gauge(
+    "causeway_gateway_start_time_seconds",
+    "When it started, in Unix time.",
+    startedUnixMs / 1_000,
+    "seconds",
+  );
+  if (usage === undefined) return [started];
+  return [
+    started,
+    {
+      name: "process_cpu_seconds_total",
+      type: "counter",
+      unit: "seconds",
+      help: "Processor time used by the process, all threads together.",
+      samples: [{ value: usage.cpuSeconds }],
+    },
+    gauge("process_resident_memory_bytes", "Memory of the process.", usage.residentBytes, "bytes"),
+    gauge("process_heap_bytes", "JavaScript heap in use.", usage.heapBytes, "bytes"),
+    gauge(
+      "causeway_event_loop_delay_seconds",
+      "Longest delay of the event loop since the last reading.",
+      usage.loopDelaySeconds,
+      "seconds",
+    ),
+  ];
+}
