@@ -45,7 +45,7 @@ export class StreamLink implements Link {
   readonly #parts: StreamLinkParts;
   readonly #splitter: FrameSplitter;
   readonly #outbox: Outbox;
-  /** Made anew when one is added: a list that grows has room for sixteen more, on each of ten thousand links. */
+  /** Made anew by `concat` when one is added: other lists have room for sixteen more, on each of ten thousand links. */
   #writable: readonly (() => void)[] = none;
   #closed: readonly ((error?: CausewayError) => void)[] = none;
   #receive: ((frames: readonly FrameSlice[]) => void) | undefined;
@@ -116,12 +116,12 @@ export class StreamLink implements Link {
   }
 
   onWritable(run: () => void): void {
-    this.#writable = [...this.#writable, run];
+    this.#writable = this.#writable.concat(run);
   }
 
   onClose(run: (error?: CausewayError) => void): void {
     if (this.#state.kind === "closed") run(this.#state.error);
-    else this.#closed = [...this.#closed, run];
+    else this.#closed = this.#closed.concat(run);
   }
 
   pause(): void {

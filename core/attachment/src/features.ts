@@ -14,8 +14,17 @@ const featurePattern = /^[a-z0-9-]{1,48}\/[0-9]{1,4}$/;
 /** Sorted set of what both sides have. */
 export function negotiate(own: readonly string[], theirs: readonly string[]): readonly string[] {
   const other = new Set(theirs);
-  return [...new Set(own)].filter((feature) => other.has(feature)).sort();
+  const both = [...new Set(own)].filter((feature) => other.has(feature)).sort();
+  // Ten thousand attachments have the same few lists: one copy of each.
+  const name = both.join();
+  const known = lists.get(name);
+  if (known !== undefined) return known;
+  if (lists.size < listsMax) lists.set(name, both);
+  return both;
 }
+
+const lists = new Map<string, readonly string[]>();
+const listsMax = 64;
 
 /** True for a list of well-formed feature names within the bound. */
 export function isFeatureList(features: readonly string[]): boolean {
