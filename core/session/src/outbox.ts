@@ -225,7 +225,13 @@ export class Outbox<Body> {
     const again = new Set([...this.#peers.values()].filter(isNew));
     for (const peer of this.#peers.values()) peer.isReachable = reaches(peer.name);
     for (const entry of again.size > 0 ? this.#entries.values() : []) {
-      if (!again.has(entry.of) || entry.state !== "waiting") continue;
+      if (!again.has(entry.of)) continue;
+      // What never left has nothing to do with transmissions that were in vain.
+      if (entry.state === "resting" && !mayHaveArrived(entry)) {
+        entry.state = "waiting";
+        entry.attempts = 0;
+      }
+      if (entry.state !== "waiting") continue;
       if ((entry.progress & progressBits.stored) === 0) this.#urge(entry, now);
       else this.#plan(entry, later(now, this.#patience(entry)));
     }

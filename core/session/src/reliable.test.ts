@@ -321,6 +321,29 @@ describe("reliable messages", () => {
     expect(sent()).toEqual(expect.arrayContaining(["carol0", "carol1"]));
   });
 
+  test("that could not leave as often as they may are sent again when there is a new way", () => {
+    const outbox = new Outbox<string>({ ...sessionLimits, attemptsMax: 3 }, new SeededRandom(1));
+    outbox.setReach(asInstant(0), () => true);
+    const message = { peer: "bob", id: "m", lane: "l", bytes: 1, body: "", timeoutMs: 86_400_000 };
+    outbox.add(asInstant(0), message);
+    const unreachable = refuse("CAUSEWAY_UNREACHABLE", "test");
+    let attempts = 0;
+    const turn = (at: number): void => {
+      outbox.handleTimeout(asInstant(at));
+      for (const effect of outbox.drain()) {
+        if (effect.type !== "transmit") continue;
+        attempts++;
+        outbox.handleTransmitted(asInstant(at), ["m"], unreachable);
+      }
+    };
+    for (let at = 0; at < 600_000; at += 10_000) turn(at);
+    expect(attempts).toBe(3);
+    outbox.setReach(asInstant(600_000), () => false);
+    outbox.setReach(asInstant(600_001), () => true);
+    turn(600_001);
+    expect(attempts).toBe(4);
+  });
+
   test("are bounded: a full lane refuses, a full receiver drops without an answer", () => {
     const world = new ReliableWorld(1, calm, { laneQueueMax: 3, pendingPerSenderMax: 1 });
     for (let i = 0; i < 3; i++) world.send("lane", `${i}`);

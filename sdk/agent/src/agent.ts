@@ -219,7 +219,6 @@ class NetworkAgent implements Agent {
       source,
       gatewayUse: options.gatewayUse ?? "prefer",
       options: options.direct ?? {},
-      limits: bounds,
       endToEnd,
       gateway: this.#session,
       onMessage: (envelope) => this.#messenger.handleEnvelope(envelope, true),
@@ -498,6 +497,8 @@ class NetworkAgent implements Agent {
     this.#wasAttached = true;
     this.#mailboxAcks.setOn(lease.features.includes(mailboxFeature));
     this.#messenger.handleAttached();
+    // What found no open link leaves again: there is a gateway now.
+    this.#messenger.setReach((to) => this.#ways.isDirect(to));
     this.#ways.handleAttached(lease);
     this.#reach();
     this.#events.emit({ type: "attached", gateway: lease.gatewayId, leaseMs: lease.lifetimeMs });

@@ -112,7 +112,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
   );
 
 describe("inside a domain", () => {
-  test("prefer survives the death of the gateway in the middle of a channel, and its return [ANA-96]", async () => {
+  test("prefer survives the death of the gateway in the middle of a channel, and its return [ANA-6] [ANA-96]", async () => {
     const bob = await agent("blue.example/prefer/bob", { direct: listens });
     const alice = await agent("blue.example/prefer/alice");
     await alice.send(bob.id, 0);

@@ -2,21 +2,29 @@
  * One link between two agents of a domain (ANA-96). Both ends say first who they are; what breaks the rules ends the link
  * with a typed error. The certificate of the other end was verified before; that it is of the same domain is judged here.
  */
-import { type AgentId, CausewayError, domainOf, type Instant, refuse, type SpiffeId } from "@causeway/core-base";
+import {
+  type AgentId,
+  agentOf,
+  CausewayError,
+  domainOf,
+  type Instant,
+  refuse,
+  type SpiffeId,
+} from "@causeway/core-base";
 import type { VerifiedPeer } from "@causeway/core-identity";
-import type { SessionLimits } from "@causeway/core-session";
 import { type agp, encodeFrame, Lane } from "@causeway/core-wire";
 import { inNextTurn, within } from "../clock.ts";
 import type { Connector, FrameSlice, GatewayLink } from "../connector.ts";
 import { Intake } from "../intake.ts";
 import { LinkRoom } from "../link-room.ts";
 import { readDirectFrame } from "./direct-frames.ts";
+import type { DirectLimits } from "./limits.ts";
 
 export interface DirectLinkPorts {
   readonly connector: Connector;
   readonly self: AgentId;
   readonly source: SpiffeId;
-  readonly limits: Pick<SessionLimits, "receivingMax" | "receivingBytesMax"> & { readonly helloMs: number };
+  readonly limits: Pick<DirectLimits, "receivingMax" | "receivingBytesMax" | "helloMs">;
   /** True while this agent cannot or must not use its gateway. */
   readonly isWithoutGateway: () => boolean;
   readonly onMessage: (envelope: agp.Envelope) => Promise<void>;
@@ -139,6 +147,11 @@ export class DirectLink {
       return refuse(
         "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
         `expected a valid certificate of ${spiffeId}, got a revoked one`,
+      );
+    if (this.#target !== undefined && agentOf(this.#target) !== spiffeId)
+      return refuse(
+        "CAUSEWAY_IDENTITY_MISMATCH",
+        `expected ${agentOf(this.#target)} on a direct link, reached ${spiffeId}`,
       );
     return spiffeId === self
       ? refuse("CAUSEWAY_MISUSE", "expected another agent at the other end, got this one itself")

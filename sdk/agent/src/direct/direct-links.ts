@@ -1,5 +1,14 @@
 /** All direct links of an agent: dialled when one is needed, accepted while it listens, closed when they rest. */
-import { type AgentId, agentOf, CausewayError, instanceOf, later, refuse, type SpiffeId } from "@causeway/core-base";
+import {
+  type AgentId,
+  agentOf,
+  CausewayError,
+  type Instant,
+  instanceOf,
+  later,
+  refuse,
+  type SpiffeId,
+} from "@causeway/core-base";
 import type { Lane } from "@causeway/core-wire";
 import { WakeUp } from "../clock.ts";
 import type { GatewayLink } from "../connector.ts";
@@ -7,7 +16,7 @@ import { DirectLink, type DirectLinkPorts } from "./direct-link.ts";
 import type { DirectLimits } from "./limits.ts";
 
 export interface DirectLinksPorts extends Omit<DirectLinkPorts, "onHello" | "onEnd" | "limits"> {
-  readonly limits: DirectLinkPorts["limits"] & DirectLimits;
+  readonly limits: DirectLimits;
   readonly addressOf: (to: SpiffeId) => string | undefined;
   /** Ways have opened or closed; `lost`: what is under way to this agent may be lost. */
   readonly onChange: (lost: AgentId | undefined) => void;
@@ -20,6 +29,8 @@ export class DirectLinks {
   /** Newest last. */
   readonly #links = new Set<DirectLink>();
   readonly #dialling = new Map<SpiffeId, Promise<DirectLink>>();
+  /** The last attempt of each agent that failed lately. Bounded, oldest first. */
+  readonly #failed = new Map<SpiffeId, { readonly until: Instant; readonly error: CausewayError }>();
   readonly #abort = new AbortController();
   readonly #rest: WakeUp;
 
@@ -102,7 +113,8 @@ export class DirectLinks {
   async #open(to: SpiffeId): Promise<DirectLink> {
     const { connector, addressOf } = this.#ports;
     const url = addressOf(to);
-    const problem = this.#fullness();
+    const last = this.#failed.get(to);
+    const problem = last && last.until > this.#now() ? last.error : this.#fullness();
     if (problem) throw problem;
     if (url === undefined || !connector.direct)
       throw refuse("CAUSEWAY_UNREACHABLE", `expected to know where ${to} takes direct links, got no address`);
@@ -112,8 +124,17 @@ export class DirectLinks {
     } catch (thrown) {
       const error = CausewayError.from(thrown);
       connector.log.warn("agent.direct_dial_failed", { peer: to, url, code: error.code, message: error.message });
+      this.#noteFailure(to, error);
       throw error;
     }
+  }
+
+  #noteFailure(to: SpiffeId, error: CausewayError): void {
+    const { redialMs, addressesMax } = this.#ports.limits;
+    this.#failed.delete(to);
+    this.#failed.set(to, { until: later(this.#now(), redialMs), error });
+    const [oldest] = this.#failed.keys();
+    if (this.#failed.size > addressesMax && oldest !== undefined) this.#failed.delete(oldest);
   }
 
   async #begin(taken: GatewayLink, target?: SpiffeId): Promise<DirectLink> {
@@ -157,6 +178,10 @@ export class DirectLinks {
     const { connector, limits } = this.#ports;
     const at = later(connector.scheduler.now().instant, limits.idleMs / 2);
     this.#rest.set(this.#links.size === 0 ? undefined : at);
+  }
+
+  #now(): Instant {
+    return this.#ports.connector.scheduler.now().instant;
   }
 
   /** Links that rest, and those whose other end's certificate has expired. */

@@ -78,6 +78,24 @@ describe("prefer", () => {
     expect([taken, passed(network, bob.id, alice.id)]).toEqual([["over here"], towardsAlice]);
   });
 
+  test("waits for the gateway when whoever listens at the address is not the one it was", async () => {
+    const network = new TestNetwork();
+    const { alice, bob } = await met(network);
+    const other = await network.connect("blue.example/hotels/other", { listens: true });
+    await goDown(network);
+    network.direct.redirect(bob.status().direct.listening ?? "", other.status().direct.listening ?? "");
+    await network.clock.until(bob.close());
+    const sent = alice.send(bobName, "later", { timeoutMs: 7_200_000 });
+    await network.clock.advance(3_600_000);
+    expect([other.status().direct.links, alice.status().direct.links]).toEqual([[], []]);
+    network.hub.isUp = true;
+    const back = await network.connect(bobName, { home: bob.home });
+    const taken: unknown[] = [];
+    back.onMessage(({ data }) => void taken.push(data));
+    await network.clock.until(sent);
+    expect(taken).toEqual(["later"]);
+  });
+
   test("loses, doubles and reorders nothing when the way changes in the middle of channel and stream [ANA-96]", async () => {
     for (let seed = 1; seed <= 12; seed++) await changeWays(seed);
   }, 120_000);
@@ -110,6 +128,7 @@ async function changeWays(seed: number): Promise<void> {
   network.hub.faults = {};
   await network.clock.until(Promise.all(sent));
   await network.clock.until(stream.end());
+  await network.clock.until(stream.closed);
   const expected = Array.from({ length: count }, (_, n) => n);
   expect({ seed, taken, parts }).toEqual({ seed, taken: expected, parts: expected });
   // Both ways were used.

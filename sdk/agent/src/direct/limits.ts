@@ -6,6 +6,12 @@ export interface DirectLimits {
   readonly idleMs: number;
   /** From dialling, or from the accepted connection, until both sides have said who they are. */
   readonly helloMs: number;
+  /** Messages of one direct link that are being decrypted and handed over; above it reading from that link pauses. */
+  readonly receivingMax: number;
+  /** Their bytes. At eight times either bound messages are dropped; their senders repeat them. */
+  readonly receivingBytesMax: number;
+  /** After an attempt to dial that failed, the next one to the same agent waits so long. */
+  readonly redialMs: number;
   /** Addresses of other agents that are remembered; the one learned first goes first. */
   readonly addressesMax: number;
   /** Agents that were told the own address; the one told first may be told again. */
@@ -18,6 +24,9 @@ export const directLimits: DirectLimits = {
   linksMax: 64,
   idleMs: 300_000,
   helloMs: 10_000,
+  receivingMax: 128,
+  receivingBytesMax: 8_388_608,
+  redialMs: 1_000,
   addressesMax: 1_024,
   toldMax: 4_096,
   keyPackagesPerMinute: 30,

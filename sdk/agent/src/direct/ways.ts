@@ -6,7 +6,6 @@
 import { create } from "@bufbuild/protobuf";
 import { type AgreedUse, agreedUse, type GatewayUse, type Lease, wayOf } from "@causeway/core-attachment";
 import { type AgentId, CausewayError, defaults, domainOf, refuse, type SpiffeId } from "@causeway/core-base";
-import type { SessionLimits } from "@causeway/core-session";
 import { agp, encodeFrame, Lane, newMessageId, session } from "@causeway/core-wire";
 import type { AgentEvent, AgentReport } from "../api.ts";
 import type { Connector, DirectListener } from "../connector.ts";
@@ -33,7 +32,6 @@ export interface WaysPorts {
   readonly source: SpiffeId;
   readonly gatewayUse: GatewayUse;
   readonly options: DirectOptions;
-  readonly limits: Pick<SessionLimits, "receivingMax" | "receivingBytesMax">;
   readonly endToEnd: EndToEnd;
   /** The link to the gateway. */
   readonly gateway: {
@@ -74,7 +72,7 @@ export class Ways {
       connector,
       self,
       source,
-      limits: { ...ports.limits, ...this.#limits },
+      limits: this.#limits,
       isWithoutGateway: () => this.#isWithoutGateway(),
       addressOf: (to) => this.#addresses.of(to),
       onMessage: ports.onMessage,
@@ -88,7 +86,8 @@ export class Ways {
   async transmit(frame: Uint8Array, to?: Target, lane: Lane = Lane.urgent): Promise<"gateway" | "direct"> {
     const way = to?.kind === "agent" ? this.#wayTo(to.name as SpiffeId) : "gateway";
     if (way === "gateway") await this.#ports.gateway.transmit(frame, lane);
-    else if (way === "direct") await this.#links.transmit(frame, to?.name as SpiffeId, lane);
+    else if (way === "direct")
+      await this.#links.transmit(frame, to?.name as SpiffeId, lane).catch((thrown: unknown) => this.#postpone(thrown));
     else throw this.#noWay(to?.name ?? "", way);
     return way;
   }
@@ -108,9 +107,9 @@ export class Ways {
     return this.#wayTo(peer) === "gateway";
   }
 
-  /** True when messages to this agent pass no gateway now. */
+  /** True when messages to this agent go over a direct link that is open. */
   isDirect(name: SpiffeId): boolean {
-    return this.#wayTo(name) === "direct";
+    return this.#wayTo(name) === "direct" && this.#links.to(name) !== undefined;
   }
 
   handleAttached({ gatewayUse }: Lease): void {
@@ -210,6 +209,14 @@ export class Ways {
     }
     const problem = `expected a direct link to ${to}, since gatewayUse is never, but neither of the two agents knows where the other one listens; name it in direct.peers, or let one listen`;
     return refuse("CAUSEWAY_DIRECT_NO_WAY", problem);
+  }
+
+  /** Where a gateway may come back, what a direct link refuses waits for it. */
+  #postpone(thrown: unknown): never {
+    const error = CausewayError.from(thrown);
+    if (this.#use !== "prefer" || error.retryable) throw error;
+    const problem = `the direct way is closed (${error.message}), and there is no gateway now; the agent reconnects by itself`;
+    throw refuse("CAUSEWAY_UNREACHABLE", problem, { cause: error });
   }
 
   #listen(): void {

@@ -106,7 +106,16 @@ export class DirectWire {
   listen(side: Side, onLink: (link: GatewayLink) => void): DirectListener {
     const url = `https://127.0.0.1:${this.#nextPort++}`;
     this.#listening.set(url, { ...side, onLink });
-    return { url, close: async () => void this.#listening.delete(url) };
+    const close = async (): Promise<void> => {
+      if (this.#listening.get(url)?.onLink === onLink) this.#listening.delete(url);
+    };
+    return { url, close };
+  }
+
+  /** Lets another agent listen where one did. */
+  redirect(url: string, to: string): void {
+    const listening = this.#listening.get(to);
+    if (listening) this.#listening.set(url, listening);
   }
 
   /** What `from` gets when it dials: the end of whoever listens there. */
