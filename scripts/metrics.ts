@@ -47,6 +47,7 @@ export function metricsMarkdown(): string {
     "| `process_resident_memory_bytes` | gauge | Memory of the process. |",
     "| `process_heap_bytes` | gauge | JavaScript heap in use. |",
     "| `causeway_event_loop_delay_seconds` | gauge | Longest delay of the event loop since the last reading. |",
+    '| `causeway_worker_connections{worker="…"}` | gauge | TCP connections of each thread that does TCP and TLS, where there are such threads. |',
     "| `causeway_gateway_start_time_seconds` | gauge | When the gateway started, in Unix time. |",
     "",
   ].join("\n");

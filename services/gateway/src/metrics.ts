@@ -2,6 +2,7 @@
 import { type MetricFamily, openMetricsText } from "@causeway/core-base";
 import { type GatewayTableName, type GatewayTables, gatewayTables, type TableSize } from "./gateway-tables.ts";
 import type { GatewayDeps, ProcessUsage } from "./ports.ts";
+import { workerFamilies } from "./worker-connections.ts";
 
 /** Counters that are there from the start. */
 export const gatewayCounters: Readonly<Record<string, string>> = {
@@ -64,6 +65,7 @@ export function metricsText({ deps, tables, counters, startedUnixMs }: MetricsPa
     ...tableFamilies(tables.sizes()),
     ...counterFamilies(counters()),
     ...processFamilies(deps.processUsage?.(), startedUnixMs()),
+    ...workerFamilies(deps.workerConnections?.()),
   ]);
 }
 
