@@ -6,7 +6,7 @@ import type { Agent } from "@causeway/agent/node";
 import { type DemoNetwork, type NetworkOptions, startNetwork } from "../../../apps/cli/src/demo/network.ts";
 import { Home } from "../../../apps/cli/src/home.ts";
 import { connectAgent } from "../../../apps/cli/src/processes/agents.ts";
-import { type Service, Supervisor } from "../../../apps/cli/src/processes/supervisor.ts";
+import { type Service, Supervisor, type SupervisorOptions } from "../../../apps/cli/src/processes/supervisor.ts";
 
 export interface World extends AsyncDisposable {
   readonly home: Home;
@@ -17,10 +17,13 @@ export interface World extends AsyncDisposable {
   service(name: string): Service;
 }
 
-export async function startWorld(options: NetworkOptions = {}): Promise<World> {
+export async function startWorld(
+  options: NetworkOptions = {},
+  supervision: Pick<SupervisorOptions, "environment"> = {},
+): Promise<World> {
   const folder = mkdtempSync(join(tmpdir(), "causeway-e2e-"));
   const home = new Home(join(folder, "home"));
-  const supervisor = new Supervisor();
+  const supervisor = new Supervisor(supervision);
   const resources = new AsyncDisposableStack();
   resources.defer(() => rmSync(folder, { recursive: true, force: true }));
   resources.use(supervisor);

@@ -161,7 +161,12 @@ export class Endpoint {
     this.act(() => {
       if (packet.message !== undefined) this.#take(source, packet, packet.message);
       for (const { channel, taken, received, refused } of packet.reports) {
-        const errors = new Map([...refused].map(([number, { message }]) => [number, refuse(refusedCode, message)]));
+        const errors = new Map(
+          [...refused].map(([number, { code, message }]) => [
+            number,
+            refuse(code === refusedCode ? refusedCode : abandonedCode, message),
+          ]),
+        );
         this.outbox.handleReportOfChannel(this.agent.now().instant, agentOf(source), {
           channel,
           taken,

@@ -41,6 +41,8 @@ export interface SupervisorOptions {
   readonly readyMs?: number;
   /** The program to run, for tests. Default: this one. */
   readonly program?: string;
+  /** The environment of a service, for tests. Default: that of this process. */
+  readonly environment?: (service: string) => NodeJS.ProcessEnv;
   /** A child that served has ended; what with and what follows, in words. */
   readonly onExit?: (service: Service, description: string) => void;
 }
@@ -120,6 +122,7 @@ class Child implements Service {
         stdio: ["ignore", "pipe", "pipe", "ipc"],
         // Own group: a Ctrl-C at the terminal reaches the supervisor alone, which stops the children in order.
         detached: true,
+        ...(this.#options.environment && { env: this.#options.environment(this.name) }),
       },
     );
     this.#process = child;
