@@ -29,6 +29,7 @@ const frames: readonly (readonly [string, Uint8Array, string])[] = [
   ["StreamHalfClose", encodeFrame({ case: "streamHalfClose", value: { stream: 1n } }), "CAUSEWAY_UNSUPPORTED"],
   ["StreamReset", encodeFrame({ case: "streamReset", value: { stream: 1n } }), "CAUSEWAY_UNSUPPORTED"],
   ["a StreamOpen whose body is no message", wrapFrame(26, Uint8Array.of(0xff)), "CAUSEWAY_UNSUPPORTED"],
+  ["DirectHello", encodeFrame({ case: "directHello", value: { source: "x" } }), "CAUSEWAY_FRAME_UNEXPECTED"],
   [
     "the next free kind",
     wrapFrame(Math.max(...Object.values(FrameKind)) + 1, new Uint8Array()),
