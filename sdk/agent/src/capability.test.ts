@@ -28,7 +28,7 @@ function ports(failures: Readonly<Record<string, Parameters<typeof refuse>[0]>>)
   };
 }
 
-test("a capability is resolved to the best agent, and the answer says which one was chosen [AAP-17]", async () => {
+test("a capability is resolved to the best agent, and the answer says which one was chosen", async () => {
   const p = ports({});
   const { answer, chosen, passedOver } = await requestFor(p, "book a hotel", { data: "Lisbon" }, {});
   expect([answer.from, chosen.agentId, chosen.why, passedOver]).toEqual([

@@ -35,6 +35,39 @@ test("the hello example enrols two agents, finds one of them and gets its answer
   expect(JSON.parse(stdout)).toEqual({ greeting: "Hello, Ada!" });
 });
 
+test("asked by what is needed, in plain words, the network finds the agent of the other domain, and the answer says which one it was [AAP-17]", {
+  timeout: 120_000,
+}, async () => {
+  const skillOf = (id: string, description: string) => ({ id, description });
+  const hotel = await world.agent("green.example/capability/concierge");
+  const weather = await world.agent("blue.example/capability/meteorologist");
+  hotel.onRequest(({ content }) => `a room for ${content.text()}`);
+  weather.onRequest(() => "sunny");
+  await hotel.register({
+    name: "Concierge",
+    description: "Reserves rooms in hotels of the city",
+    version: "1",
+    skills: [skillOf("reserve-room", "Reserves a hotel room for travellers")],
+  });
+  await weather.register({
+    name: "Meteorologist",
+    description: "Tells tomorrow's weather",
+    version: "1",
+    skills: [skillOf("forecast", "Forecasts rain and sunshine")],
+  });
+  const asker = await world.agent("blue.example/capability/traveller");
+  const ask = () => asker.requestFor("reserve a hotel room", { data: "Ada" }, { timeoutMs: 20_000 });
+  await until("the record to be known here", () =>
+    ask().then(
+      () => true,
+      () => false,
+    ),
+  );
+  const { answer, chosen } = await ask();
+  expect([chosen.agentId, answer.from, answer.content.text()]).toEqual([hotel.id, hotel.id, "a room for Ada"]);
+  expect(chosen.why).not.toBe("");
+});
+
 test("an agent that opens no port moves to another gateway by itself, and its code does not notice [AAP-5, AAP-16]", {
   timeout: 120_000,
 }, async () => {
