@@ -261,6 +261,44 @@ describe("a direct link", () => {
     ]);
   });
 
+  test("ends when the domain forbids it from the next attachment on, and nobody listens any more [ANA-96]", async () => {
+    const network = new TestNetwork();
+    const { alice, bob, taken } = await met(network);
+    const url = bob.status().direct.listening ?? "";
+    await goDown(network);
+    await network.clock.until(alice.send(bobName, 1));
+    expect(bob.status().direct.links).toHaveLength(1);
+    network.hub.gatewayUse = "always";
+    network.hub.isUp = true;
+    await network.clock.advance(70_000);
+    expect(bob.status().direct).toMatchObject({ gatewayUse: "always", listening: undefined, links: [] });
+    expect(alice.status().direct.links).toEqual([]);
+    expect(() => raw(network, url, alice)).toThrow(expect.objectContaining({ code: "CAUSEWAY_UNREACHABLE" }));
+    await network.clock.until(alice.send(bobName, 2));
+    expect(taken).toEqual([1, 2]);
+  });
+
+  test("is not for agents of other domains, even where the platform let one through [ANA-95]", async () => {
+    const network = new TestNetwork();
+    const bob = await network.connect(bobName, { listens: true });
+    const carol = await network.connect(carolName);
+    const ended = raw(network, bob.status().direct.listening ?? "", carol);
+    await network.clock.advance(10);
+    expect(ended.code).toBe("CAUSEWAY_DIRECT_NOT_ALLOWED");
+    expect(bob.status().direct.links).toEqual([]);
+  });
+
+  test("on which nobody says who it is ends in time", async () => {
+    const network = new TestNetwork();
+    const bob = await network.connect(bobName, { listens: true });
+    const alice = await network.connect(aliceName);
+    const ended = raw(network, bob.status().direct.listening ?? "", alice);
+    await network.clock.advance(9_000);
+    expect(ended.code).toBeUndefined();
+    await network.clock.advance(2_000);
+    expect(ended.code).toBe("CAUSEWAY_TIMEOUT");
+  });
+
   test("beyond the bound is refused with its name", async () => {
     const network = new TestNetwork();
     const bob = await network.connect(bobName, { listens: true, direct: { limits: { linksMax: 1 } } });
@@ -293,3 +331,13 @@ describe("a direct link", () => {
     expect([alice.status().sessions, bob.status().sessions]).toMatchObject([[{ epoch: 1 }], [{ epoch: 1 }]]);
   });
 });
+
+/** A link of an agent that says nothing by itself; the code that it was ended with. */
+function raw(network: TestNetwork, url: string, of: TestAgent): { code?: string | undefined } {
+  const ended: { code?: string | undefined } = {};
+  const link = network.direct.dial(url, { identity: () => of.home.identity, verify: () => undefined as never });
+  link.onClose((error) => {
+    ended.code = error?.code ?? "none";
+  });
+  return ended;
+}

@@ -75,6 +75,8 @@ export class Hub {
   /** What agents said is settled: agent, source and message id. */
   readonly mailboxAcks: string[] = [];
   isUp = true;
+  /** What agents are told from their next attachment on. */
+  gatewayUse: GatewayUse;
   /** Sent on each new link before anything else. */
   greeting: Uint8Array | undefined;
   /** Called with the kind of each frame of an agent. */
@@ -107,6 +109,8 @@ export class Hub {
   ) {
     this.#scheduler = scheduler;
     this.#random = random;
+    this.gatewayUse = gatewayUse;
+    const prescribed = (): GatewayUse => this.gatewayUse;
     for (const identity of gateways) {
       const domain = domainOf(identity.spiffeId);
       const machine = new GatewayAttachments({
@@ -116,7 +120,9 @@ export class Hub {
         crypto: nodeCrypto,
         random,
         features: [...defaultFeatures, mailboxFeature],
-        gatewayUse,
+        get gatewayUse() {
+          return prescribed();
+        },
       });
       this.#gateways.set(domain, { machine, cancel: () => undefined });
     }
