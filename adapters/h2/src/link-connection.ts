@@ -95,10 +95,12 @@ export class LinkConnection implements LinkCarrier, H2Receiver {
     );
     this.#say(encodeWindowUpdate(sessionWindowBytes - defaultWindow, 0));
     this.#read(opening, 0, opening.length);
-    const read = (memory: Uint8Array, start: number, end: number): void => this.#read(memory, start, end);
-    const keep = (memory: Uint8Array, start: number, end: number): void => readMemory.keep(memory, start, end, read);
-    if (socket.onBytes !== undefined) socket.onBytes(keep);
-    else readShared(socket, keep);
+    const read = (memory: Uint8Array, start: number, end: number): void => {
+      const at = readMemory.keep(memory, start, end);
+      this.#read(readMemory.kept, at, at + end - start);
+    };
+    if (socket.onBytes !== undefined) socket.onBytes(read);
+    else readShared(socket, read);
   }
 
   /** Sends the response headers. */

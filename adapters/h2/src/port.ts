@@ -260,7 +260,7 @@ class H2Port implements Port {
       this.#sessions.add(session);
     });
     this.#sessions.add(session);
-    socket.once("close", onGone);
+    socket.on("close", onGone);
   }
 
   /** A connection for one link is served by ourselves, at less cost; what carries more by node:http2. */

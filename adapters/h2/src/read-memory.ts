@@ -9,6 +9,8 @@ import type { Flushable, Turn } from "./turn.ts";
  * whoever keeps them longer copies them.
  */
 export class ReadMemory implements Flushable, FrameMemory {
+  /** Where `keep` has put the last bytes. */
+  kept: Uint8Array = nothing;
   readonly #turn: Turn;
   readonly #arenas: Uint8Array[] = [];
   #arena = 0;
@@ -21,13 +23,8 @@ export class ReadMemory implements Flushable, FrameMemory {
     this.#turn = turn;
   }
 
-  /** Copies bytes `first` to `last` of `from`, at most 256 KiB, and hands `receive` where they are. */
-  keep(
-    from: Uint8Array,
-    first: number,
-    last: number,
-    receive: (memory: Uint8Array, start: number, end: number) => void,
-  ): void {
+  /** Copies bytes `first` to `last` of `from`, at most 256 KiB. Answers where in `kept` they begin. */
+  keep(from: Uint8Array, first: number, last: number): number {
     this.#schedule();
     const length = last - first;
     if (this.#used + length > arenaBytes) {
@@ -42,7 +39,8 @@ export class ReadMemory implements Flushable, FrameMemory {
     const start = this.#used;
     this.#used += length;
     copyBytes.call(from, arena, start, first, last);
-    receive(arena, start, start + length);
+    if (this.kept !== arena) this.kept = arena;
+    return start;
   }
 
   /** For a frame that straddles reads. */
@@ -85,8 +83,7 @@ export function readShared(
   const inner = socket as unknown as Record<symbol, unknown> & {
     readonly _handle?: { useUserBuffer?(memory: Uint8Array): void } | null;
   };
-  const symbols = Object.getOwnPropertySymbols(inner);
-  const [buffer, callback] = ["kBuffer", "kBufferCb"].map((name) => symbols.find((s) => s.description === name));
+  const { buffer, callback } = (places ??= placesOf(inner));
   if (buffer === undefined || callback === undefined || typeof inner._handle?.useUserBuffer !== "function") {
     socket.on("data", (chunk: Uint8Array) => receive(chunk, 0, chunk.length));
     return;
@@ -101,6 +98,15 @@ export function readShared(
   socket.resume();
 }
 
+/** Where net.Socket keeps the option. */
+function placesOf(socket: object): { readonly buffer: symbol | undefined; readonly callback: symbol | undefined } {
+  const symbols = Object.getOwnPropertySymbols(socket);
+  const named = (name: string): symbol | undefined => symbols.find((symbol) => symbol.description === name);
+  return { buffer: named("kBuffer"), callback: named("kBufferCb") };
+}
+
+let places: ReturnType<typeof placesOf> | undefined;
+const nothing = new Uint8Array(0);
 const copyBytes = Buffer.prototype.copy;
 const chunkBytes = 65_536;
 const arenaBytes = 262_144;

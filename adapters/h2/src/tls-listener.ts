@@ -34,7 +34,7 @@ export class TlsListener implements Listener {
     server.maxConnections = sessionsMax;
     server.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
+      socket.on("close", () => this.#sockets.delete(socket));
     });
     server.on("drop", () => this.#events.onDropped());
     server.on("tlsClientError", (error, socket) => this.#events.onHandshakeFailed(socket.remoteAddress, error.message));
