@@ -7,6 +7,8 @@ export default defineConfig({
   test: {
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // What is waited for comes when it comes; no test is about a time.
+    expect: { poll: { timeout: 30_000 } },
     pool: "forks",
     projects: [
       {
