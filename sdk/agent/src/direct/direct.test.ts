@@ -97,12 +97,18 @@ describe("prefer", () => {
   });
 
   test("loses, doubles and reorders nothing when the way changes in the middle of channel and stream [ANA-96]", async () => {
-    for (let seed = 1; seed <= 12; seed++) await changeWays(seed);
+    let [directly, relayed] = [0, 0];
+    for (let seed = 1; seed <= 12; seed++) {
+      const carried = await changeWays(seed);
+      directly += carried.directly;
+      relayed += carried.relayed;
+    }
+    expect(Math.min(directly, relayed)).toBeGreaterThan(200);
   }, 120_000);
 });
 
-/** Sends messages and a stream while gateways and direct links come and go. */
-async function changeWays(seed: number): Promise<void> {
+/** Sends messages and a stream while gateways and direct links come and go. How many frames took which way. */
+async function changeWays(seed: number): Promise<{ readonly directly: number; readonly relayed: number }> {
   const network = new TestNetwork({ seed });
   const random = new SeededRandom(seed);
   const { alice, bob, taken } = await met(network);
@@ -131,9 +137,7 @@ async function changeWays(seed: number): Promise<void> {
   await network.clock.until(stream.closed);
   const expected = Array.from({ length: count }, (_, n) => n);
   expect({ seed, taken, parts }).toEqual({ seed, taken: expected, parts: expected });
-  // Both ways were used.
-  expect(network.direct.carried.length).toBeGreaterThan(count / 20);
-  expect(passed(network, alice.id, bob.id)).toBeGreaterThan(count / 20);
+  return { directly: network.direct.carried.length, relayed: passed(network, alice.id, bob.id) };
 }
 
 describe("always", () => {
