@@ -173,11 +173,16 @@ const directed = {
       faults: { ...calm, resetMs: 3_000, halfOpen: 0.5, crashMs: 5_000, midEffects: 0.7, diskFullMs: 2_500 },
     }),
   },
-  /** Mailboxes at edge gateways, between which agents move; their disks are full now and then. */
+  /**
+   * Mailboxes at edge gateways, between which agents move; their disks are full now and then. There is room for all
+   * agents: two gateways that are full of what belongs to the other one can only wait for something to expire.
+   */
   edges: {
     kind: "agents",
     change: (plan) => ({
-      ...withMail(plan, { sendMs: 120, streamMs: undefined, lifeMs: 400, absenceMs: 1_500, operatorMs: 3_000 }),
+      ...withRoomForAll(
+        withMail(plan, { sendMs: 120, streamMs: undefined, lifeMs: 400, absenceMs: 1_500, operatorMs: 3_000 }),
+      ),
       gateways: [
         gateway(plan, "core0", blue, "level2", []),
         gateway(plan, "edge0", blue, "level1", ["core0"]),
@@ -213,6 +218,13 @@ function withMail(plan: Plan, means: MailMeans): Plan {
       sync: { ...drawn, flushMs: Math.min(drawn.flushMs, 50), restartGraceMs: Math.min(drawn.restartGraceMs, 500) },
     },
   };
+}
+
+function withRoomForAll(plan: Plan): Plan {
+  const { mail } = plan.limits;
+  if (mail === undefined) return plan;
+  const mailbox = { ...mail.mailbox, mailboxTotalMessagesMax: 1_000 };
+  return { ...plan, limits: { ...plan.limits, mail: { ...mail, mailbox } } };
 }
 
 /** Two agents of another domain. */

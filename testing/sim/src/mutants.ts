@@ -302,7 +302,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "stale never removed",
     file: "core/attachment/src/gateway.ts",
-    find: "session.until = later(now.instant, this.#times.removeAfterStaleMs);",
+    find: "session.until = later(now.instant, (session.lease?.times ?? this.#times).removeAfterStaleMs);",
     replace: `session.until = later(now.instant, ${never});`,
     seed: 1,
     world: "agents",
@@ -311,7 +311,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "lease renewed after its end",
     file: "core/attachment/src/gateway.ts",
-    find: "if (now.instant > later(lease.lastSeen, this.#times.leaseMs)) return",
+    find: "if (now.instant > later(lease.lastSeen, lease.times.leaseMs)) return",
     replace: "if (false) return",
     seed: 9,
     world: "stalls",
