@@ -50,9 +50,12 @@ export class Batch {
 
   /** Frames that were handed on before the last `turnOver` have left: their memory is free. */
   turnOver(): void {
-    for (const chunk of this.#aging) if (this.#free.length < chunksKept) this.#free.push(chunk);
+    this.#free.push(...this.#aging);
     this.#aging = this.#recent;
     this.#recent = [];
+    // What a burst needed goes bit by bit.
+    if (this.#free.length > chunksSpare + 2 * this.#aging.length) this.#free.pop();
+    if (this.#free.length > chunksMax) this.#free.length = chunksMax;
   }
 
   /** Begins the next one. */
@@ -111,5 +114,6 @@ interface Piece {
 const copyBytes = Buffer.prototype.copy;
 /** Small enough for what a turn stores to stay in the processor's cache. */
 const chunkBytes = 262_144;
-/** Chunks that wait for the next batches. */
-const chunksKept = 4;
+/** Chunks that wait for the next batches beside what the last ones needed, and at most (16 MiB). */
+const chunksSpare = 4;
+const chunksMax = 64;

@@ -112,118 +112,90 @@ class Chunk {
 }
 
 /**
- * Finds rows by a hash that their owner makes. Rows of the same slot are chained through a word of their own. It grows
- * and shrinks by one slot at a time, so that no addition pays for all that are there.
+ * Finds rows by a hash that their owner makes and mixes well, in open addressing. Looking for what is not there touches
+ * neither rows nor hashes, which lie in slower memory, but a column of some bits of each hash.
  */
 export class RowIndex {
-  readonly #rows: Rows;
-  readonly #hashWord: number;
-  readonly #nextWord: number;
-  /** The first row of each slot, plus one. */
-  #heads = new Int32Array(slotsMin);
-  #slots = slotsMin;
-  /** The slots are more than half of `#mask + 1`, and at most as many. */
+  /** For each slot 0 when it is free, and otherwise some bits of the hash. */
+  #tags = new Uint8Array(slotsMin);
+  /** Two words for each slot: the hash and the row. */
+  #entries = new Int32Array(slotsMin * 2);
   #mask = slotsMin - 1;
   #size = 0;
-
-  /** The words of a row that hold its hash and the next row of its slot. */
-  constructor(rows: Rows, hashWord: number, nextWord: number) {
-    this.#rows = rows;
-    this.#hashWord = hashWord;
-    this.#nextWord = nextWord;
-  }
+  /** The slot that was answered last. */
+  #at = 0;
 
   /** The first row with the hash, -1 for none; `next` answers further ones. */
   first(hash: number): number {
-    return this.#wanted((this.#heads[this.#slotOf(hash)] ?? 0) - 1, hash);
+    return this.#from(hash & this.#mask, hash);
   }
 
-  /** The next row with the same hash. */
-  next(row: number): number {
-    return this.#wanted(this.#rows.int(row, this.#nextWord) - 1, this.#rows.int(row, this.#hashWord));
+  /** The next row with that hash after the one that was answered last. */
+  next(hash: number): number {
+    return this.#from((this.#at + 1) & this.#mask, hash);
   }
 
   add(row: number, hash: number): void {
-    this.#rows.setInt(row, this.#hashWord, hash);
-    this.#push(this.#slotOf(hash), row);
-    if (++this.#size > this.#slots) this.#split();
+    if ((this.#size + 1) * 2 > this.#mask + 1) this.#resize((this.#mask + 1) * 2);
+    this.#size++;
+    this.#place(row, hash);
   }
 
-  remove(row: number): void {
-    const rows = this.#rows;
-    const slot = this.#slotOf(rows.int(row, this.#hashWord));
-    const after = rows.int(row, this.#nextWord);
-    let at = (this.#heads[slot] ?? 0) - 1;
-    if (at === row) this.#heads[slot] = after;
-    else {
-      let next = rows.int(at, this.#nextWord) - 1;
-      while (next !== row) {
-        if (next < 0) return;
-        at = next;
-        next = rows.int(at, this.#nextWord) - 1;
-      }
-      rows.setInt(at, this.#nextWord, after);
+  /** Takes a row out that is there with the hash. */
+  remove(row: number, hash: number): void {
+    const mask = this.#mask;
+    const tags = this.#tags;
+    const entries = this.#entries;
+    let free = hash & mask;
+    while (tags[free] !== 0 && entries[free * 2 + 1] !== row) free = (free + 1) & mask;
+    if (tags[free] === 0) return;
+    // What stands behind moves up, unless it would come before where it is looked for first.
+    for (let at = (free + 1) & mask; tags[at] !== 0; at = (at + 1) & mask) {
+      const home = (entries[at * 2] ?? 0) & mask;
+      if (((at - home) & mask) < ((at - free) & mask)) continue;
+      tags[free] = tags[at] ?? 0;
+      entries[free * 2] = entries[at * 2] ?? 0;
+      entries[free * 2 + 1] = entries[at * 2 + 1] ?? 0;
+      free = at;
     }
+    tags[free] = 0;
     this.#size--;
-    if (this.#slots > slotsMin && this.#size * 4 < this.#slots) this.#merge();
+    if (mask >= slotsMin && this.#size * 8 < mask) this.#resize((mask + 1) / 2);
   }
 
-  #wanted(from: number, hash: number): number {
-    let row = from;
-    while (row >= 0 && this.#rows.int(row, this.#hashWord) !== hash) row = this.#rows.int(row, this.#nextWord) - 1;
-    return row;
-  }
-
-  #slotOf(hash: number): number {
-    const slot = hash & this.#mask;
-    return slot < this.#slots ? slot : slot & (this.#mask >>> 1);
-  }
-
-  #push(slot: number, row: number): void {
-    this.#rows.setInt(row, this.#nextWord, this.#heads[slot] ?? 0);
-    this.#heads[slot] = row + 1;
-  }
-
-  /** One more slot: it gets its part of the one that had it so far. */
-  #split(): void {
-    if (this.#slots > this.#mask) {
-      this.#mask = this.#mask * 2 + 1;
-      if (this.#heads.length <= this.#mask) this.#resize();
+  #from(from: number, hash: number): number {
+    const tags = this.#tags;
+    const tag = tagOf(hash);
+    for (let at = from; tags[at] !== 0; at = (at + 1) & this.#mask) {
+      if (tags[at] !== tag || this.#entries[at * 2] !== hash) continue;
+      this.#at = at;
+      return this.#entries[at * 2 + 1] ?? -1;
     }
-    const from = this.#slots & (this.#mask >>> 1);
-    this.#slots++;
-    let row = (this.#heads[from] ?? 0) - 1;
-    this.#heads[from] = 0;
-    while (row >= 0) {
-      const next = this.#rows.int(row, this.#nextWord) - 1;
-      this.#push(this.#slotOf(this.#rows.int(row, this.#hashWord)), row);
-      row = next;
-    }
+    return -1;
   }
 
-  /** One slot less: its rows go where they came from. */
-  #merge(): void {
-    this.#slots--;
-    let row = (this.#heads[this.#slots] ?? 0) - 1;
-    this.#heads[this.#slots] = 0;
-    const into = this.#slots & (this.#mask >>> 1);
-    while (row >= 0) {
-      const next = this.#rows.int(row, this.#nextWord) - 1;
-      this.#push(into, row);
-      row = next;
-    }
-    if (this.#slots > (this.#mask >>> 1) + 1) return;
-    this.#mask >>>= 1;
-    if (this.#heads.length > (this.#mask + 1) * 4) this.#resize();
+  #place(row: number, hash: number): void {
+    let at = hash & this.#mask;
+    while (this.#tags[at] !== 0) at = (at + 1) & this.#mask;
+    this.#tags[at] = tagOf(hash);
+    this.#entries[at * 2] = hash;
+    this.#entries[at * 2 + 1] = row;
   }
 
-  #resize(): void {
-    const heads = new Int32Array(this.#mask + 1);
-    heads.set(this.#heads.subarray(0, Math.min(heads.length, this.#slots)));
-    this.#heads = heads;
+  #resize(length: number): void {
+    const tags = this.#tags;
+    const entries = this.#entries;
+    this.#tags = new Uint8Array(length);
+    this.#entries = new Int32Array(length * 2);
+    this.#mask = length - 1;
+    for (let at = 0; at < tags.length; at++) {
+      if (tags[at] !== 0) this.#place(entries[at * 2 + 1] ?? 0, entries[at * 2] ?? 0);
+    }
   }
 }
 
+/** Of the end that says least of the slot. */
+const tagOf = (hash: number): number => (hash >>> 25) | 0x80;
 const chunkBits = 10;
 const chunkRows = 1 << chunkBits;
 const chunkMask = chunkRows - 1;

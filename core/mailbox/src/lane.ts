@@ -156,6 +156,15 @@ export class Lane {
     return found;
   }
 
+  /** Messages from a sequence on, the newest first. */
+  since(sequence: number): number[] {
+    const found: number[] = [];
+    for (let row = this.#last; row >= 0 && this.#rows.sequence(row) >= sequence; row = this.#rows.before(row)) {
+      found.push(row);
+    }
+    return found;
+  }
+
   /** The oldest message. */
   get oldest(): number {
     return this.#first;

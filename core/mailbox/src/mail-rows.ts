@@ -15,7 +15,7 @@ export type MailState = (typeof MailState)[keyof typeof MailState];
 
 export class MailRows {
   readonly #rows = new Rows(rowWords);
-  readonly #index = new RowIndex(this.#rows, word.hash, word.chain);
+  readonly #index = new RowIndex();
   readonly #boxes: (SourceBox | undefined)[] = [];
   readonly #freeBoxes: number[] = [];
   /** Of the few messages that are for one instance, which. */
@@ -64,12 +64,13 @@ export class MailRows {
     rows.setInt(row, word.attempts, 0);
     rows.setInt(row, word.isTraced, mail.isTraced ? 1 : 0);
     if (mail.instance !== "") this.#instances.set(row, mail.instance);
+    rows.setInt(row, word.hash, hash);
     this.#index.add(row, hash);
     return row;
   }
 
   remove(row: number): void {
-    this.#index.remove(row);
+    this.#index.remove(row, this.#rows.int(row, word.hash));
     this.#rows.setInt(row, word.state, MailState.gone);
     if (this.#instances.size > 0) this.#instances.delete(row);
     this.#rows.giveBack(row);
@@ -80,7 +81,7 @@ export class MailRows {
     const rows = this.#rows;
     const hash = this.#readId(id, box);
     const words = this.#id;
-    for (let row = this.#index.first(hash); row >= 0; row = this.#index.next(row)) {
+    for (let row = this.#index.first(hash); row >= 0; row = this.#index.next(hash)) {
       if (
         rows.int(row, word.box) === box &&
         rows.int(row, word.id + 3) === words[3] &&
@@ -180,7 +181,7 @@ export class MailRows {
   /** Reads the words of an id; answers its hash in the box. */
   #readId(id: string, box: number): number {
     const words = this.#id;
-    let hash = this.#seed ^ Math.imul(box + 1, hashFactor);
+    let hash = this.#seed ^ box;
     for (let i = 0; i < idWords; i++) {
       const at = i * 4;
       const value =
@@ -189,9 +190,14 @@ export class MailRows {
         (id.charCodeAt(at + 2) << 16) |
         (id.charCodeAt(at + 3) << 24);
       words[i] = value;
-      hash = Math.imul(hash ^ value, hashFactor);
-      hash ^= hash >>> 15;
+      // As MurmurHash3 does it: ids that differ in a few bits anywhere must not end alike.
+      const mixed = Math.imul(value, 0xcc9e2d51);
+      hash ^= Math.imul((mixed << 15) | (mixed >>> 17), 0x1b873593);
+      hash = (Math.imul((hash << 13) | (hash >>> 19), 5) + 0xe6546b64) | 0;
     }
+    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+    hash ^= hash >>> 16;
     return hash;
   }
 
@@ -228,16 +234,14 @@ const word = {
   expiresAt: 4,
   id: 6,
   hash: 10,
-  chain: 11,
-  box: 12,
-  bytes: 13,
-  before: 14,
-  after: 15,
-  link: 16,
-  state: 17,
-  attempts: 18,
-  isTraced: 19,
+  box: 11,
+  bytes: 12,
+  before: 13,
+  after: 14,
+  link: 15,
+  state: 16,
+  attempts: 17,
+  isTraced: 18,
 } as const;
-const rowWords = 20;
+const rowWords = 19;
 const idWords = 4;
-const hashFactor = 0x9e3779b1;

@@ -252,6 +252,12 @@ export class Mailboxes implements Machine<MailboxEffect> {
     return viewsOfStored(this.#held, filter);
   }
 
+  /** What is stored with this sequence or a later one. */
+  storedSince(sequence: number): readonly StoredMail[] {
+    const { lanes, rows } = this.#held;
+    return [...lanes.values()].flatMap((lane) => lane.since(sequence).map((row) => rows.mail(row)));
+  }
+
   /** Dead letters that match, the oldest first. */
   deadLetters(filter: MailFilter): readonly MailView[] {
     return viewsOfDeadLetters(this.#held, filter);

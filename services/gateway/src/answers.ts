@@ -5,6 +5,7 @@ import { asksForAnswer, type ForwardingPolicy, type ForwardingTable, forward } f
 import {
   agp,
   decrementTtl,
+  encodeFateReport,
   encodeFrame,
   FrameKind,
   FrameScan,
@@ -64,6 +65,19 @@ export class Answers {
     this.#reply({ header: this.#headerTo(to, now), requestId: new Uint8Array(), body }, entry, now);
   }
 
+  /** Tells a source of messages to one target that they have this fate; `ids` are 16 bytes each. */
+  tellFate(
+    to: SpiffeId,
+    target: string,
+    fate: agp.Fate,
+    ids: Uint8Array,
+    entry: LinkEntry | undefined,
+    now: Now,
+  ): void {
+    const reporter = this.#parts.deps.identity.spiffeId;
+    this.#send(encodeFateReport(this.#headerTo(to, now), { reporter, target, fate }, ids), entry, now);
+  }
+
   /** Asks the gateway that serves `target`. The answer comes as a control frame for this gateway. */
   ask(target: AgentId, requestId: Uint8Array, body: NonNullable<ControlInit["body"]>, now: Now): void {
     this.#reply({ header: this.#headerTo(target, now), requestId, body }, undefined, now);
@@ -93,9 +107,12 @@ export class Answers {
     this.#reply({ header: this.#headerTo(to, now), requestId, body: { case: "deliveryReport", value } }, entry, now);
   }
 
-  /** Back over the agent's own link, or by the table, or over the link that it came from. */
   #reply(control: ControlInit, entry: LinkEntry | undefined, now: Now): void {
-    const frame = encodeFrame({ case: "control", value: control });
+    this.#send(encodeFrame({ case: "control", value: control }), entry, now);
+  }
+
+  /** Back over the agent's own link, or by the table, or over the link that it came from. */
+  #send(frame: Uint8Array, entry: LinkEntry | undefined, now: Now): void {
     if (entry?.role.kind === "agent") {
       entry.link.send(frame);
       return;

@@ -14,6 +14,7 @@ import type { MailboxEffect, RemovalReason } from "@causeway/core-mailbox";
 import { agp, FrameScan, hex, Lane, type LinkId, laneOf, scanFrame, toErrorDetail } from "@causeway/core-wire";
 import type { MailTransfers } from "./mail-transfers.ts";
 import type { MailboxParts } from "./mailbox-driver.ts";
+import type { PositiveReports } from "./positive-reports.ts";
 import type { Count, Tally } from "./tally.ts";
 
 /** Carries effects out. */
@@ -24,7 +25,6 @@ export class MailEffects {
   readonly delivered: number[] = [];
   readonly #parts: MailboxParts;
   readonly #transfers: MailTransfers;
-  readonly #stored: Count;
   readonly #handedOver: Count;
   readonly #removals: Readonly<Record<RemovalReason, Removal>>;
   readonly #scan = new FrameScan();
@@ -32,7 +32,6 @@ export class MailEffects {
   constructor(parts: MailboxParts, transfers: MailTransfers) {
     this.#parts = parts;
     this.#transfers = transfers;
-    this.#stored = parts.tally.count("mailbox_stored");
     this.#handedOver = parts.tally.count("mailbox_delivered");
     this.#removals = removalsOf(parts.tally);
   }
@@ -42,11 +41,10 @@ export class MailEffects {
     const { tally, reports } = this.#parts;
     switch (effect.kind) {
       case "store":
-        this.#stored.value++;
         this.#trace(effect.mail, "store", "", "stored on the disk of this gateway", now);
         return;
       case "stored":
-        reports.add(effect.mail.source as SpiffeId, targetOf(effect.mail), effect.mail.id, agp.Fate.STORED, link);
+        reportStored(reports, effect.mail, link);
         return;
       case "deliver":
         this.#deliver(effect.mail, effect.link as LinkId, now);
@@ -133,6 +131,11 @@ export class MailEffects {
       reason,
     });
   }
+}
+
+/** Tells the source at the end of the turn that its message is stored. */
+export function reportStored(reports: PositiveReports, mail: StoredMail, link: LinkId | undefined): void {
+  reports.add(mail.source as SpiffeId, targetOf(mail), mail.id, agp.Fate.STORED, link);
 }
 
 /** How a message leaves, for counting and for its trace. */

@@ -12,7 +12,6 @@ import {
   type Now,
   refuse,
   type SpiffeId,
-  type StoredMail,
 } from "@causeway/core-base";
 import { type ForwardingTable, type HopTrace } from "@causeway/core-forwarding";
 import { type MailboxEffect, Mailboxes, type MailFilter, type MailLink } from "@causeway/core-mailbox";
@@ -21,11 +20,12 @@ import type { Answers } from "./answers.ts";
 import { decodeBody } from "./decode-body.ts";
 import type { FollowedAgents } from "./followed-agents.ts";
 import type { LinkEntry, Links } from "./links.ts";
-import { MailEffects } from "./mail-effects.ts";
-import { MailTransfers, type TakenTransfer } from "./mail-transfers.ts";
+import { MailEffects, reportStored } from "./mail-effects.ts";
+import { MailTransfers } from "./mail-transfers.ts";
+import { type Afterwards, MailTurn } from "./mail-turn.ts";
 import type { GatewayConfig, GatewayDeps, GatewayLimits, Link } from "./ports.ts";
-import type { PositiveReports } from "./positive-reports.ts";
-import type { Tally } from "./tally.ts";
+import { PositiveReports } from "./positive-reports.ts";
+import type { Count, Tally } from "./tally.ts";
 import { WakeUp } from "./wake-up.ts";
 
 /** What the driver works with. */
@@ -44,12 +44,6 @@ export interface MailboxParts {
   readonly linksOf: (agentId: AgentId) => readonly MailLink[];
 }
 
-/** What is done once the turn is committed, in order. */
-type Afterwards =
-  | MailboxEffect
-  | { readonly kind: "accepted"; readonly report: () => void; readonly isFresh: boolean }
-  | { readonly kind: "taken"; readonly taken: TakenTransfer; readonly fresh: readonly number[] };
-
 /** The mailboxes of one gateway. */
 export class MailboxDriver {
   readonly #parts: MailboxParts;
@@ -58,11 +52,10 @@ export class MailboxDriver {
   readonly #wake: WakeUp;
   readonly #transfers: MailTransfers;
   readonly #effects: MailEffects;
-  #after: Afterwards[] = [];
-  /** For each of those, the link that the message came over, when it is an agent's. */
-  #links: (LinkId | undefined)[] = [];
-  /** Appended in this turn, by sequence. */
-  #fresh: StoredMail[] = [];
+  /** Reports on what was appended in this turn. */
+  readonly #reports: PositiveReports;
+  readonly #stored: Count;
+  #turn = new MailTurn();
   #isScheduled = false;
 
   constructor(parts: MailboxParts) {
@@ -74,6 +67,8 @@ export class MailboxDriver {
     this.#wake = new WakeUp(deps.scheduler, () => this.#input((now) => this.#machine.handleTimeout(now)));
     this.#transfers = new MailTransfers(parts);
     this.#effects = new MailEffects(parts, this.#transfers);
+    this.#reports = new PositiveReports(parts.answers, parts.links);
+    this.#stored = parts.tally.count("mailbox_stored");
   }
 
   start(): void {
@@ -105,12 +100,12 @@ export class MailboxDriver {
       link,
     });
     if (verdict === "pass") return false;
-    const before = this.#fresh.length;
+    const before = this.#turn.appended;
     this.#perform(scan, entry?.role.kind === "agent" ? entry.id : undefined);
     if (typeof verdict !== "string") this.#parts.answers.refuse(scan, entry, verdict, now);
     else if (verdict === "taken" && (flags & HeaderFlag.accepted) !== 0) {
-      const isFresh = this.#fresh.length > before;
-      this.#later({ kind: "accepted", report: this.#acceptance(scan, entry), isFresh });
+      const isFresh = this.#turn.appended > before;
+      this.#turn.add({ kind: "accepted", report: this.#acceptance(scan, entry), isFresh });
     }
     return verdict !== "repeat";
   }
@@ -185,7 +180,7 @@ export class MailboxDriver {
     entry: LinkEntry | undefined,
     now: Now,
   ): void {
-    const before = this.#fresh.length;
+    const from = this.#turn.nextFresh;
     const taken = this.#transfers.take(owner, scan, control, entry, ({ frame, storedAt, expiresUnixMs }) => {
       const verdict = this.#machine.offer(now, {
         agentId: owner,
@@ -203,7 +198,7 @@ export class MailboxDriver {
       this.#perform(frame);
       return typeof verdict === "string" ? undefined : verdict;
     });
-    this.#later({ kind: "taken", taken, fresh: this.#fresh.slice(before).map(({ sequence }) => sequence) });
+    this.#turn.add({ kind: "taken", taken, fresh: { from, until: this.#turn.nextFresh } });
     this.#schedule();
   }
 
@@ -258,42 +253,40 @@ export class MailboxDriver {
   /** Notes in the store what the machine wants noted; the rest waits for the commit. `scan` is the last message. */
   #perform(scan?: FrameScan, link?: LinkId): void {
     for (let effects = this.#machine.drain(); effects.length > 0; effects = this.#machine.drain()) {
-      for (const effect of effects) {
-        this.#note(effect, scan);
-        this.#later(effect, link);
-      }
+      for (const effect of effects) this.#note(effect, scan, link);
       this.#schedule();
     }
     // Looked at once for all messages of the turn.
     if (!this.#isScheduled) this.#wake.arm(this.#machine.deadline());
   }
 
-  #note(effect: MailboxEffect, scan: FrameScan | undefined): void {
+  /** What is only stored and reported leaves nothing behind but its id in the report. */
+  #note(effect: MailboxEffect, scan: FrameScan | undefined, link: LinkId | undefined): void {
     switch (effect.kind) {
-      case "store": {
+      case "store":
         if (scan === undefined) throw new CausewayError({ code: "CAUSEWAY_INTERNAL", message: "no message to store" });
         this.#store.append(effect.mail, scan.buf, scan.start, scan.end);
-        this.#fresh.push(effect.mail);
+        this.#turn.noteAppended(effect.mail);
+        if (!effect.mail.isTraced) return;
+        break;
+      case "stored":
+        if (!this.#turn.isFresh(effect.mail)) break;
+        reportStored(this.#reports, effect.mail, link);
         return;
-      }
       case "remove":
         // What leaves by being handed over is forgotten only after it was.
         if (effect.why !== "delivered") this.#store.remove(effect.mail.sequence);
-        return;
+        break;
       case "bury":
         this.#store.bury(effect.mail.sequence, effect.at, effect.error);
-        return;
+        break;
       case "revive":
         this.#store.revive(effect.mail.sequence, effect.mail.expiresAt);
-        return;
+        break;
       default:
-        return;
+        break;
     }
-  }
-
-  #later(what: Afterwards, link?: LinkId): void {
-    this.#after.push(what);
-    this.#links.push(link);
+    this.#turn.add(effect, link);
   }
 
   #schedule(): void {
@@ -306,34 +299,23 @@ export class MailboxDriver {
     this.#isScheduled = false;
     const now = this.#now();
     const failed = this.#commit(now);
-    const due = this.#after;
-    const links = this.#links;
-    const lost = failed === undefined ? none : new Set(due.filter((each) => this.#isAboutFresh(each)));
-    this.#after = [];
-    this.#links = [];
-    this.#fresh = [];
-    for (let i = 0; i < due.length; i++) {
-      const each = due[i] as Afterwards;
-      if (each.kind === "taken") this.#transfers.answer(each.taken, each.fresh.length > 0 ? failed : undefined, now);
-      else if (each.kind === "accepted") {
+    const turn = this.#turn;
+    this.#turn = new MailTurn();
+    if (failed === undefined) this.#stored.value += turn.appended;
+    for (let i = 0; i < turn.after.length; i++) {
+      const each = turn.after[i] as Afterwards;
+      if (each.kind === "taken") {
+        const isLost = failed !== undefined && each.fresh.until > each.fresh.from;
+        this.#transfers.answer(each.taken, isLost ? failed : undefined, now);
+      } else if (each.kind === "accepted") {
         if (failed === undefined || !each.isFresh) each.report();
-      } else if (!lost.has(each)) this.#effects.carryOut(each, links[i], now);
+      } else if (failed === undefined || !turn.isAboutFresh(each)) this.#effects.carryOut(each, turn.links[i], now);
     }
+    this.#reports.flush(now);
     this.#parts.reports.flush(now);
     this.#forgetDelivered();
     this.#continueBursts();
     this.#wake.arm(this.#machine.deadline());
-  }
-
-  /** True when it tells or gives somebody what was appended in this turn. */
-  #isAboutFresh(what: Afterwards): boolean {
-    return isAboutMail(what) && this.#isFresh(what.mail);
-  }
-
-  /** Sequences grow, so that what is fresh is what is not older than the first of it. */
-  #isFresh(mail: StoredMail): boolean {
-    const [first] = this.#fresh;
-    return first !== undefined && mail.sequence >= first.sequence;
   }
 
   /** What left by being handed over is forgotten with the next commit. */
@@ -365,32 +347,32 @@ export class MailboxDriver {
       const { code, message } = error;
       this.#parts.deps.log.error(
         "mailbox.store_failed",
-        { code, reason: message, messages: this.#fresh.length },
+        { code, reason: message, messages: this.#turn.appended },
         error,
       );
-      this.#machine.handleStoreFailed(now, this.#fresh, {
-        code,
-        message: "the gateway could not store the message; retry later",
-        retryAfterMs: storeRetryMs,
-      });
-      this.#forgetLostLetters(now);
-      // What another gateway offered is still there, and that gateway hears of it.
-      const offered = new Set(this.#after.flatMap((each) => (each.kind === "taken" ? each.fresh : [])));
-      for (const effect of this.#machine.drain()) {
-        if (effect.kind === "refuse" && offered.has(effect.mail.sequence)) continue;
-        if (effect.kind === "remove" && !this.#isFresh(effect.mail)) this.#note(effect, undefined);
-        this.#later(effect);
-      }
+      this.#giveBack(now, code);
       return { code, message: "the gateway could not store what was handed over; retry later" };
     }
   }
 
-  /** What was given up in the turn in which it came is a dead letter that is on no disk. */
-  #forgetLostLetters(now: Now): void {
-    for (const each of this.#after) {
-      if (each.kind !== "bury" || !this.#isFresh(each.mail)) continue;
-      const { agentId, id } = each.mail;
-      this.#machine.purge(now, { agentId, id }, true);
+  /** Nothing of what was appended is kept: who sent it hears so instead of what would have been told. */
+  #giveBack(now: Now, code: ErrorFacts["code"]): void {
+    const turn = this.#turn;
+    this.#reports.clear();
+    const gone = turn.lostOnTheWay();
+    const mails = [...this.#machine.storedSince(turn.firstFresh), ...gone].sort((a, b) => a.sequence - b.sequence);
+    this.#machine.handleStoreFailed(now, mails, {
+      code,
+      message: "the gateway could not store the message; retry later",
+      retryAfterMs: storeRetryMs,
+    });
+    // What was given up in the turn in which it came is a dead letter that is on no disk.
+    for (const { agentId, id } of gone) this.#machine.purge(now, { agentId, id }, true);
+    for (const effect of this.#machine.drain()) {
+      // What another gateway offered is still there, and that gateway hears of it.
+      if (effect.kind === "refuse" && turn.wasOffered(effect.mail)) continue;
+      if (effect.kind === "remove" && !turn.isFresh(effect.mail)) this.#store.remove(effect.mail.sequence);
+      turn.add(effect);
     }
   }
 }
@@ -408,10 +390,6 @@ function instanceIn(scan: FrameScan): string {
   return instanceOf(scan.target() as SpiffeId) ?? "";
 }
 
-const isAboutMail = (what: Afterwards): what is Extract<MailboxEffect, { readonly mail: StoredMail }> =>
-  "mail" in what && what.kind !== "refuse";
-
-const none: ReadonlySet<Afterwards> = new Set();
 /** `RouteStatus` of an agent that is away. */
 const statusOffline = 3;
 const storeRetryMs = 5_000;

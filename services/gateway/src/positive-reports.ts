@@ -2,21 +2,47 @@
  * Reports that something went well (`Fate`), which sources ask for with header flags. One frame for all messages of a
  * turn with the same source, target and fate: a frame for each would cost more than the message.
  */
-import { mailIdBytes, type Now, type SpiffeId } from "@causeway/core-base";
-import { agp, type LinkId } from "@causeway/core-wire";
+import type { Now, SpiffeId } from "@causeway/core-base";
+import type { agp, LinkId } from "@causeway/core-wire";
 import type { Answers } from "./answers.ts";
 import type { Links } from "./links.ts";
 
 /** Message ids in one report, at most. */
 const idsMax = 256;
+const idBytes = 16;
 
-interface Group {
+/** Messages of one turn with the same source, target and fate. */
+class Group {
   readonly to: SpiffeId;
   readonly target: string;
   readonly fate: agp.Fate;
   /** The link that the messages came over, when it is an agent's. */
   readonly link: LinkId | undefined;
-  readonly ids: string[];
+  #ids = new Uint8Array(idBytes);
+  #end = 0;
+
+  constructor(to: SpiffeId, target: string, fate: agp.Fate, link: LinkId | undefined) {
+    this.to = to;
+    this.target = target;
+    this.fate = fate;
+    this.link = link;
+  }
+
+  add(id: string): void {
+    if (this.#end === this.#ids.length) {
+      const ids = new Uint8Array(this.#end * 4);
+      ids.set(this.#ids);
+      this.#ids = ids;
+    }
+    for (let i = 0; i < idBytes; i++) this.#ids[this.#end + i] = id.charCodeAt(i);
+    this.#end += idBytes;
+  }
+
+  /** The ids in portions for one report each. */
+  *portions(): Generator<Uint8Array> {
+    for (let from = 0; from < this.#end; from += idsMax * idBytes)
+      yield this.#ids.subarray(from, Math.min(this.#end, from + idsMax * idBytes));
+  }
 }
 
 /** What waits for the end of the turn. */
@@ -36,33 +62,37 @@ export class PositiveReports {
     return this.#groups.size === 0;
   }
 
+  /** `id` is the 16 bytes of a message id, one character each. */
   add(to: SpiffeId, target: string, id: string, fate: agp.Fate, link: LinkId | undefined): void {
     const last = this.#last;
     if (last?.to === to && last.target === target && last.fate === fate && last.link === link) {
-      last.ids.push(id);
+      last.add(id);
       return;
     }
     const key = `${fate} ${link ?? ""} ${to} ${target}`;
     let group = this.#groups.get(key);
     if (group === undefined) {
-      group = { to, target, fate, link, ids: [] };
+      group = new Group(to, target, fate, link);
       this.#groups.set(key, group);
     }
-    group.ids.push(id);
+    group.add(id);
     this.#last = group;
+  }
+
+  /** Forgets what waits. */
+  clear(): void {
+    this.#groups.clear();
+    this.#last = undefined;
   }
 
   flush(now: Now): void {
     if (this.isEmpty) return;
     const groups = [...this.#groups.values()];
-    this.#groups.clear();
-    this.#last = undefined;
-    for (const { to, target, fate, link, ids } of groups) {
+    this.clear();
+    for (const group of groups) {
+      const { to, target, fate, link } = group;
       const entry = link === undefined ? undefined : this.#links.get(link);
-      for (let from = 0; from < ids.length; from += idsMax) {
-        const [messageId = new Uint8Array(), ...furtherMessageIds] = ids.slice(from, from + idsMax).map(mailIdBytes);
-        this.#answers.tell(to, { messageId, furtherMessageIds, target, fate }, entry, now);
-      }
+      for (const ids of group.portions()) this.#answers.tellFate(to, target, fate, ids, entry, now);
     }
   }
 }
