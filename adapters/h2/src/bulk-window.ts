@@ -21,10 +21,13 @@ export class BulkWindow {
     return this.#isAcknowledged ? this.#window : undefined;
   }
 
-  /** True when a write of `bytes` may go. Nothing on its way takes any, so that a large one cannot get stuck. */
+  /**
+   * True when a write of `bytes` may go: one that the window has room for, and any one while half of it is free. So a large
+   * frame cannot get stuck, nor wait for a rest that the other side acknowledges together with what comes next.
+   */
   admits(bytes: number): boolean {
     const inFlight = this.#sent - this.#taken;
-    return !this.#isAcknowledged || inFlight === 0 || inFlight + bytes <= this.#window;
+    return !this.#isAcknowledged || inFlight <= this.#window / 2 || inFlight + bytes <= this.#window;
   }
 
   /** A write has gone. `isMore`: bulk waits behind it, so that its delay tells something. */

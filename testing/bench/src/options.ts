@@ -24,7 +24,7 @@ export const usage = `Usage: npm run bench -- [options]
 Measures Causeway and its peers in turn, gateway and clients in processes of their own, TLS 1.3 with client certificates,
 and holds the ratios against the product's targets.
 
-  --only a,b        rows: relay, pairs, fan-out, stopped, stored, scale, idle, sdk (default: all these), and
+  --only a,b        rows: relay, pairs, fan-out, stopped, stored, classes, scale, idle, sdk (default: all these), and
                     workers: the gateway with none, one and two threads for its connections, on all cores
   --rounds N        rounds; in each, every system is measured once (default 5)
   --quick           one round of short measurements, to see that it runs
@@ -35,7 +35,7 @@ and holds the ratios against the product's targets.
   --out FILE        writes the JSON to FILE as well
 `;
 
-const defaultRows = ["relay", "pairs", "fan-out", "stopped", "stored", "scale", "idle", "sdk"];
+const defaultRows = ["relay", "pairs", "fan-out", "stopped", "stored", "classes", "scale", "idle", "sdk"];
 const knownRows = [...defaultRows, "workers"];
 const knownSystems = ["causeway", "nats", "slim", "link"];
 

@@ -53,6 +53,10 @@ export const openEnd: OpenEnd = async (settings, role) => {
 /** Drives the attachment machine over one link. */
 export class AttachedAgent {
   onMessages: (count: number) => void = () => undefined;
+  /** Called with each message and with its whole frame's range, instead of being counted. */
+  onMessage: ((buffer: Uint8Array, start: number, end: number) => void) | undefined;
+  /** What the gateway says of bulk. */
+  onCredit: (credit: agp.Credit) => void = () => undefined;
   /** Called with the number of messages that a report calls stored. */
   onStored: (count: number) => void = () => undefined;
   /** True for a publisher to subscribers that do not read. */
@@ -140,7 +144,8 @@ export class AttachedAgent {
   #receive(attempt: number, frames: readonly FrameSlice[]): void {
     let messages = 0;
     for (const { buffer, start, end } of frames) {
-      if (buffer[start] === messageTag) messages += 1;
+      if (buffer[start] === messageTag && this.onMessage !== undefined) this.onMessage(buffer, start, end);
+      else if (buffer[start] === messageTag) messages += 1;
       else this.#control(attempt, buffer, start, end);
     }
     if (messages > 0) this.onMessages(messages);
@@ -172,6 +177,9 @@ export class AttachedAgent {
         process.send?.({
           failed: `the gateway refused a message: ${JSON.stringify(body.value, (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value)).slice(0, 500)}`,
         });
+        break;
+      case "credit":
+        this.onCredit(body.value);
         break;
       case "subscriptionResult":
         this.onSubscribed(body.value.error?.message);

@@ -1,5 +1,6 @@
 /** Measurements with many connections: pairs with nothing to batch, fan-out, a subscriber that stops, idle agents. */
 import { readFileSync } from "node:fs";
+import { measureClasses } from "../classes/rows.ts";
 import type { BenchOptions } from "../options.ts";
 import { cpuSeconds } from "../processes.ts";
 import type { RunningGateway } from "../system.ts";
@@ -28,6 +29,7 @@ export function crowdRows(options: BenchOptions, round: number): readonly CrowdR
     })),
     { row: "stopped", name: "a stopped subscriber", systems: ["causeway"], measure: measureStopped },
     { row: "stored", name: "stored durably", systems: both, measure: measureStored },
+    { row: "classes", name: "interactive beside bulk", systems: ["causeway"], measure: measureClasses },
   ];
   const once: readonly (CrowdRow & { readonly row: string })[] = [
     {
