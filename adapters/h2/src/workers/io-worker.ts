@@ -24,6 +24,8 @@ const connections = new Map<number, Carried>();
 const blocked = new Set<Carried>();
 /** Connections with bytes that were written since the last turn, or with writes of this turn to let go. */
 const touched = new Set<Carried>();
+/** Numbers of connections are those of a signed word of a ring. */
+const idMax = 0x7fffffff;
 let nextId = 1;
 let isFlushing = false;
 
@@ -38,6 +40,8 @@ const output = new RingOutput(start.up, recordBytesMax, {
 
 const server = createServer({ ...start.tls }, (socket) => onConnection(socket));
 server.on("tlsClientError", (error, socket) => {
+  // While the main thread does not keep up, what strangers cause is not told.
+  if (output.isFull) return;
   const failure: Failure = {
     message: error.message,
     code: "code" in error ? String(error.code) : undefined,
@@ -82,7 +86,7 @@ function admit(socket: Socket): boolean {
   for (let i = 0; i < renewals; i++) count += Atomics.load(cells, i);
   if (count >= start.sessionsMax) {
     socket.destroy();
-    output.tell(RecordKind.dropped, 0);
+    if (!output.isFull) output.tell(RecordKind.dropped, 0);
     flushLater();
     return false;
   }
@@ -102,7 +106,8 @@ function takeRenewal(): void {
 }
 
 function onConnection(socket: TLSSocket): void {
-  const id = nextId++;
+  const id = nextId;
+  nextId = (nextId % idMax) + 1;
   const carried = new Carried(socket, id, output, {
     touch(which) {
       touched.add(which);
