@@ -10,7 +10,7 @@ import { Supervisor } from "../../../apps/cli/src/processes/supervisor.ts";
 import { configOf, enrol, Forger } from "./adversary/credentials.ts";
 import { describeGateway, startGateway } from "./adversary/extra-gateway.ts";
 import { type LinkOwner, ownerOf } from "./adversary/wire-link.ts";
-import { startWorld, until, type World } from "./world.ts";
+import { startWorld, until as untilWithin, type World } from "./world.ts";
 
 let world: World;
 /** A gateway of the domain that forbids direct links. */
@@ -103,8 +103,12 @@ async function agent(name: string, more: Partial<ConnectOptions> = {}): Promise<
   return Object.assign(connected, { taken });
 }
 
+const profile = { name: "N", description: "d", version: "1", skills: [{ id: "hear", description: "Hears" }] };
 const listens = { listen: { host: "127.0.0.1", port: 0 } };
 const urlOf = (of: Agent): string => of.status().direct.listening ?? "";
+/** Gateways start and agents come back; on a busy machine that takes a while. */
+const until = (what: string, attempt: () => Promise<boolean> | boolean): Promise<void> =>
+  untilWithin(what, attempt, 90_000);
 const codeOf = (work: Promise<unknown>): Promise<string> =>
   work.then(
     () => "none",
@@ -146,8 +150,7 @@ describe("inside a domain", () => {
   test("never goes directly from the first contact on, and says so when there is no direct way [ANA-96]", async () => {
     const bob = await agent("blue.example/never/bob", { direct: listens });
     const green = await agent("green.example/never/carol");
-    const skills = [{ id: "hear", description: "Hears" }];
-    await green.register({ name: "Carol", description: "Hears", version: "1", skills });
+    await green.register(profile);
     const direct = { peers: { [bob.id]: urlOf(bob) } };
     const alice = await agent("blue.example/never/alice", { gatewayUse: "never", direct });
     await alice.send(bob.id, "inside");
@@ -165,6 +168,8 @@ describe("inside a domain", () => {
 
   test("always waits for the gateway, though it knows where the other one listens [ANA-96]", async () => {
     const bob = await agent("blue.example/always/bob", { direct: listens });
+    // Known to the gateway also before bob has come back to it.
+    await bob.register(profile);
     const direct = { peers: { [bob.id]: urlOf(bob) } };
     const alice = await agent("blue.example/always/alice", { gatewayUse: "always", direct });
     await alice.send(bob.id, 1);
