@@ -214,12 +214,12 @@ export class Topics implements Machine<TopicsEffect> {
     return this.#table.get(topic as TopicName);
   }
 
-  /** Topics kept here, by name. */
   /** Topics that this gateway keeps at most. */
   get topicsMax(): number {
     return this.#options.topicsMax ?? topicsMaxDefault;
   }
 
+  /** Topics kept here, by name. */
   topics(): readonly Topic[] {
     return this.#table.list();
   }

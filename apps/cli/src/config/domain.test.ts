@@ -86,3 +86,13 @@ test("a missing key, a bad reference, a bad YAML and a master key inside the dat
   expect(() => parse("domain: [")).toThrow(/CAUSEWAY_CONFIG_INVALID|blue\.yaml/);
   expect(() => parse(`${minimal}masterKeyFile: data/master.key\n`)).toThrow(/inside dataDir/);
 });
+
+test("who may send to whom is configured for each gateway", () => {
+  const withPolicy = (rules: string) =>
+    parse(minimal.replace("level: 1,", `level: 1, policy: [${rules}],`)).gateways[0];
+  const rule = { name: "no spam", effect: "deny", source: "red.example", direction: "inbound" };
+  expect(withPolicy(JSON.stringify(rule))?.policy).toEqual([rule]);
+  expect(parse(minimal).gateways[0]?.policy).toEqual([]);
+  expect(() => withPolicy("{ name: x, effect: forbid }")).toThrow(/effect must be one of \["permit","deny"\]/);
+  expect(() => withPolicy("{ name: x, effect: deny, from: red.example }")).toThrow(/unknown key "from"/);
+});

@@ -3,11 +3,13 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { refuse } from "@causeway/core-base";
-import type { AllGatewayLimits } from "@causeway/service-gateway";
+import type { AllGatewayLimits, GatewayConfig as GatewayServiceConfig } from "@causeway/service-gateway";
 import type { RegistryLimits } from "@causeway/service-registry";
 import { Ajv, type ErrorObject } from "ajv";
 import { distance } from "fastest-levenshtein";
 import { parseDocument } from "yaml";
+
+type Policy = NonNullable<GatewayServiceConfig["policy"]>;
 
 /** A service that listens. */
 export interface ListenConfig {
@@ -44,6 +46,8 @@ export interface GatewayConfig extends ListenConfig {
   readonly channelBindings: readonly ("tls-exporter" | "tls-server-end-point")[] | undefined;
   /** Where GW-DISCOVER is answered in datagrams; undefined: it is not. */
   readonly datagrams: { readonly host: string; readonly port: number } | undefined;
+  /** Who may send to whom through it; the first rule that fits decides. */
+  readonly policy: Policy;
   /** Messages to agents that are not known here: to the uplink at once, or after a query. */
   readonly unknownTargets: "default-route" | "query";
   /** Threads that do TCP and TLS; auto: as many as the machine has cores for. */
@@ -95,6 +99,7 @@ interface RawDomain {
     attachmentModels?: ("stateful" | "soft")[];
     channelBindings?: ("tls-exporter" | "tls-server-end-point")[];
     datagrams?: string;
+    policy?: Policy;
     unknownTargets: "default-route" | "query";
     workers: number | "auto";
     limits?: Partial<AllGatewayLimits>;
@@ -203,6 +208,7 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
       attachmentModels: gateway.attachmentModels,
       channelBindings: gateway.channelBindings,
       datagrams: gateway.datagrams === undefined ? undefined : addressOf(gateway.datagrams),
+      policy: gateway.policy ?? [],
       unknownTargets: gateway.unknownTargets,
       workers: gateway.workers,
       limits: gateway.limits ?? {},

@@ -56,6 +56,7 @@ export async function startGateway(
       gatewayUse: config.gatewayUse,
       ...(own.attachmentModels && { attachmentModels: own.attachmentModels }),
       ...(own.channelBindings && { channelBindings: own.channelBindings }),
+      policy: own.policy,
       unknownTargets: own.unknownTargets,
       limits: own.limits,
     },
