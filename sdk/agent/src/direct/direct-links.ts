@@ -39,6 +39,10 @@ export class DirectLinks {
     this.#rest = new WakeUp(ports.connector.scheduler, () => this.#sweep());
   }
 
+  get isEmpty(): boolean {
+    return this.#links.size === 0;
+  }
+
   get open(): readonly DirectLink[] {
     return [...this.#links].filter(({ isOpen }) => isOpen);
   }

@@ -4,7 +4,7 @@
  * where it is, and hands out own key packages where there is no delivery service.
  */
 import { create } from "@bufbuild/protobuf";
-import { type AgreedUse, agreedUse, type GatewayUse, type Lease, wayOf } from "@causeway/core-attachment";
+import { type AgreedUse, agreedUse, type GatewayUse, type Lease, type Way, wayOf } from "@causeway/core-attachment";
 import { type AgentId, CausewayError, defaults, domainOf, refuse, type SpiffeId } from "@causeway/core-base";
 import { agp, encodeFrame, Lane, newMessageId, session } from "@causeway/core-wire";
 import type { AgentEvent, AgentReport } from "../api.ts";
@@ -53,6 +53,8 @@ export class Ways {
   readonly #addresses: Addresses;
   readonly #links: DirectLinks;
   readonly #packages: Rate;
+  /** What names of the own domain begin with. */
+  readonly #inside: string;
   /** Who was told which address. Bounded, oldest first. */
   readonly #told = new Map<SpiffeId, string>();
   #use: AgreedUse;
@@ -66,6 +68,7 @@ export class Ways {
     this.#ports = ports;
     this.#limits = { ...directLimits, ...options.limits };
     this.#use = ports.gatewayUse;
+    this.#inside = `spiffe://${domainOf(self)}/`;
     this.#addresses = new Addresses(self, options.peers ?? {}, this.#limits.addressesMax);
     this.#packages = new Rate(connector.scheduler, this.#limits.keyPackagesPerMinute, 60_000);
     this.#links = new DirectLinks({
@@ -182,7 +185,9 @@ export class Ways {
     await (await this.#listening)?.close();
   }
 
-  #wayTo(name: SpiffeId): ReturnType<typeof wayOf> {
+  #wayTo(name: SpiffeId): Way {
+    // What every message of most agents comes to, for the price of nothing.
+    if (this.#use === "prefer" && this.#isGatewayUp && this.#links.isEmpty) return "gateway";
     const link = this.#links.to(name);
     return wayOf({
       use: this.#use,
@@ -194,7 +199,7 @@ export class Ways {
   }
 
   #isInside(name: SpiffeId): boolean {
-    return domainOf(name) === domainOf(this.#ports.self);
+    return name.startsWith(this.#inside);
   }
 
   #isWithoutGateway(): boolean {
