@@ -91,6 +91,7 @@ export class Messenger {
         this.counters.sent += messages;
         this.counters.repeated += repeated;
       },
+      onSilent: (context) => void endToEnd.forget(context).catch((thrown: unknown) => this.#warn(thrown)),
     });
     this.#acks = new Acknowledgements({
       scheduler,
@@ -103,7 +104,8 @@ export class Messenger {
       limits,
       scheduler,
       open: (source, context, payload) => endToEnd.open(source, context, payload),
-      onPacket: (from, { messages, acks }) => {
+      onPacket: (from, { messages, acks }, address) => {
+        this.#departures.handleHeard(address);
         this.counters.received += Math.max(1, messages.length);
         this.#departures.handleReport(from, [...acks]);
       },

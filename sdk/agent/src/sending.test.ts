@@ -193,6 +193,38 @@ describe("an agent that runs several times", () => {
   });
 });
 
+describe("an instance that is gone for good", () => {
+  test("is left when it has been silent for a minute; what it may have taken is unknown and goes to no other [BEY-7]", async () => {
+    const network = new TestNetwork();
+    const taken: string[] = [];
+    const instances = new Map<string, TestAgent>();
+    for (const name of ["a", "b"]) {
+      const agent = await network.connect(bobName, { instance: name });
+      agent.onMessage(({ data }) => void taken.push(`${name}: ${data}`));
+      instances.set(name, agent);
+    }
+    const alice = await network.connect(aliceName);
+    await network.clock.until(alice.send(bobName, "first"));
+    const met = taken[0]?.slice(0, 1) ?? "";
+    const other = met === "a" ? "b" : "a";
+    // It stays attached for the gateway and hears nothing any more, as a process that hangs.
+    const isForMet = (frame: Uint8Array): boolean => Buffer.from(frame).includes(`${bobName}/@${met}`);
+    network.hub.intercept = (frame) => (isForMet(frame) ? undefined : frame);
+    const long = codeOf(alice.send(bobName, "long", { timeoutMs: 600_000 }));
+    const codes = [await codeOf(network.clock.until(alice.send(bobName, "short", { timeoutMs: 10_000 })))];
+    await network.clock.until(instances.get(met)?.close() ?? Promise.resolve());
+    // A short silence is no reason: whoever restarts is back in a moment.
+    codes.push(await codeOf(network.clock.until(alice.send(bobName, "shorter", { timeoutMs: 10_000 }))));
+    expect(taken).toEqual([`${met}: first`]);
+    await network.clock.advance(50_000);
+    codes.push(await codeOf(network.clock.until(alice.send(bobName, "last", { timeoutMs: 10_000 }))));
+    codes.push(await long);
+    expect(codes).toEqual(["CAUSEWAY_TIMEOUT", "CAUSEWAY_TIMEOUT", "CAUSEWAY_TIMEOUT", "CAUSEWAY_TIMEOUT"]);
+    expect(await network.clock.until(alice.send(bobName, "anew"))).toMatchObject({ reached: "processed" });
+    expect(taken).toEqual([`${met}: first`, `${other}: anew`]);
+  });
+});
+
 describe("what a gateway may have stored", () => {
   test("is acknowledged to it when the handler took it, batched, and not before", async () => {
     const { network, alice, bob } = await pair();

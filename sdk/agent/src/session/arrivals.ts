@@ -51,7 +51,8 @@ export interface ArrivalPorts {
   readonly limits: SessionLimits;
   readonly scheduler: Scheduler;
   readonly open: (source: SpiffeId, context: Uint8Array, payload: Uint8Array) => Promise<Opened>;
-  readonly onPacket: (from: AgentId, packet: OpenedPacket) => void;
+  /** `address` is the sender with its instance. */
+  readonly onPacket: (from: AgentId, packet: OpenedPacket, address: string) => void;
   readonly onDeliver: (delivery: Delivery) => void;
   readonly onTopic: (topic: string, opened: Opened, body: SessionBody | undefined) => void;
   readonly onHandshake: (opened: Opened) => void;
@@ -184,7 +185,7 @@ export class Arrivals {
         for (const { body } of packet.messages) this.#ports.onTopic(header.target, opened, body);
         return;
       }
-      this.#ports.onPacket(opened.sender, packet);
+      this.#ports.onPacket(opened.sender, packet, address);
       await this.#accept(address, packet, header, isDirect);
     } catch (thrown) {
       if (this.#isClosed) return;

@@ -18,6 +18,7 @@ import { WakeUp } from "../clock.ts";
 import type { HeaderFacts, SealedSender } from "../sealed-sender.ts";
 import { bytesOf, type SessionBody } from "./messages.ts";
 import { encodePacket, type PackedMessage } from "./packets.ts";
+import { SilentInstances, silentInstanceMs } from "./silent-instances.ts";
 
 /** What a sender asks of gateways. */
 export interface GatewayWishes {
@@ -59,6 +60,8 @@ export interface DeparturePorts {
   /** Acknowledgements for an address that are ready to travel along. */
   readonly takeAcks: (address: string) => readonly ChannelState[];
   readonly onSent: (messages: number, repeated: number) => void;
+  /** The instance that messages under an agent's name went to is silent; the next ones are to meet one anew. */
+  readonly onSilent: (context: Uint8Array) => void;
   /** Calls `run` when the process has read what there is to read. */
   readonly nextTurn: (run: () => void) => void;
 }
@@ -88,6 +91,7 @@ export class Departures {
   readonly #ports: DeparturePorts;
   readonly #outbox: Outbox<Outgoing>;
   readonly #lines = new Map<string, Line>();
+  readonly #instances = new SilentInstances();
   readonly #retries: WakeUp;
 
   constructor(ports: DeparturePorts) {
@@ -166,6 +170,11 @@ export class Departures {
     if (reports.length > 0) this.#pump();
   }
 
+  /** Something came from an agent, which has a name of its own when it is one of several instances. */
+  handleHeard(address: string): void {
+    this.#instances.noteHeard(address);
+  }
+
   /** What a gateway says of messages. False when none of them is under way. */
   handleFate(ids: readonly string[], fate: "accepted" | "stored" | CausewayError): boolean {
     let isKnown = false;
@@ -197,8 +206,10 @@ export class Departures {
       for (const effect of effects) {
         const { parcel } = effect.entry.body;
         if (effect.type === "progress") parcel.onProgress(effect.progress);
-        else if (effect.type === "settled") parcel.onSettled(effect.error);
-        else {
+        else if (effect.type === "settled") {
+          parcel.onSettled(effect.error);
+          if (effect.error) this.#leaveSilent(parcel);
+        } else {
           const line = this.#line(parcel.to, parcel.isBulk);
           line.reliable.push(effect.entry);
           this.#schedule(line);
@@ -206,6 +217,20 @@ export class Departures {
       }
     }
     this.#retries.set(this.#outbox.deadline());
+  }
+
+  /**
+   * Ends the session with an instance that is silent. What left for it may have been taken, and nobody will know: it goes
+   * to no other instance.
+   */
+  #leaveSilent({ to, isBulk }: Parcel): void {
+    const silent = this.#instances.takeSilent(this.#now(), keyOf(to, isBulk));
+    if (!silent) return;
+    const problem = `nothing was heard from ${silent.address} for ${silentInstanceMs} ms; the message may have been taken`;
+    const hasLeft = (entry: OutEntry<Outgoing>): boolean =>
+      entry.body.parcel.to === to && entry.body.parcel.isBulk === isBulk && entry.attempts > 0;
+    this.#outbox.cancelAll(this.#now(), refuse("CAUSEWAY_TIMEOUT", problem), hasLeft);
+    this.#ports.onSilent(silent.context);
   }
 
   #line(to: SpiffeId, isBulk: boolean): Line {
@@ -253,6 +278,9 @@ export class Departures {
     let failure: CausewayError | undefined;
     try {
       line.address = await this.#ports.sender.send(line.to, load.packetId, load.plaintext, load.facts, load.ids);
+      const context = this.#ports.sender.departed(toHex(load.packetId))?.context;
+      if (context && line.address !== line.to && load.entries.length > 0)
+        this.#instances.noteSent(this.#now(), keyOf(line.to, line.isBulk), { address: line.address, context });
     } catch (thrown) {
       failure = CausewayError.from(thrown);
     }
