@@ -105,7 +105,7 @@ class Chunk {
   isRoomy = true;
 
   constructor(words: number) {
-    const memory = new ArrayBuffer(chunkRows * words * 4);
+    const memory = new SharedArrayBuffer(chunkRows * words * 4);
     this.ints = new Int32Array(memory);
     this.doubles = new Float64Array(memory);
   }
@@ -117,9 +117,9 @@ class Chunk {
  */
 export class RowIndex {
   /** For each slot 0 when it is free, and otherwise some bits of the hash. */
-  #tags = new Uint8Array(slotsMin);
+  #tags = new Uint8Array(new SharedArrayBuffer(slotsMin));
   /** Two words for each slot: the hash and the row. */
-  #entries = new Int32Array(slotsMin * 2);
+  #entries = new Int32Array(new SharedArrayBuffer(slotsMin * 8));
   #mask = slotsMin - 1;
   #size = 0;
   /** The slot that was answered last. */
@@ -185,8 +185,8 @@ export class RowIndex {
   #resize(length: number): void {
     const tags = this.#tags;
     const entries = this.#entries;
-    this.#tags = new Uint8Array(length);
-    this.#entries = new Int32Array(length * 2);
+    this.#tags = new Uint8Array(new SharedArrayBuffer(length));
+    this.#entries = new Int32Array(new SharedArrayBuffer(length * 8));
     this.#mask = length - 1;
     for (let at = 0; at < tags.length; at++) {
       if (tags[at] !== 0) this.#place(entries[at * 2 + 1] ?? 0, entries[at * 2] ?? 0);

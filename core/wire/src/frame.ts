@@ -38,14 +38,18 @@ export function decodeFrame(buf: Uint8Array, start = 0, end: number = buf.length
 
 /** Wraps an already serialised body, byte for byte: what a transcript was made of is what is sent. */
 export function wrapFrame(kind: number, body: Uint8Array): Uint8Array {
-  const tag = varint((kind << 3) | 2);
-  const length = varint(body.length);
-  const frame = new Uint8Array(tag.length + length.length + body.length);
-  frame.set(tag);
-  frame.set(length, tag.length);
-  frame.set(body, tag.length + length.length);
+  const prefix = lengthPrefix(kind, body.length);
+  const frame = new Uint8Array(prefix.length + body.length);
+  frame.set(prefix);
+  frame.set(body, prefix.length);
   return frame;
 }
+
+/** What stands in front of a field of that many bytes. */
+export const lengthPrefix = (field: number, bytes: number): readonly number[] => [
+  ...varint((field << 3) | 2),
+  ...varint(bytes),
+];
 
 /** Header fields that a sender chooses; the rest has defaults (version 1, hop TTL 16). */
 export type HeaderInit = Omit<MessageInitShape<typeof RoutingHeaderSchema>, "$typeName" | "$unknown">;

@@ -65,6 +65,26 @@ export function mailboxStoreContract(name: string, subject: MailboxStoreSubject)
       for (const sequence of [3, 1, 4, 2]) expect(frameOf(again, sequence)).toEqual([...contentOf(sequence)]);
     });
 
+    test("the bytes of a frame stay as they are until the commit after the next [AGP-58]", () => {
+      const store = subject.create();
+      let sequence = 0;
+      let before: { readonly content: readonly number[]; readonly frame: Uint8Array }[] = [];
+      for (let turn = 0; turn < 20; turn++) {
+        const fresh = Array.from({ length: 1 + (turn % 3) }, () => ++sequence);
+        put(store, ...fresh);
+        store.commit();
+        for (const { content, frame } of before) expect([...frame]).toEqual(content);
+        before = fresh.map((each) => {
+          const frame = store.frame(each);
+          if (frame === undefined) throw new Error(`${each} is not held`);
+          return { content: [...contentOf(each)], frame: frame.buffer.subarray(frame.start, frame.end) };
+        });
+        // What comes in before the next commit changes nothing either.
+        put(store, ++sequence);
+        for (const { content, frame } of before) expect([...frame]).toEqual(content);
+      }
+    });
+
     test("what was not committed is gone after kill -9, and can be read before", () => {
       const store = subject.create();
       put(store, 1);
