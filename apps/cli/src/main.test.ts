@@ -1,6 +1,6 @@
 /** The program as a process: exit codes, what goes to which stream, JSON that is valid also for errors. */
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -100,4 +100,19 @@ test("a mistyped command is corrected", async () => {
   const { code, err } = await run("discovr", "hotel");
   expect(code).toBe(2);
   expect(err).toContain("unknown command 'discovr'\n(Did you mean discover?)");
+});
+
+test("a number of workers that is none says what was expected, and is to be corrected in the command", async () => {
+  const file = join(home, "workers.yaml");
+  writeFileSync(
+    file,
+    `domain: workers.example
+masterKeyFile: ../workers.key
+authority: { listen: "127.0.0.1:9" }
+gateways: [{ name: edge, level: 2, listen: "127.0.0.1:9" }]
+`,
+  );
+  const { code, err } = await run("gateway", "edge", "--config", file, "--workers=65");
+  expect(code).toBe(2);
+  expect(err).toContain('expected --workers auto or 0 to 64, got "65"');
 });
