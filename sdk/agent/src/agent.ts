@@ -326,7 +326,7 @@ class NetworkAgent implements Agent {
 
   async request(target: string, ask: Ask, options: MessageOptions = {}): Promise<Answer> {
     this.#check();
-    return this.#exchanges.request(await this.#oneOf(target), ask, options);
+    return this.#toOneOf(target, "", (to) => this.#exchanges.request(to, ask, options));
   }
 
   async *stream(target: string, ask: Ask, options: MessageOptions = {}): AsyncGenerator<Content, void, undefined> {
@@ -336,7 +336,7 @@ class NetworkAgent implements Agent {
 
   async send(target: string, data: Data, options: SendOptions = {}): Promise<Receipt> {
     this.#check();
-    return this.#sending.send(await this.#oneOf(target, options.session), data, options);
+    return this.#toOneOf(target, options.session ?? "", (to) => this.#sending.send(to, data, options));
   }
 
   openStream(target: string, options: StreamOptions = {}): AgentStream {
@@ -609,9 +609,9 @@ class NetworkAgent implements Agent {
     return this.#wasAttached ? "reconnecting" : "connecting";
   }
 
-  /** The target; of a prefix, the agent below it that was met first in this session. */
-  async #oneOf(target: string, session = ""): Promise<SpiffeId> {
-    return target.endsWith("/") ? this.#anycast.resolve(target, session) : this.#target(target);
+  /** For the target; of a prefix, for the agent below it that this session stays with. */
+  #toOneOf<T>(target: string, session: string, run: (to: SpiffeId) => Promise<T>): Promise<T> {
+    return target.endsWith("/") ? this.#anycast.use(target, session, run) : run(this.#target(target));
   }
 
   /** An agent, or one instance of it. */
