@@ -151,6 +151,18 @@ test("a receiver that acknowledges bulk has no more of it on the way than its wi
   expect([outbox.bulkBytes, open.length]).toEqual([0, 0]);
 });
 
+test("what is queued when a link closes leaves without acknowledgements", async () => {
+  const { outbox, open, frames, add, take, flush } = world();
+  outbox.takenBulk(0);
+  for (let i = 0; i < 1_000; i++) add("b", `b${i}`.padEnd(1_000));
+  await flush();
+  while (take());
+  expect(frames.length).toBeLessThan(200);
+  outbox.finish();
+  while (take());
+  expect([frames.length, outbox.bulkBytes, open.length]).toEqual([1_000, 0, 0]);
+});
+
 test("a discarded outbox drops its bulk", async () => {
   const { outbox, open, add, take, flush } = world();
   for (let i = 0; i < 500; i++) add("b", "b".padEnd(1_000));

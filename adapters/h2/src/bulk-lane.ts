@@ -32,6 +32,7 @@ export class BulkLane implements Flushable {
   #passed = 0;
   #isScheduled = false;
   #isDiscarded = false;
+  #isFinishing = false;
 
   constructor(parts: BulkLaneParts) {
     this.#parts = parts;
@@ -73,7 +74,8 @@ export class BulkLane implements Flushable {
   pump(): void {
     while (!this.#isDiscarded) {
       const next = this.#backlog.nextBytes;
-      if (next === 0 || (this.#open > 0 && this.#open + next > openBytesMax) || !this.#window.admits(next)) return;
+      if (next === 0 || (this.#open > 0 && this.#open + next > openBytesMax)) return;
+      if (!this.#isFinishing && !this.#window.admits(next)) return;
       if (this.#parts.hasPrecedence() && this.#passed < next * (shareOfBulk - 1)) return;
       const chunk = this.#backlog.take();
       if (chunk === undefined) return;
@@ -82,6 +84,12 @@ export class BulkLane implements Flushable {
       this.#window.sent(next, !this.#backlog.isEmpty, this.#parts.now());
       this.#parts.sink(chunk.memory.subarray(0, chunk.used), () => this.#done(chunk.memory, next));
     }
+  }
+
+  /** Nothing more is acknowledged: what is queued leaves as the connection takes it. */
+  finish(): void {
+    this.#isFinishing = true;
+    this.pump();
   }
 
   /** Forgets what is queued. */

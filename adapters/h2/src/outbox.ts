@@ -112,6 +112,11 @@ export class Outbox implements Flushable {
     this.#drain();
   }
 
+  /** The link is closing: what is queued leaves without acknowledgements. */
+  finish(): void {
+    this.#bulk?.finish();
+  }
+
   /** Forgets what is queued and takes nothing more. */
   discard(): void {
     this.#discarded = true;

@@ -138,6 +138,7 @@ export class StreamLink implements Link {
     const timer = setTimeout(() => carrier.destroy(), limits.closeMs);
     timer.unref();
     this.#state = { kind: "closing", error, timer, isFinished: false };
+    this.#outbox.finish();
     // What still arrives is dropped, and has to be taken for the end of the stream to be seen.
     carrier.resume();
     this.#finishWhenDrained();

@@ -45,7 +45,9 @@ export class Intake {
   /** `frameBytes`: what the sender counts of it. */
   take(envelope: agp.Envelope, frameBytes = 0): void {
     const { limits, onDrop } = this.#ports;
-    if (this.#count >= hardFactor * limits.receivingMax || this.#bytes >= hardFactor * limits.receivingBytesMax) {
+    const { receivingMax, receivingBytesMax } = limits;
+    const isBeyond = this.#count >= hardFactor * receivingMax || this.#bytes >= hardFactor * receivingBytesMax;
+    if (isBeyond || this.#bulkCount >= hardFactor * bulkCountFactor * receivingMax) {
       onDrop();
       return;
     }
@@ -119,14 +121,23 @@ export class Intake {
     }
   }
 
+  get #bulkCount(): number {
+    return this.#bulk.length - this.#begun;
+  }
+
   #regulate(): void {
     const { limits, pause, resume } = this.#ports;
     const { receivingMax, receivingBytesMax } = limits;
     // A gateway that knows classes sends far less bulk than this ahead of what was taken.
     const bulkMax = receivingBytesMax / bulkFactor;
-    const isFull = this.#count >= receivingMax || this.#bytes >= receivingBytesMax || this.#bulkBytes >= bulkMax;
-    const isLow =
-      this.#count <= receivingMax / 2 && this.#bytes <= receivingBytesMax / 2 && this.#bulkBytes <= bulkMax / 2;
+    const bulkCountMax = bulkCountFactor * receivingMax;
+    const isAbove = (part: number): boolean =>
+      this.#count >= receivingMax * part ||
+      this.#bytes >= receivingBytesMax * part ||
+      this.#bulkBytes >= bulkMax * part ||
+      this.#bulkCount >= bulkCountMax * part;
+    const isFull = isAbove(1);
+    const isLow = !isAbove(0.5);
     if (isFull && !this.#isPaused && this.#awaited === 0) {
       this.#isPaused = true;
       pause();
@@ -141,6 +152,8 @@ export class Intake {
 const hardFactor = 8;
 /** The part of the bytes that may wait as bulk before reading pauses. */
 const bulkFactor = 4;
+/** How many times as much bulk may wait, by number, as may be processed of the rest. */
+const bulkCountFactor = 32;
 /** Bulk that is begun in one turn. */
 const bulkPartBytes = 65_536;
 const bulkPartMax = 64;
