@@ -1204,6 +1204,7 @@ export declare type Credit = Message<"causeway.agp.v1.Credit"> & {
 
   /**
    * Bytes of messages of the class that were taken since the last credit: their frames, with 5 bytes for each.
+   * Said at least once for each 16 KiB; less may stay unsaid until more comes.
    *
    * @generated from field: uint32 bytes = 2;
    */
