@@ -68,7 +68,7 @@ const deltas: fc.Arbitrary<TableDelta> = fc.oneof(
       via: c.origin === self ? ({ kind: "local" } as const) : ({ kind: "peer", peer: c.origin } as const),
       path: [],
       epoch: 1n,
-      status: 1,
+      status: 1 as const,
       applicable: true,
       attachmentSequence: c.sequence,
     },
