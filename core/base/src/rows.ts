@@ -1,6 +1,7 @@
 /**
  * Rows of numbers in place of objects, for what is kept in great number and for long: a garbage collector that has to
- * copy and to mark a million small objects costs more than what they are kept for.
+ * copy and to mark a million small objects costs more than what they are kept for. The memory is of the shared kind
+ * though nobody shares it: V8 does not count that, and so does not collect the more often the more is held.
  */
 
 /** Rows of a fixed number of 32-bit words, in chunks of memory that go when nothing in them is in use. */

@@ -5,9 +5,9 @@ import type { MailRows } from "./mail-rows.ts";
 /** A binary heap in columns: the end, the sequence, which comes second, and the row. */
 export class Ends {
   readonly #rows: MailRows;
-  #ends = new Float64Array(entriesMin);
-  #sequences = new Float64Array(entriesMin);
-  #items = new Int32Array(entriesMin);
+  #ends = new Float64Array(new SharedArrayBuffer(entriesMin * 8));
+  #sequences = new Float64Array(new SharedArrayBuffer(entriesMin * 8));
+  #items = new Int32Array(new SharedArrayBuffer(entriesMin * 4));
   #size = 0;
   #gone = 0;
 
@@ -118,9 +118,9 @@ export class Ends {
       to.set(from.subarray(0, this.#size));
       return to;
     };
-    this.#ends = keep(this.#ends, new Float64Array(length));
-    this.#sequences = keep(this.#sequences, new Float64Array(length));
-    this.#items = keep(this.#items, new Int32Array(length));
+    this.#ends = keep(this.#ends, new Float64Array(new SharedArrayBuffer(length * 8)));
+    this.#sequences = keep(this.#sequences, new Float64Array(new SharedArrayBuffer(length * 8)));
+    this.#items = keep(this.#items, new Int32Array(new SharedArrayBuffer(length * 4)));
   }
 }
 

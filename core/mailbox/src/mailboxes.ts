@@ -56,7 +56,7 @@ export class Mailboxes implements Machine<MailboxEffect> {
 
   /** Judges a message that came in. */
   offer(now: Now, mail: IncomingMail): MailVerdict {
-    this.#now = now;
+    if (this.#now !== now) this.#now = now;
     const held = this.#held;
     let lane = held.lanes.get(mail.agentId);
     const box = lane?.boxes.get(mail.source);
