@@ -23,7 +23,7 @@ export class SourceBox {
 }
 
 /** An offer to another gateway that is not answered, or the pause before the next one. */
-export interface Transfer {
+interface Transfer {
   readonly number: number;
   readonly rows: readonly number[];
   /** Of the messages in `rows`. */

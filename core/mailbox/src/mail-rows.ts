@@ -29,11 +29,6 @@ export class MailRows {
     this.#seed = seed;
   }
 
-  /** Bytes of memory that are held. */
-  get memory(): number {
-    return this.#rows.memory;
-  }
-
   /** A number for a box. */
   addBox(box: SourceBox): number {
     const number = this.#freeBoxes.pop() ?? this.#boxes.length;
