@@ -155,7 +155,7 @@ const bulkFactor = 4;
 /** How many times as much bulk may wait, by number, as may be processed of the rest. */
 const bulkCountFactor = 32;
 /** Bulk that is begun in one turn. */
-const bulkPartBytes = 65_536;
+const bulkPartBytes = 131_072;
 const bulkPartMax = 64;
 /** Begun messages that stay in the queue before it is shortened. */
 const tidyAt = 1_024;

@@ -440,7 +440,7 @@ const overheadBytes = 256;
 const packetMessagesMax = 256;
 const packetBytesMax = 131_072;
 /** Of bulk, which keeps the process and the link busy for so much at a time. */
-const bulkPacketBytesMax = 32_768;
+const bulkPacketBytesMax = 65_536;
 /** Packets to one agent on their way through encryption. */
 const activeMax = 2;
 /** Best-effort messages that wait for one agent. */
