@@ -68,20 +68,19 @@ export function mailboxStoreContract(name: string, subject: MailboxStoreSubject)
     test("the bytes of a frame stay as they are until the commit after the next [AGP-58]", () => {
       const store = subject.create();
       let sequence = 0;
-      let before: { readonly content: readonly number[]; readonly frame: Uint8Array }[] = [];
+      let handedOn: { readonly turn: number; readonly content: readonly number[]; readonly frame: Uint8Array }[] = [];
       for (let turn = 0; turn < 20; turn++) {
         const fresh = Array.from({ length: 1 + (turn % 3) }, () => ++sequence);
         put(store, ...fresh);
+        for (const { content, frame } of handedOn) expect([...frame]).toEqual(content);
         store.commit();
-        for (const { content, frame } of before) expect([...frame]).toEqual(content);
-        before = fresh.map((each) => {
+        handedOn = handedOn.filter((each) => each.turn === turn - 1);
+        for (const each of fresh) {
           const frame = store.frame(each);
           if (frame === undefined) throw new Error(`${each} is not held`);
-          return { content: [...contentOf(each)], frame: frame.buffer.subarray(frame.start, frame.end) };
-        });
-        // What comes in before the next commit changes nothing either.
-        put(store, ++sequence);
-        for (const { content, frame } of before) expect([...frame]).toEqual(content);
+          const bytes = frame.buffer.subarray(frame.start, frame.end);
+          handedOn.push({ turn, content: [...contentOf(each)], frame: bytes });
+        }
       }
     });
 
