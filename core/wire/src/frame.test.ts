@@ -164,7 +164,7 @@ const golden: Record<Exclude<keyof typeof FrameKind, "none">, readonly [FrameIni
   eventWatch: [{ case: "eventWatch", value: { request: 1n, types: ["peer."] } }, "fa010908011205706565722e"],
   directHello: [
     { case: "directHello", value: { source: "s", target: "t", withoutGateway: true } },
-    "820208" + "0a0173" + "120174" + "1801",
+    "8202080a01731201741801",
   ],
 };
 
