@@ -38,7 +38,7 @@ export function forward(
     if (verdict !== undefined) return verdict;
   }
   const found = decide(scan, table, policy, arrival, now);
-  if (known !== undefined) remember(known, table, policy, arrival, found);
+  if (known !== undefined) remember(known, scan.targetKind, table, policy, arrival, found);
   return found;
 }
 

@@ -192,3 +192,24 @@ test("each message of a neighbour prolongs the way back to its sender", () => {
   const verdict = forward(answer, table, open, arrivalOf(a, "itself"), asUnixMs(now + 1_200_000));
   expect(verdict).toMatchObject({ action: "relay", peer: g2, reason: "return-path" });
 });
+
+test("which member of a prefix got the last message is left to the table's memory of choices [AAP-69]", () => {
+  const table = new ForwardingTable({ self, domain: blue });
+  const [a, b] = agents as [AgentId, AgentId, AgentId];
+  for (const [agentId, link] of [
+    [a, 5],
+    [b, 6],
+  ] as const) {
+    const attachment = { agentId, instance: "i", link: asLinkId(link), attachmentSequence: 1n, stale: false };
+    table.apply({ kind: "attach", attachment });
+  }
+  const header = { targetKind: 2, messageId: new Uint8Array(16), source: a, target: "spiffe://blue.example/" };
+  const frame = encodeMessageFrame(header, payload);
+  const scan = new FrameScan();
+  for (let i = 0; i < 5; i++) {
+    expect(scanFrame(frame, 0, frame.length, scan, 12)).toBeUndefined();
+    expect(forward(scan, table, open, arrivalOf(a, "itself"), now).action).toBe("deliver");
+  }
+  expect(scan.known).toBeDefined();
+  if (scan.known !== undefined) expect(recall(scan.known, table, open, arrivalOf(a, "itself"))).toBeUndefined();
+});

@@ -4,7 +4,7 @@
  * counts every change. Choices that depend on what was chosen before, and ways back that are forgotten with time, are
  * never kept, so that remembering changes no outcome.
  */
-import type { KnownFrame } from "@causeway/core-wire";
+import { type KnownFrame, TargetKind } from "@causeway/core-wire";
 import type { ForwardingPolicy } from "./policy.ts";
 import type { Arrival, RouteReason } from "./route.ts";
 import type { ForwardingTable } from "./table.ts";
@@ -46,11 +46,14 @@ export function recall(
 /** Keeps a decision that follows from the table alone. */
 export function remember(
   known: KnownFrame,
+  targetKind: number,
   table: ForwardingTable,
   policy: ForwardingPolicy,
   arrival: Arrival,
   verdict: Verdict,
 ): void {
+  // One of many is chosen by who was chosen before, whatever the reason for the way to it.
+  if (targetKind === TargetKind.prefix) return;
   // Of a neighbour's messages the table also learns where their senders are.
   if (arrival.kind !== "agent" || !lasting.has(verdict.reason)) return;
   if (verdict.reason === "default-uplink" && table.returnPaths.size > 0) return;

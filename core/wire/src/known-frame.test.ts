@@ -12,19 +12,30 @@ const names = [
   "spiffe://b.example/longer/name",
 ];
 
+/** What links read into, as they do: one Node buffer for all that comes, used again. */
+const arena = Buffer.alloc(4_096, 0xff);
+let room = 0;
+
 /** Scans, and says everything that the scan found. */
 function said(frame: Uint8Array, sender: number): { readonly isKnown: boolean; readonly facts: unknown } {
-  // Between poison, so that reading outside would show.
-  const buf = new Uint8Array(frame.length + 16).fill(0xff);
-  buf.set(frame, 8);
+  // The place moves, and what was there before is poison, so that reading outside or later would show.
+  arena.fill(0xff);
+  room = (room + 37) % 3_000;
+  const start = room % 5 === 0 ? 0 : room;
+  arena.set(frame, start);
+  const buf = arena;
   const scan = new FrameScan();
-  const refusal = scanFrame(buf, 8, 8 + frame.length, scan, sender);
+  const refusal = scanFrame(buf, start, start + frame.length, scan, sender);
   const isKnown = scan.known !== undefined;
   if (refusal !== undefined) return { isKnown, facts: refusal };
   const { buf: _b, view: _v, viewed: _w, targetName: _t, sourceName: _s, known: _k, ...rest } = scan;
+  const places = Object.entries(rest).map(([name, value]): [string, unknown] => [
+    name,
+    /(Start|End|At)$|^start$|^end$/.test(name) && Number(value) > 0 ? Number(value) - start : value,
+  ]);
   const isMls = scanMls(buf, scan.payloadStart, scan.payloadEnd, new MlsScan()) === undefined;
   if (isKnown) expect(isMls).toBe(true);
-  return { isKnown, facts: { ...rest, isMls, target: scan.target(), source: scan.source() } };
+  return { isKnown, facts: { ...Object.fromEntries(places), isMls, target: scan.target(), source: scan.source() } };
 }
 
 /** The same of a frame that is read field by field. */
@@ -121,6 +132,27 @@ test("a shape holds the fixed bytes of every part: names, security context, epoc
   });
   // The id, the expiry but for the byte that would make it larger than any number, sender data, ciphertext.
   expect(free.reduce((sum, each) => sum + each, 0)).toBe(16 + 7 + 28 + 20);
+});
+
+test("a shape is not what is read later into the same memory", () => {
+  const header = { targetKind: 1, target: "spiffe://a.example/target", messageId: new Uint8Array(16) };
+  const sealed = Array<number>(16).fill(5);
+  const payload = Uint8Array.from([[0, 1, 0, 2, 0], Array(8).fill(0), [1, 0, 16], sealed, [16], sealed].flat());
+  const mallory = encodeMessageFrame({ ...header, source: "spiffe://a.example/mally" }, payload);
+  const alice = encodeMessageFrame({ ...header, source: "spiffe://a.example/alice" }, payload);
+  learn(mallory);
+  // First the head of another's frame, then the frame.
+  arena.fill(0);
+  arena.set(alice, 0);
+  arena.set(alice, 1_000);
+  const scan = new FrameScan();
+  for (const start of [0, 1_000]) {
+    expect(scanFrame(arena, start, start + alice.length, scan, 7)).toBeUndefined();
+    expect(scan.known).toBeUndefined();
+    expect(scan.source()).toBe("spiffe://a.example/alice");
+    const plain = scan.payloadStart;
+    arena.fill(0x41, plain, start + alice.length);
+  }
 });
 
 test("frames that each have something of their own are hardly ever kept", () => {

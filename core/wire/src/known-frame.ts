@@ -25,7 +25,7 @@ export class KnownFrame {
   /** `scan`: of `bytes`, from offset 0; not shared. */
   constructor(bytes: Uint8Array, scan: FrameScan, mls: MlsScan) {
     this.length = bytes.length;
-    this.#own = new DataView(bytes.slice(0, mls.ciphertextStart).buffer);
+    this.#own = new DataView(new Uint8Array(bytes.subarray(0, mls.ciphertextStart)).buffer);
     this.#scan = scan;
     // The sealed content is not kept.
     scan.buf = nothing;
@@ -156,7 +156,8 @@ export class KnownFrames {
     }
     this.#skipped[place] = 0;
     this.#wasted[place] = Math.min(wasted + 1, wastedMax);
-    this.#frames[place] = this.#shapeOf(scan.buf.slice(start, end), scanAlone);
+    // `slice` of a Node buffer copies nothing: the shape would be whatever is read next into the same memory.
+    this.#frames[place] = this.#shapeOf(new Uint8Array(scan.buf.subarray(start, end)), scanAlone);
   }
 
   #shapeOf(bytes: Uint8Array, scanAlone: (bytes: Uint8Array) => FrameScan): KnownFrame | undefined {

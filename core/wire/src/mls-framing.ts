@@ -28,7 +28,8 @@ export class MlsScan {
 
   /** Group id, copied. */
   groupId(): Uint8Array {
-    return this.buf.slice(this.groupIdStart, this.groupIdEnd);
+    // Not `slice`, which copies nothing of a Node buffer.
+    return new Uint8Array(this.buf.subarray(this.groupIdStart, this.groupIdEnd));
   }
 
   epoch(): bigint {
