@@ -27,6 +27,7 @@ import {
   FrameScan,
   grpcPrefixBytes,
   Lane,
+  laneOf,
   scanFrame,
 } from "@causeway/core-wire";
 import { inNextTurn, WakeUp, within } from "./clock.ts";
@@ -386,6 +387,8 @@ export class GatewaySession {
   #handleFrame(live: LiveLink, slice: FrameSlice): void {
     if (!live.isOpen || this.#live !== live) return;
     const { attempt } = live;
+    const frameBytes = slice.end - slice.start + grpcPrefixBytes;
+    let isTaken = false;
     try {
       // The transcript of the attachment is over exact bytes, so these bodies are not decoded here.
       const refusal = scanFrame(slice.buffer, slice.start, slice.end, this.#scan);
@@ -398,9 +401,13 @@ export class GatewaySession {
         this.#step(() => this.#machine.handleLease(this.#now(), attempt, body));
       } else {
         const frame = slice.buffer.slice(slice.start, slice.end);
-        this.#handleBody(attempt, decodeFrame(frame), frame.length + grpcPrefixBytes);
+        const body = decodeFrame(frame);
+        isTaken = true;
+        this.#handleBody(attempt, body, frameBytes);
       }
     } catch (thrown) {
+      // What is refused is not on its way any more.
+      if (!isTaken && laneOf(this.#scan) === Lane.bulk) this.#acknowledge(frameBytes);
       this.#note(thrown, "agent.frame_refused");
     }
   }

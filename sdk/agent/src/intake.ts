@@ -49,10 +49,12 @@ export class Intake {
     const isBeyond = this.#count >= hardFactor * receivingMax || this.#bytes >= hardFactor * receivingBytesMax;
     if (isBeyond || this.#bulkCount >= hardFactor * bulkCountFactor * receivingMax) {
       onDrop();
+      // It is not on its way any more, whatever became of it.
+      if (isBulk(envelope)) this.#ports.onBulkTaken?.(frameBytes);
       return;
     }
     this.#bytes += envelope.payload.length;
-    if (envelope.header?.trafficClass !== agp.TrafficClass.BULK) {
+    if (!isBulk(envelope)) {
       this.#count++;
       this.#regulate();
       void this.#process(envelope).finally(() => {
@@ -147,6 +149,8 @@ export class Intake {
     }
   }
 }
+
+const isBulk = ({ header }: agp.Envelope): boolean => header?.trafficClass === agp.TrafficClass.BULK;
 
 /** How far above the bounds messages are taken while reading may not pause. */
 const hardFactor = 8;

@@ -3,7 +3,7 @@ import { agp, decodeFrame, encodeFrame } from "@causeway/core-wire";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { StreamOptions } from "./api.ts";
-import { Intake } from "./intake.ts";
+import { Intake, type IntakePorts } from "./intake.ts";
 import { codeOf, type TestAgent, TestNetwork } from "./testing/index.ts";
 
 const aliceName = "blue.example/travel/alice";
@@ -136,6 +136,42 @@ describe("when the gateway wants no bulk [BEY-1]", () => {
     expect(await network.clock.until(sent)).toMatchObject({ reached: "processed" });
   });
 
+  test("bulk that is refused is acknowledged all the same: it is not on its way any more", async () => {
+    const { network, alice, bob } = await pair();
+    bob.onMessage(() => undefined);
+    await network.clock.until(alice.send(bobName, "b", { priority: "bulk" }));
+    await network.clock.until(alice.send(bobName, "i"));
+    const frames = new Map(
+      network.hub.seen.flatMap((frame) => {
+        const body = decodeFrame(frame);
+        return body.case === "message" && body.value.header?.source.endsWith("alice")
+          ? [[body.value.header.trafficClass, body.value] as const]
+          : [];
+      }),
+    );
+    let credits = 0;
+    network.hub.onFrame = (kind) => {
+      if (kind === "credit") credits++;
+    };
+    const refused = (trafficClass: agp.TrafficClass): void => {
+      const value = frames.get(trafficClass);
+      if (value?.header === undefined) throw new Error("no such message was seen");
+      // Nobody sends a hop TTL of 0.
+      const header = { ...value.header, hopTtl: 0 };
+      for (let i = 0; i < 10; i++) {
+        const frame = encodeFrame({ case: "message", value: { header, payload: new Uint8Array(9_000) } });
+        network.hub.inject(`spiffe://${bobName}`, frame);
+      }
+    };
+    refused(INTERACTIVE);
+    await network.clock.advance(100);
+    expect(credits).toBe(0);
+    refused(BULK);
+    await network.clock.advance(100);
+    // One for each 16 KiB.
+    expect(credits).toBe(5);
+  });
+
   test("the sender's bound for bulk is told, and other messages are taken beyond it", async () => {
     const network = new TestNetwork();
     const alice = await network.connect(aliceName, { limits: { bulkBytesMax: 20_000 } });
@@ -173,7 +209,7 @@ describe("an intake [BEY-1]", () => {
     ({ header: { trafficClass, hopTtl: id }, payload: new Uint8Array(bytes) }) as unknown as agp.Envelope;
 
   /** Turns are run by hand; every message is processed at once. */
-  function world() {
+  function world(more: Partial<IntakePorts> = {}) {
     const turns: (() => void)[] = [];
     const processed: { readonly isBulk: boolean; readonly id: number }[] = [];
     const counts = { taken: 0, paused: 0, resumed: 0 };
@@ -189,6 +225,7 @@ describe("an intake [BEY-1]", () => {
       onBulkTaken: (bytes) => {
         counts.taken += bytes;
       },
+      ...more,
     });
     const turn = async (): Promise<boolean> => {
       const due = turns.splice(0);
@@ -215,6 +252,22 @@ describe("an intake [BEY-1]", () => {
       Array.from({ length: 10_000 }, (_, i) => i),
     );
     expect(counts.taken).toBe(10_000 * 200);
+  });
+
+  test("acknowledges bulk that it drops, and nothing else of what it drops", async () => {
+    const never = Promise.withResolvers<void>();
+    let dropped = 0;
+    const { intake, counts } = world({
+      limits: { receivingMax: 2, receivingBytesMax: 4_000_000 },
+      process: () => never.promise,
+      onDrop: () => dropped++,
+    });
+    for (let i = 0; i < 16; i++) intake.take(envelope(INTERACTIVE, 100, i), 200);
+    expect(dropped).toBe(0);
+    intake.take(envelope(INTERACTIVE, 100, 16), 200);
+    expect([dropped, counts.taken]).toEqual([1, 0]);
+    for (let i = 0; i < 3; i++) intake.take(envelope(BULK, 100, i), 200);
+    expect([dropped, counts.taken]).toEqual([4, 600]);
   });
 
   test("keeps the order of each class, loses nothing, and pauses and resumes in turn, whatever comes when", async () => {

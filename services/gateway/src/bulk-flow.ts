@@ -57,14 +57,16 @@ export class BulkFlow {
     this.#parts = parts;
   }
 
-  /** Counts a bulk message of `bytes` that came over `entry`; why it may not pass, when it may not. */
-  check(entry: LinkEntry, bytes: number, now: Now): ErrorFacts | undefined {
-    const { limits } = this.#parts;
-    const factor = entry.peer.role === "gateway" ? limits.peerRateFactor : 1;
-    entry.bulk ??= new BulkIntake(limits, factor, now);
-    const { bulk } = entry;
+  /** Counts a bulk message of `bytes` that was read from `entry`, whatever becomes of it: it is not on its way any more. */
+  count(entry: LinkEntry, bytes: number, now: Now): void {
+    const bulk = this.#intakeOf(entry, now);
     bulk.taken += bytes + grpcPrefixBytes;
     if (bulk.stops.size > 0) bulk.sinceStop += bytes;
+  }
+
+  /** Why a bulk message of `bytes` may not pass, when it may not. */
+  check(entry: LinkEntry, bytes: number, now: Now): ErrorFacts | undefined {
+    const bulk = this.#intakeOf(entry, now);
     const hasMessages = bulk.messageRate.take(1, now.instant);
     if (hasMessages && bulk.byteRate.take(bytes, now.instant)) return undefined;
     const limit = hasMessages ? "agentBulkBytesPerSecond" : "agentBulkMessagesPerSecond";
@@ -108,6 +110,12 @@ export class BulkFlow {
     const { bulk } = entry;
     if (bulk === undefined || bulk.taken < acknowledgeBytes || bulk.stops.size > 0) return;
     say(entry, bulk, agp.FlowState.UNSPECIFIED);
+  }
+
+  #intakeOf(entry: LinkEntry, now: Now): BulkIntake {
+    const { limits } = this.#parts;
+    entry.bulk ??= new BulkIntake(limits, entry.peer.role === "gateway" ? limits.peerRateFactor : 1, now);
+    return entry.bulk;
   }
 
   #stopForRate(entry: LinkEntry, limit: string, waitMs: number, now: Now): void {

@@ -1,4 +1,4 @@
-import { agp, FrameKind, Lane, laneOf, TargetKind } from "@causeway/core-wire";
+import { agp, decodeFrame, type FrameBody, FrameKind, Lane, laneOf, TargetKind } from "@causeway/core-wire";
 import { beforeEach, describe, expect, test } from "vitest";
 import { settle } from "./testing/manual-scheduler.ts";
 import type { TestAgent } from "./testing/test-agent.ts";
@@ -142,6 +142,53 @@ test("bulk that was taken is acknowledged, and acknowledgements of the other sid
   // Interactive messages are not acknowledged.
   await say(receiver, "i0", INTERACTIVE, 100_000);
   expect(sender.inbox.filter((each) => each.case === "credit")).toHaveLength(1);
+});
+
+/** Bytes of bulk that the other side of a link was told are taken. */
+const acknowledged = (inbox: readonly FrameBody[]): number =>
+  inbox.reduce((sum, each) => sum + (each.case === "credit" ? each.value.bytes : 0), 0);
+
+describe("bulk that is refused is acknowledged all the same: it is not on its way any more [BEY-1]", () => {
+  const size = 100_000;
+
+  test("when it is over a rate of all classes, of an agent", async () => {
+    await restart({ agentMessagesPerSecond: 5, rateBurstSeconds: 1 });
+    for (let i = 0; i < 30; i++) {
+      await say(receiver, `b${i}`, BULK, size);
+      // So that it is read from again, and refused again.
+      end(sender).resume();
+      await settle();
+    }
+    expect(sender.reports.length).toBe(25);
+    await world.scheduler.advance(5_000);
+    await say(receiver, "b30", BULK, size);
+    expect(heard(receiver).at(-1)).toBe("b30");
+    expect(acknowledged(sender.inbox)).toBeGreaterThan(31 * size);
+  });
+
+  test("when it is over a rate of all classes, of a peer", async () => {
+    await restart({ agentMessagesPerSecond: 5, peerRateFactor: 1, rateBurstSeconds: 1 });
+    await receiver.advertise();
+    const far = await world.agent(net.green1, "green.example/hotels/far").attach();
+    await far.advertise();
+    await world.scheduler.advance(5_000);
+    const between = [...net.blue1.peerLinks.values()][0];
+    if (between === undefined) throw new Error("no link to the peer");
+    for (let i = 0; i < 30; i++) {
+      await far.message(receiver.agentId, padded(`b${i}`, size), { trafficClass: BULK });
+      between.resume();
+      await settle();
+    }
+    expect(heard(receiver)).toEqual(["b0", "b1", "b2", "b3", "b4"]);
+    expect(acknowledged(between.sent.map((frame) => decodeFrame(frame)))).toBeGreaterThan(30 * size);
+  });
+
+  test("when its header is wrong", async () => {
+    for (let i = 0; i < 3; i++)
+      await sender.message(receiver.agentId, padded("b", size), { trafficClass: BULK, hopTtl: 0 });
+    expect(heard(receiver)).toEqual([]);
+    expect(acknowledged(sender.inbox)).toBeGreaterThan(3 * size);
+  });
 });
 
 test("a full bulk lane between gateways refuses bulk only [BEY-1]", async () => {

@@ -57,7 +57,10 @@ export class FrameDispatcher {
       if (entry.role.kind === "closed") return;
       const fault = scanFrame(buffer, start, end, this.#scan, entry.id);
       try {
-        if (fault !== undefined) throw new CausewayError(fault);
+        if (fault !== undefined) {
+          if (isOpen(entry)) this.#parts.relay.handleRefused(entry, this.#scan, now);
+          throw new CausewayError(fault);
+        }
         if (this.#scan.kind <= FrameKind.control) messages++;
         this.#handleOne(entry, this.#scan, now);
       } catch (thrown) {
@@ -182,6 +185,8 @@ export class FrameDispatcher {
     if (isFatal) entry.link.close(error);
   }
 }
+
+const isOpen = ({ role }: LinkEntry): boolean => role.kind === "agent" || role.kind === "peer";
 
 /** The other side acknowledges bulk; it takes what it is sent, so that its word on more is not acted on. */
 function takeCredit(entry: LinkEntry, scan: FrameScan): void {

@@ -130,9 +130,9 @@ export class Relay {
     entry.messagesIn++;
     this.#in.value++;
     const bytes = scan.end - scan.start;
-    const limited =
-      this.#rates.check(entry, bytes, now) ??
-      (laneOf(scan) === Lane.bulk ? this.#bulk.check(entry, bytes, now) : undefined);
+    const isBulk = laneOf(scan) === Lane.bulk;
+    if (isBulk) this.#bulk.count(entry, bytes, now);
+    const limited = this.#rates.check(entry, bytes, now) ?? (isBulk ? this.#bulk.check(entry, bytes, now) : undefined);
     if (limited !== undefined) {
       if (limited === "closed") return;
       if (entry.role.kind === "agent") this.#answers.refuseSender(scan, entry, limited, now);
@@ -216,6 +216,11 @@ export class Relay {
     if (entry !== undefined) this.#slow.forget(entry);
     this.#pressure.letGo(id);
     this.#bulk.letGo(id);
+  }
+
+  /** A frame of an agent or a peer was refused as soon as it was read: bulk is not on its way any more. */
+  handleRefused(entry: LinkEntry, scan: FrameScan, now: Now): void {
+    if (laneOf(scan) === Lane.bulk) this.#bulk.count(entry, scan.end - scan.start, now);
   }
 
   /** Every frame of a read was handled. */
