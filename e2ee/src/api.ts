@@ -119,6 +119,7 @@ export interface EndToEndStatus {
   readonly protocol: "mls";
   readonly suite: MlsSuite;
   readonly groups: readonly (GroupView & { readonly sentInEpoch: number; readonly epochSinceMs: number })[];
+  /** Those made for upload, by this run or an earlier one. */
   readonly keyPackages: number;
   /** Refused messages by code. */
   readonly refused: Readonly<Record<string, number>>;
@@ -131,6 +132,12 @@ export interface EndToEnd {
    * public ones for upload. Call again when the delivery service runs low or the last-resort package was used.
    */
   keyPackages(count: number): Promise<{ readonly packages: readonly Uint8Array[]; readonly lastResort: Uint8Array }>;
+
+  /**
+   * Makes one single-use key package for an agent that asks this one itself, where there is no delivery service. Of these
+   * a bounded number is kept, the oldest go first; those of `keyPackages` are never displaced by them.
+   */
+  handOutKeyPackage(): Promise<Uint8Array>;
 
   /**
    * Encrypts for one agent, or for one instance of it. Establishes a two-member group when there is none; the welcome then

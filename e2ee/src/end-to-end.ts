@@ -105,10 +105,18 @@ class MlsEndToEnd implements EndToEnd {
     }
     const { identity, now, shelf, suite } = this.#engine;
     const packages: Uint8Array[] = [];
-    for (let i = 0; i < count; i++) packages.push(await shelf.make(identity(), suite, false));
-    const lastResort = await shelf.make(identity(), suite, true);
+    for (let i = 0; i < count; i++) packages.push(await shelf.make(identity(), suite, "stock"));
+    const lastResort = await shelf.make(identity(), suite, "lastResort");
     await shelf.sweep(now());
     return { packages, lastResort };
+  }
+
+  async handOutKeyPackage(): Promise<Uint8Array> {
+    this.#checkOpen();
+    const { identity, now, shelf, suite } = this.#engine;
+    const made = await shelf.make(identity(), suite, "handed");
+    await shelf.sweep(now());
+    return made;
   }
 
   async seal(peer: SpiffeId, plaintext: Uint8Array, purpose: PairPurpose = ""): Promise<readonly SealedFrame[]> {

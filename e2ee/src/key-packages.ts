@@ -21,8 +21,10 @@ import { pack, type SealedStore, unpack } from "./sealed-store.ts";
 import type { SigningIdentity } from "./signing-identity.ts";
 import { capabilities, suiteImpl, suiteOf } from "./suites.ts";
 
-/** Key packages of this agent whose private parts are kept; the oldest go first. */
+/** Key packages of this agent, for upload, whose private parts are kept; the oldest go first. */
 export const keyPackagesMax = 1000;
+/** The same of those that were handed to an asker directly: they never displace the ones for upload. */
+export const handedKeyPackagesMax = 256;
 /** Longest validity of a foreign key package. */
 const lifetimeSecondsMax = 90n * 86_400n;
 /** Clock difference that is forgiven when a package is not valid yet. */
@@ -32,8 +34,12 @@ const usedMax = 10_000;
 /** Extension of a package that may be handed out more than once (RFC 9420 section 16.8 and the extensions draft). */
 const lastResortType = 0x000a;
 
+/** What a package is for: `stock` and `lastResort` are uploaded, `handed` is for the one agent that asked for it. */
+type KeyPackagePurpose = "stock" | "lastResort" | "handed";
+
 interface Shelved {
   readonly lastResort: boolean;
+  readonly isHanded?: boolean;
   readonly notAfter: number;
   readonly made: number;
 }
@@ -58,8 +64,9 @@ export class KeyPackages {
     this.#judge = judge;
   }
 
+  /** Those for upload. */
   get count(): number {
-    return this.#shelf.size;
+    return [...this.#shelf.values()].filter(({ isHanded }) => !isHanded).length;
   }
 
   async load(): Promise<void> {
@@ -74,11 +81,17 @@ export class KeyPackages {
   }
 
   /** Makes one package and stores its private part before it returns the public one. */
-  async make(identity: SigningIdentity, suite: MlsSuite, lastResort: boolean): Promise<Uint8Array> {
+  async make(identity: SigningIdentity, suite: MlsSuite, purpose: KeyPackagePurpose): Promise<Uint8Array> {
+    const lastResort = purpose === "lastResort";
     const { publicPackage, privatePackage } = await newKeyPackage(identity, suite, lastResort);
     const encoded = encodeKeyPackage(publicPackage);
     const ref = await refOf(publicPackage);
-    const shelved: Shelved = { lastResort, notAfter: Number(identity.notAfter), made: ++this.#made };
+    const shelved: Shelved = {
+      lastResort,
+      isHanded: purpose === "handed",
+      notAfter: Number(identity.notAfter),
+      made: ++this.#made,
+    };
     await this.#store.put(
       `kp/${ref}`,
       pack([
@@ -121,11 +134,17 @@ export class KeyPackages {
     if (!own.lastResort) await this.#delete(own.ref);
   }
 
-  /** Destroys what is expired, and the oldest above the limit. */
+  /** Destroys what is expired, and the oldest above each limit. */
   async sweep(now: UnixMs): Promise<void> {
     for (const [ref, shelved] of [...this.#shelf]) if (shelved.notAfter * 1000 < now) await this.#delete(ref);
     const oldest = [...this.#shelf].sort(([, a], [, b]) => a.made - b.made);
-    for (const [ref] of oldest.slice(0, Math.max(0, oldest.length - keyPackagesMax))) await this.#delete(ref);
+    const handed = oldest.filter(([, { isHanded }]) => isHanded);
+    const stock = oldest.filter(([, { isHanded }]) => !isHanded);
+    const tooMany = [
+      ...handed.slice(0, Math.max(0, handed.length - handedKeyPackagesMax)),
+      ...stock.slice(0, Math.max(0, stock.length - keyPackagesMax)),
+    ];
+    for (const [ref] of tooMany) await this.#delete(ref);
   }
 
   async clear(): Promise<void> {

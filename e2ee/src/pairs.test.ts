@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { handedKeyPackagesMax, keyPackagesMax } from "./key-packages.ts";
 import { bytes, mlsOf, textOf, World } from "./testing/world.ts";
 
 describe("a pair", () => {
@@ -193,6 +194,26 @@ describe("key packages", () => {
     expect(await carol.send(bob, "last resort")).toBe("last resort");
     expect(await alice.send(bob, "last resort again")).toBe("last resort again");
   });
+
+  test("those that are handed out directly never displace the uploaded ones, and are bounded themselves", async () => {
+    const world = new World();
+    const [alice, carol, dave] = [await world.agent("alice"), await world.agent("carol"), await world.agent("dave")];
+    const bob = await world.agent("bob", { packages: 1 });
+    const first = await bob.e2ee.handOutKeyPackage();
+    for (let n = 0; n < keyPackagesMax; n++) await bob.e2ee.handOutKeyPackage();
+    const last = await bob.e2ee.handOutKeyPackage();
+    expect(bob.e2ee.exportStatus().keyPackages).toBe(2);
+    expect((await bob.store.list("kp/")).length).toBe(2 + handedKeyPackagesMax);
+    expect(await alice.send(bob, "with the uploaded one")).toBe("with the uploaded one");
+    expect(await carol.send(bob, "with the last resort")).toBe("with the last resort");
+    world.delivery.onFetch = () => ({ keyPackage: first, lastResort: false });
+    const dead = await dave.e2ee.seal(bob.id, bytes("with one that is gone"));
+    await expect(bob.receive(dave, dead.slice(0, 1))).rejects.toMatchObject({ code: "CAUSEWAY_E2EE_CONTEXT_UNKNOWN" });
+    await dave.e2ee.forgetPeer(bob.id);
+    world.delivery.onFetch = () => ({ keyPackage: last, lastResort: false });
+    expect(await dave.send(bob, "with one made for dave")).toBe("with one made for dave");
+    expect((await bob.store.list("kp/")).length).toBe(handedKeyPackagesMax);
+  }, 60_000);
 
   test("an expired one forms no group [BEY-8]", async () => {
     const world = new World();

@@ -41,10 +41,13 @@ export class KeyPackageStock {
     await this.fill();
   }
 
-  /** Another agent has used a package: a group was joined. */
+  /**
+   * Another agent has used a package: a group was joined. It may be one that was handed out past the gateway, so the
+   * gateway says what it has left before more are made.
+   */
   handleUsed(): void {
     this.#stored = Math.max(0, this.#stored - 1);
-    if (this.#stored < lowMark) void this.fill();
+    if (this.#stored < lowMark && !this.#isFilling) void this.check();
   }
 
   /** Uploads what is missing. Failures are left to the next occasion. */

@@ -1,7 +1,8 @@
 /** Direct links between agents of one domain, over links in memory and time that the test owns. */
-import { checkMlsPayload, decodeFrame } from "@causeway/core-wire";
+import { agp, checkMlsPayload, decodeFrame, encodeFrame } from "@causeway/core-wire";
 import { describe, expect, test } from "vitest";
 import type { AgentEvent } from "../api.ts";
+import type { GatewayLink } from "../connector.ts";
 import { codeOf, SeededRandom, type TestAgent, TestNetwork } from "../testing/index.ts";
 
 const aliceName = "blue.example/travel/alice";
@@ -277,7 +278,9 @@ describe("a direct link", () => {
     await network.clock.advance(70_000);
     expect(bob.status().direct).toMatchObject({ gatewayUse: "always", listening: undefined, links: [] });
     expect(alice.status().direct.links).toEqual([]);
-    expect(() => raw(network, url, alice)).toThrow(expect.objectContaining({ code: "CAUSEWAY_UNREACHABLE" }));
+    expect(() => new RawLink(network, url, alice, bob)).toThrow(
+      expect.objectContaining({ code: "CAUSEWAY_UNREACHABLE" }),
+    );
     await network.clock.until(alice.send(bobName, 2));
     expect(taken).toEqual([1, 2]);
   });
@@ -286,7 +289,7 @@ describe("a direct link", () => {
     const network = new TestNetwork();
     const bob = await network.connect(bobName, { listens: true });
     const carol = await network.connect(carolName);
-    const ended = raw(network, bob.status().direct.listening ?? "", carol);
+    const ended = new RawLink(network, bob.status().direct.listening ?? "", carol, bob);
     await network.clock.advance(10);
     expect(ended.code).toBe("CAUSEWAY_DIRECT_NOT_ALLOWED");
     expect(bob.status().direct.links).toEqual([]);
@@ -296,7 +299,7 @@ describe("a direct link", () => {
     const network = new TestNetwork();
     const bob = await network.connect(bobName, { listens: true });
     const alice = await network.connect(aliceName);
-    const ended = raw(network, bob.status().direct.listening ?? "", alice);
+    const ended = new RawLink(network, bob.status().direct.listening ?? "", alice, bob);
     await network.clock.advance(9_000);
     expect(ended.code).toBeUndefined();
     await network.clock.advance(2_000);
@@ -336,12 +339,86 @@ describe("a direct link", () => {
   });
 });
 
-/** A link of an agent that says nothing by itself; the code that it was ended with. */
-function raw(network: TestNetwork, url: string, of: TestAgent): { code?: string | undefined } {
-  const ended: { code?: string | undefined } = {};
-  const link = network.direct.dial(url, { identity: () => of.home.identity, verify: () => undefined as never });
-  link.onClose((error) => {
-    ended.code = error?.code ?? "none";
+describe("key packages over a direct link", () => {
+  test("are bounded for each agent and for all, and take none from the gateway", async () => {
+    const network = new TestNetwork();
+    const direct = { limits: { keyPackagesPerMinute: 3, keyPackagesPerMinuteTotal: 5 } };
+    const bob = await network.connect(bobName, { listens: true, direct });
+    const url = bob.status().direct.listening ?? "";
+    const links: RawLink[] = [];
+    for (const name of [aliceName, "blue.example/travel/zoe"]) {
+      const link = new RawLink(network, url, await network.connect(name), bob);
+      links.push(link);
+      link.greet();
+      for (let n = 0; n < 10; n++) link.ask();
+      await network.clock.advance(100);
+    }
+    const given = (): number[] => links.map(({ answers }) => answers.filter((code) => code === "").length);
+    expect(given()).toEqual([3, 2]);
+    expect(links.map(({ answers }) => answers.length)).toEqual([10, 10]);
+    expect(links.flatMap(({ answers }) => answers.filter((code) => code !== "CAUSEWAY_LIMIT_RATE"))).toHaveLength(5);
+    await network.clock.advance(60_000);
+    for (const link of links) link.ask();
+    await network.clock.advance(100);
+    expect(given()).toEqual([4, 3]);
+    // The gateway's are as good as before.
+    bob.onMessage(() => undefined);
+    const carol = await network.connect(carolName);
+    expect(await codeOf(network.clock.until(carol.send(bobName, "from outside")))).toBe("none");
   });
-  return ended;
+});
+
+/** A link of an agent that says nothing by itself. */
+class RawLink {
+  /** The codes of the answers to `ask`; empty for a key package. */
+  readonly answers: string[] = [];
+  /** What the link was ended with. */
+  code: string | undefined;
+  readonly #link: GatewayLink;
+  readonly #from: string;
+  readonly #to: string;
+  #asked = 0;
+
+  constructor(network: TestNetwork, url: string, from: TestAgent, to: TestAgent) {
+    this.#from = from.id;
+    this.#to = to.id;
+    this.#link = network.direct.dial(url, {
+      identity: () => from.home.identity,
+      verify: () => undefined as never,
+    });
+    this.#link.onClose((error) => {
+      this.code = error?.code ?? "none";
+    });
+    this.#link.onFrames((frames) => {
+      for (const { buffer, start, end } of frames) this.#take(decodeFrame(buffer.slice(start, end)));
+    });
+  }
+
+  greet(withoutGateway = false): void {
+    this.#link.send(
+      encodeFrame({ case: "directHello", value: { source: this.#from, target: this.#to, withoutGateway } }),
+    );
+  }
+
+  /** Asks for a key package. */
+  ask(): void {
+    const messageId = new Uint8Array(16).fill(++this.#asked);
+    const header = {
+      version: 1,
+      hopTtl: 4,
+      targetKind: agp.TargetKind.AGENT,
+      target: this.#to,
+      source: this.#from,
+      messageId,
+      trafficClass: agp.TrafficClass.CONTROL,
+    };
+    const body = { case: "keyPackageFetch", value: { suite: 1 } } as const;
+    this.#link.send(encodeFrame({ case: "control", value: { header, requestId: messageId, body } }));
+  }
+
+  #take(frame: ReturnType<typeof decodeFrame>): void {
+    if (frame.case !== "control" || frame.value.body.case !== "keyPackageResult") return;
+    const { error, keyPackage } = frame.value.body.value;
+    this.answers.push(keyPackage.length > 0 ? "" : (error?.code ?? "neither package nor error"));
+  }
 }

@@ -18,6 +18,8 @@ export interface DirectLimits {
   readonly toldMax: number;
   /** Key packages that one agent gets over direct links in a minute. */
   readonly keyPackagesPerMinute: number;
+  /** Key packages that all agents together get over direct links in a minute; whoever asks then asks again later. */
+  readonly keyPackagesPerMinuteTotal: number;
 }
 
 export const directLimits: DirectLimits = {
@@ -30,4 +32,5 @@ export const directLimits: DirectLimits = {
   addressesMax: 1_024,
   toldMax: 4_096,
   keyPackagesPerMinute: 30,
+  keyPackagesPerMinuteTotal: 120,
 };

@@ -53,6 +53,7 @@ export class Ways {
   readonly #addresses: Addresses;
   readonly #links: DirectLinks;
   readonly #packages: Rate;
+  readonly #packagesTotal: Rate;
   /** What names of the own domain begin with. */
   readonly #inside: string;
   /** Who was told which address. Bounded, oldest first. */
@@ -71,6 +72,7 @@ export class Ways {
     this.#inside = `spiffe://${domainOf(self)}/`;
     this.#addresses = new Addresses(self, options.peers ?? {}, this.#limits.addressesMax);
     this.#packages = new Rate(connector.scheduler, this.#limits.keyPackagesPerMinute, 60_000);
+    this.#packagesTotal = new Rate(connector.scheduler, this.#limits.keyPackagesPerMinuteTotal, 60_000);
     this.#links = new DirectLinks({
       connector,
       self,
@@ -288,11 +290,12 @@ export class Ways {
         "CAUSEWAY_E2EE_NO_KEY_PACKAGE",
         `expected a question for a key package of the own suite, got suite ${suite}`,
       );
-    if (!this.#packages.allows(peer)) {
-      const problem = `expected at most ${this.#limits.keyPackagesPerMinute} key packages a minute over direct links; retry later`;
+    const { keyPackagesPerMinute, keyPackagesPerMinuteTotal } = this.#limits;
+    // What one agent asks for in vain is not taken from the others.
+    if (!this.#packages.allows(peer) || !this.#packagesTotal.allows("")) {
+      const problem = `expected at most ${keyPackagesPerMinute} key packages a minute for one agent over direct links, and ${keyPackagesPerMinuteTotal} for all; retry later`;
       throw refuse("CAUSEWAY_LIMIT_RATE", problem);
     }
-    const [keyPackage] = (await endToEnd.keyPackages(1)).packages;
-    return create(agp.KeyPackageResultSchema, { keyPackage: keyPackage ?? new Uint8Array(), owner: source });
+    return create(agp.KeyPackageResultSchema, { keyPackage: await endToEnd.handOutKeyPackage(), owner: source });
   }
 }
