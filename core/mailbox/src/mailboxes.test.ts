@@ -89,7 +89,8 @@ class Play {
   settle(): void {
     for (const agent of agents) {
       this.act(["moved", agent, false] as Happening);
-      this.act(["advance", 6_000] as Happening);
+      // An offer that nobody has answered holds a mailbox up until its time is over.
+      this.act(["advance", 61_000] as unknown as Happening);
       this.act(["attach", agent, true] as Happening);
       for (let before = -1; before !== this.#acknowledged.size; ) {
         before = this.#acknowledged.size;

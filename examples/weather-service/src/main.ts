@@ -1,5 +1,6 @@
 /** A service and its client, as agents. Tokens come from `causeway cert token NAME`, the rest from `causeway status`. */
 import assert from "node:assert/strict";
+import { setTimeout as pause } from "node:timers/promises";
 import { connect } from "@causeway/agent/node";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { WeatherService } from "./gen/weather/v1/weather_pb.js";
@@ -21,6 +22,8 @@ const skills = [{ id: "weather", description: "Measures and forecasts the weathe
 await station.register({ name: "Station", description: "Weather station", version: "1.0.0", skills });
 
 await using asker = await join("ASKER");
+// A record that is new takes a moment to reach the other domain.
+while ((await asker.lookup(setting("STATION_NAME"))) === undefined) await pause(100);
 const client = createClient(WeatherService, asker.transportTo(setting("STATION_NAME"), { timeoutMs: 20_000 }));
 
 // Unary, with metadata both ways.

@@ -72,6 +72,8 @@ describe("every method of every service answers, or refuses with a code of the e
       "causeway.aap.v1.DiscoveryService",
       "causeway.aca.v1.AuthorityService",
       "causeway.admin.v1.GatewayAdminService",
+      "causeway.admin.v1.LimitsService",
+      "causeway.admin.v1.MetricsService",
       "causeway.agp.v1.AgentGatewayService",
       "causeway.amsp.v1.SyncService",
       "causeway.ars.v1.RegistryService",
