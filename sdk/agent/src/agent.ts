@@ -557,7 +557,7 @@ class NetworkAgent implements Agent {
   }
 
   #deliver(delivery: Delivery): void {
-    this.#ways.handleHeard(delivery.address);
+    this.#ways.handleHeard(delivery.address, delivery.channel);
     if (delivery.body.case === "directAddress") this.#ways.handleAddress(delivery, delivery.body.value);
     else if (delivery.body.case === "message") this.#mailroom.handle(delivery);
     else if (this.#streams.handle(delivery)) return;

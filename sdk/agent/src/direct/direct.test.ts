@@ -79,6 +79,21 @@ describe("prefer", () => {
     expect([taken, passed(network, bob.id, alice.id)]).toEqual([["over here"], towardsAlice]);
   });
 
+  test("tells a partner again that has restarted and knows the address no more [ANA-96]", async () => {
+    const network = new TestNetwork();
+    const { alice, bob, taken } = await met(network);
+    await network.clock.until(alice.close());
+    const again = await network.connect(aliceName, { home: alice.home });
+    expect(again.status().direct.known).toBe(0);
+    await network.clock.until(again.send(bobName, "back"));
+    await network.clock.advance(1_000);
+    expect(again.status().direct.known).toBe(1);
+    await goDown(network);
+    await network.clock.until(again.send(bobName, "directly"));
+    expect(taken).toEqual(["back", "directly"]);
+    expect(bob.status().direct.links).toMatchObject([{ peer: again.id }]);
+  });
+
   test("waits for the gateway when whoever listens at the address is not the one it was", async () => {
     const network = new TestNetwork();
     const { alice, bob } = await met(network);

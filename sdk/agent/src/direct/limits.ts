@@ -14,8 +14,10 @@ export interface DirectLimits {
   readonly redialMs: number;
   /** Addresses of other agents that are remembered; the one learned first goes first. */
   readonly addressesMax: number;
-  /** Agents that were told the own address; the one told first may be told again. */
+  /** Agents that were told the own address, by their channels; the one told first may be told again. */
   readonly toldMax: number;
+  /** How often one agent is told the own address in a minute, as often as it may start anew. */
+  readonly tellsPerMinute: number;
   /** Key packages that one agent gets over direct links in a minute. */
   readonly keyPackagesPerMinute: number;
   /** Key packages that all agents together get over direct links in a minute; whoever asks then asks again later. */
@@ -31,6 +33,7 @@ export const directLimits: DirectLimits = {
   redialMs: 1_000,
   addressesMax: 1_024,
   toldMax: 4_096,
+  tellsPerMinute: 6,
   keyPackagesPerMinute: 30,
   keyPackagesPerMinuteTotal: 120,
 };

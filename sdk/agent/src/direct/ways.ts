@@ -56,8 +56,9 @@ export class Ways {
   readonly #packagesTotal: Rate;
   /** What names of the own domain begin with. */
   readonly #inside: string;
-  /** Who was told which address. Bounded, oldest first. */
-  readonly #told = new Map<SpiffeId, string>();
+  /** Whom was told which address, by the channels of their runs: a later run knows it no more. Bounded, oldest first. */
+  readonly #told = new Map<string, string>();
+  readonly #tells: Rate;
   #use: AgreedUse;
   #isGatewayUp = false;
   #listening: Promise<DirectListener | undefined> = Promise.resolve(undefined);
@@ -71,6 +72,7 @@ export class Ways {
     this.#use = ports.gatewayUse;
     this.#inside = `spiffe://${domainOf(self)}/`;
     this.#addresses = new Addresses(self, options.peers ?? {}, this.#limits.addressesMax);
+    this.#tells = new Rate(connector.scheduler, this.#limits.tellsPerMinute, 60_000);
     this.#packages = new Rate(connector.scheduler, this.#limits.keyPackagesPerMinute, 60_000);
     this.#packagesTotal = new Rate(connector.scheduler, this.#limits.keyPackagesPerMinuteTotal, 60_000);
     this.#links = new DirectLinks({
@@ -136,15 +138,17 @@ export class Ways {
     this.#links.greet();
   }
 
-  /** Something came from a partner: it may want to know where it can reach this agent directly. */
-  handleHeard(from: SpiffeId): void {
+  /** Something came from a partner in a channel: it may want to know where it can reach this agent directly. */
+  handleHeard(from: SpiffeId, channel: string): void {
     const url = this.#listener?.url;
-    if (url === undefined || !this.#isInside(from) || this.#told.get(from) === url) return;
-    this.#told.set(from, url);
+    if (url === undefined || !this.#isInside(from)) return;
+    const run = `${from} ${channel.slice(0, channelCharsMax)}`;
+    if (this.#told.get(run) === url || !this.#tells.allows(from)) return;
+    this.#told.set(run, url);
     const [oldest] = this.#told.keys();
     if (this.#told.size > this.#limits.toldMax && oldest !== undefined) this.#told.delete(oldest);
     const value = create(session.DirectAddressSchema, { url });
-    this.#ports.tell(from, { case: "directAddress", value }).catch(() => this.#told.delete(from));
+    this.#ports.tell(from, { case: "directAddress", value }).catch(() => this.#told.delete(run));
   }
 
   /** A partner says where it takes direct links. */
@@ -299,3 +303,6 @@ export class Ways {
     return create(agp.KeyPackageResultSchema, { keyPackage: await endToEnd.handOutKeyPackage(), owner: source });
   }
 }
+
+/** As much of a channel as is remembered; whoever calls it longer is told less often than it would like. */
+const channelCharsMax = 32;

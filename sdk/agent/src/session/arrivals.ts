@@ -36,6 +36,8 @@ export interface Delivery {
   /** The sender with its instance, if it names one: where answers go. */
   readonly address: SpiffeId;
   readonly messageId: string;
+  /** The channel that it came in, which is of one run of the sender; empty for what has no order. */
+  readonly channel: string;
   /** The lane that it came in; empty for what has no order. */
   readonly lane: string;
   /** It came as bulk; so do answers to it. */
@@ -71,6 +73,7 @@ interface Opening {
   readonly header: agp.RoutingHeader;
   /** No gateway has stored it. */
   readonly isDirect: boolean;
+  readonly channel: string;
   left: number;
 }
 
@@ -203,7 +206,7 @@ export class Arrivals {
 
   async #accept(address: SpiffeId, packet: OpenedPacket, header: agp.RoutingHeader, isDirect: boolean): Promise<void> {
     const reliable = packet.messages.filter((message) => message.reliable).length;
-    const opening: Opening = { header, isDirect, left: reliable };
+    const opening: Opening = { header, isDirect, channel: packet.channel, left: reliable };
     const from = agentOf(address);
     if (reliable > 0 && !this.#inbox.knows(address)) {
       const state = await this.#ports.restore(address);
@@ -296,6 +299,7 @@ export class Arrivals {
       from,
       address,
       messageId: message.id,
+      channel: opening.channel,
       lane,
       isBulk: isBulk(opening.header),
       body,
