@@ -25,19 +25,29 @@ export class BulkIntake {
   sinceStop = 0;
 
   constructor(limits: GatewayLimits, factor: number, now: Now) {
-    const messages = limits.agentBulkMessagesPerSecond * factor;
-    const bytes = limits.agentBulkBytesPerSecond * factor;
-    this.messageRate = new TokenBucket(messages, messages * limits.rateBurstSeconds, now.instant);
-    this.byteRate = new TokenBucket(bytes, bytes * limits.rateBurstSeconds, now.instant);
+    const { messages, bytes, seconds } = ratesOf(limits, factor);
+    this.messageRate = new TokenBucket(messages, messages * seconds, now.instant);
+    this.byteRate = new TokenBucket(bytes, bytes * seconds, now.instant);
   }
 
   /** Limits have changed. */
   applyRates(limits: GatewayLimits, factor: number): void {
-    const messages = limits.agentBulkMessagesPerSecond * factor;
-    const bytes = limits.agentBulkBytesPerSecond * factor;
-    this.messageRate.setRate(messages, messages * limits.rateBurstSeconds);
-    this.byteRate.setRate(bytes, bytes * limits.rateBurstSeconds);
+    const { messages, bytes, seconds } = ratesOf(limits, factor);
+    this.messageRate.setRate(messages, messages * seconds);
+    this.byteRate.setRate(bytes, bytes * seconds);
   }
+}
+
+/** Bulk has a rate of its own, and three quarters of the rate of everything at most, whatever that is now. */
+function ratesOf(
+  limits: GatewayLimits,
+  factor: number,
+): { readonly messages: number; readonly bytes: number; readonly seconds: number } {
+  return {
+    messages: Math.min(limits.agentBulkMessagesPerSecond, limits.agentMessagesPerSecond * bulkPart) * factor,
+    bytes: Math.min(limits.agentBulkBytesPerSecond, limits.agentBytesPerSecond * bulkPart) * factor,
+    seconds: limits.rateBurstSeconds,
+  };
 }
 
 /** What the flow of bulk works with. */
@@ -67,8 +77,8 @@ export class BulkFlow {
   /** Why a bulk message of `bytes` may not pass, when it may not. */
   check(entry: LinkEntry, bytes: number, now: Now): ErrorFacts | undefined {
     const bulk = this.#intakeOf(entry, now);
-    const hasMessages = bulk.messageRate.take(1, now.instant);
-    if (hasMessages && bulk.byteRate.take(bytes, now.instant)) return undefined;
+    const hasMessages = bulk.messageRate.take(1, now.instant, true);
+    if (hasMessages && bulk.byteRate.take(bytes, now.instant, true)) return undefined;
     const limit = hasMessages ? "agentBulkBytesPerSecond" : "agentBulkMessagesPerSecond";
     const waitMs = hasMessages ? bulk.byteRate.waitMs(bytes) : bulk.messageRate.waitMs(1);
     if (entry.role.kind === "agent") this.#stopForRate(entry, limit, waitMs, now);
@@ -163,5 +173,7 @@ function say(entry: LinkEntry, bulk: BulkIntake, flow: agp.FlowState): void {
 
 const reasonOf = (receiver: LinkId): string => `receiver ${receiver}`;
 
+/** What bulk may use of a sender's rates, so that something is left for the rest. */
+const bulkPart = 0.75;
 /** A quarter of the smallest window. */
 const acknowledgeBytes = 16_384;

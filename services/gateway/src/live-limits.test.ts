@@ -52,6 +52,24 @@ const felt: Readonly<Record<string, () => Promise<void>>> = {
     await Promise.all(["three", "four", "five"].map((text) => alice.message(bob.agentId, text)));
     expect(bob.messages).toEqual(["one", "three", "four", "five"]);
   },
+  async agentBulkMessagesPerSecond() {
+    const bulk = { trafficClass: agp.TrafficClass.BULK };
+    await set("rateBurstSeconds", 1);
+    await alice.message(bob.agentId, "before", bulk);
+    // It follows the rate of everything, of which it has three quarters at most.
+    await set("agentMessagesPerSecond", 4);
+    for (const text of ["one", "two", "three", "four"]) await alice.message(bob.agentId, text, bulk);
+    await alice.message(bob.agentId, "five");
+    await alice.message(bob.agentId, "six");
+    expect(bob.messages).toEqual(["before", "one", "two", "three", "five"]);
+    expect(codes(alice)).toEqual(Array(2).fill("CAUSEWAY_LIMIT_RATE"));
+    await set("agentMessagesPerSecond", 1_000);
+    await set("agentBulkMessagesPerSecond", 1);
+    await world.scheduler.advance(1_000);
+    for (const text of ["seven", "eight"]) await alice.message(bob.agentId, text, bulk);
+    await alice.message(bob.agentId, "nine");
+    expect(bob.messages.slice(5)).toEqual(["seven", "nine"]);
+  },
   async agentBytesPerSecond() {
     await set("rateBurstSeconds", 1);
     await set("agentBytesPerSecond", 10);

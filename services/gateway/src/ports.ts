@@ -202,7 +202,7 @@ export interface GatewayLimits extends MailboxLimits, ResolutionLimits {
   /** Messages and bytes that one agent may send each second, with a burst of `rateBurstSeconds` seconds. */
   readonly agentMessagesPerSecond: number;
   readonly agentBytesPerSecond: number;
-  /** The same of bulk alone, so that bulk leaves something over for the rest. */
+  /** The same of bulk alone, so that bulk leaves something over for the rest: never more than three quarters of those. */
   readonly agentBulkMessagesPerSecond: number;
   readonly agentBulkBytesPerSecond: number;
   readonly rateBurstSeconds: number;

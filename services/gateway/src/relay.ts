@@ -132,7 +132,8 @@ export class Relay {
     const bytes = scan.end - scan.start;
     const isBulk = laneOf(scan) === Lane.bulk;
     if (isBulk) this.#bulk.count(entry, bytes, now);
-    const limited = this.#rates.check(entry, bytes, now) ?? (isBulk ? this.#bulk.check(entry, bytes, now) : undefined);
+    // In this order: bulk that is over its own rate uses up nothing of what the rest may have.
+    const limited = (isBulk ? this.#bulk.check(entry, bytes, now) : undefined) ?? this.#rates.check(entry, bytes, now);
     if (limited !== undefined) {
       if (limited === "closed") return;
       if (entry.role.kind === "agent") this.#answers.refuseSender(scan, entry, limited, now);

@@ -1,6 +1,6 @@
 import { asInstant, isCausewayError } from "@causeway/core-base";
 import { expect, test } from "vitest";
-import { CallerRates } from "./token-bucket.ts";
+import { CallerRates, TokenBucket } from "./token-bucket.ts";
 
 const at = (ms: number) => asInstant(ms);
 
@@ -37,4 +37,17 @@ test("a crowd of callers does not set everybody's allowance back: only the one n
   expect(isRefused(rates, "d", 2)).toBe(false);
   expect(["a", "c", "d"].map((caller) => isRefused(rates, caller, 3))).toEqual([true, true, true]);
   expect(isRefused(rates, "b", 4)).toBe(false);
+});
+
+test("what is larger than the burst passes whole when the bucket is full, and the rate holds on average", () => {
+  const bucket = new TokenBucket(100, 50, at(0));
+  expect(bucket.take(200, at(0))).toBe(false);
+  expect(bucket.take(200, at(0), true)).toBe(true);
+  // 150 are owed, and the bucket has to be full again for the next one.
+  expect([bucket.take(1, at(1_500), true), bucket.waitMs(200)]).toEqual([false, 500]);
+  expect([bucket.take(200, at(1_999), true), bucket.take(200, at(2_000), true)]).toEqual([false, true]);
+  let passed = 0;
+  for (let ms = 2_001; ms <= 22_000; ms++) if (bucket.take(200, at(ms), true)) passed += 200;
+  expect(passed).toBeLessThanOrEqual(2_000);
+  expect(passed).toBeGreaterThanOrEqual(1_800);
 });

@@ -14,17 +14,21 @@ export class TokenBucket {
     this.#at = now;
   }
 
-  /** Takes `amount` and answers true, or takes nothing and answers false. */
-  take(amount: number, now: Instant): boolean {
+  /**
+   * Takes `amount` and answers true, or takes nothing and answers false. `isWhole`: what is larger than the burst passes
+   * when the bucket is full, and is owed; it could never pass otherwise.
+   */
+  take(amount: number, now: Instant, isWhole = false): boolean {
     this.#refill(now);
-    if (this.#tokens < amount) return false;
+    const needed = isWhole ? Math.min(amount, this.#burst) : amount;
+    if (this.#tokens < needed) return false;
     this.#tokens -= amount;
     return true;
   }
 
-  /** Milliseconds until `amount` will be there. */
+  /** Milliseconds until `amount` will be there, or the bucket full when it holds less than that. */
   waitMs(amount: number): number {
-    return Math.max(1, Math.ceil((amount - this.#tokens) / this.#perMs));
+    return Math.max(1, Math.ceil((Math.min(amount, this.#burst) - this.#tokens) / this.#perMs));
   }
 
   /** Another rate from now on. What was saved up stays, as far as the new burst allows. */
