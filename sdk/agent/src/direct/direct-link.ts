@@ -17,6 +17,7 @@ import { inNextTurn, within } from "../clock.ts";
 import type { Connector, FrameSlice, GatewayLink } from "../connector.ts";
 import { Intake } from "../intake.ts";
 import { LinkRoom } from "../link-room.ts";
+import { Rate } from "../session/rate.ts";
 import { readDirectFrame } from "./direct-frames.ts";
 import type { DirectLimits } from "./limits.ts";
 
@@ -24,12 +25,16 @@ export interface DirectLinkPorts {
   readonly connector: Connector;
   readonly self: AgentId;
   readonly source: SpiffeId;
-  readonly limits: Pick<DirectLimits, "receivingMax" | "receivingBytesMax" | "helloMs">;
+  readonly limits: Pick<
+    DirectLimits,
+    "receivingMax" | "receivingBytesMax" | "helloMs" | "questionsMax" | "hellosPerMinute"
+  >;
   /** True while this agent cannot or must not use its gateway. */
   readonly isWithoutGateway: () => boolean;
   readonly onMessage: (envelope: agp.Envelope) => Promise<void>;
-  readonly onControl: (link: DirectLink, control: agp.Control) => void;
-  /** The other end has said something about itself. */
+  /** What it answers resolves when the answer is on the link. */
+  readonly onControl: (link: DirectLink, control: agp.Control) => Promise<void> | undefined;
+  /** The other end has said something new about itself. */
   readonly onHello: (link: DirectLink) => void;
   /** Once. `error` is what the link was ended for, by either side. */
   readonly onEnd: (link: DirectLink, error: CausewayError | undefined) => void;
@@ -51,6 +56,9 @@ export class DirectLink {
   readonly #opening = Promise.withResolvers<void>();
   #target: SpiffeId | undefined;
   readonly #room = new LinkRoom();
+  readonly #hellos: Rate;
+  /** Questions that are being answered. */
+  #questions = 0;
   #isEnded = false;
 
   /** `target`: whom this agent has dialled; undefined for a link that came in. */
@@ -64,6 +72,7 @@ export class DirectLink {
     this.isDialled = target !== undefined;
     this.since = connector.scheduler.now().instant;
     this.lastUsed = this.since;
+    this.#hellos = new Rate(connector.scheduler, limits.hellosPerMinute, 60_000);
     this.#intake = new Intake({
       limits,
       process: ports.onMessage,
@@ -166,14 +175,35 @@ export class DirectLink {
       const frame = readDirectFrame(buffer.slice(start, end), { self, source, peer: this.peer, peerName: this.name });
       if (frame.kind === "hello") this.#handleHello(frame.name, frame.isWithoutGateway);
       else if (frame.kind === "message") this.#intake.take(frame.envelope);
-      else this.#ports.onControl(this, frame.control);
+      else this.#handleControl(frame.control);
     } catch (thrown) {
       this.end(CausewayError.from(thrown));
     }
   }
 
+  /** Whoever asks without reading the answers would have them pile up here. */
+  #handleControl(control: agp.Control): void {
+    const answered = this.#ports.onControl(this, control);
+    if (!answered) return;
+    this.#questions++;
+    const done = (): void => void this.#questions--;
+    answered.then(done, done);
+    const { questionsMax } = this.#ports.limits;
+    if (this.#questions > questionsMax)
+      throw refuse(
+        "CAUSEWAY_LIMIT_COUNT",
+        `expected ${this.peer} to wait for answers to its questions, got more than ${questionsMax} at once`,
+        { details: { limit: "questionsMax", value: String(questionsMax) } },
+      );
+  }
+
   #handleHello(name: SpiffeId, isWithoutGateway: boolean): void {
     const isFirst = this.name === undefined;
+    if (!isFirst && this.isPeerWithoutGateway === isWithoutGateway) return;
+    if (!isFirst && !this.#hellos.allows(name)) {
+      const problem = `expected at most ${this.#ports.limits.hellosPerMinute} changes of mind in a minute from ${name}, got more`;
+      throw refuse("CAUSEWAY_LIMIT_RATE", problem);
+    }
     this.name = name;
     this.isPeerWithoutGateway = isWithoutGateway;
     if (isFirst && !this.isDialled) this.greet();

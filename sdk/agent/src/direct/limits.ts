@@ -10,6 +10,10 @@ export interface DirectLimits {
   readonly receivingMax: number;
   /** Their bytes. At eight times either bound messages are dropped; their senders repeat them. */
   readonly receivingBytesMax: number;
+  /** Questions of one direct link that are being answered; a link with more of them is ended with `CAUSEWAY_LIMIT_COUNT`. */
+  readonly questionsMax: number;
+  /** How often the other end of a link may say in a minute that it has a gateway or none; above it the link is ended. */
+  readonly hellosPerMinute: number;
   /** After an attempt to dial that failed, the next one to the same agent waits so long. */
   readonly redialMs: number;
   /** Addresses of other agents that are remembered; the one learned first goes first. */
@@ -30,6 +34,8 @@ export const directLimits: DirectLimits = {
   helloMs: 10_000,
   receivingMax: 128,
   receivingBytesMax: 8_388_608,
+  questionsMax: 16,
+  hellosPerMinute: 30,
   redialMs: 1_000,
   addressesMax: 1_024,
   toldMax: 4_096,

@@ -83,7 +83,7 @@ export class Ways {
       isWithoutGateway: () => this.#isWithoutGateway(),
       addressOf: (to) => this.#addresses.of(to),
       onMessage: ports.onMessage,
-      onControl: (link, control) => void this.#handleControl(link, control),
+      onControl: (link, control) => this.#handleControl(link, control),
       onChange: ports.onChange,
       onRefused: (peer, error) => ports.onEvent({ type: "security", peer, error }),
     });
@@ -259,13 +259,15 @@ export class Ways {
     });
   }
 
-  async #handleControl(link: DirectLink, control: agp.Control): Promise<void> {
-    const { body, header, requestId } = control;
-    if (body.case !== "keyPackageFetch") {
-      this.#ports.onControl(control);
-      return;
-    }
-    const value = await this.#keyPackage(link.peer, body.value).catch((thrown: unknown) =>
+  /** Promises the answer to what is a question. */
+  #handleControl(link: DirectLink, control: agp.Control): Promise<void> | undefined {
+    if (control.body.case === "keyPackageFetch") return this.#answer(link, control, control.body.value);
+    this.#ports.onControl(control);
+    return undefined;
+  }
+
+  async #answer(link: DirectLink, { header, requestId }: agp.Control, fetch: agp.KeyPackageFetch): Promise<void> {
+    const value = await this.#keyPackage(link.peer, fetch).catch((thrown: unknown) =>
       create(agp.KeyPackageResultSchema, { error: detailOf(CausewayError.from(thrown)) }),
     );
     const { connector, source } = this.#ports;
