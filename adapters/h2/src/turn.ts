@@ -20,6 +20,7 @@ export class Turn {
   #ends = new Int32Array(piecesMin);
   #nexts = new Int32Array(piecesMin);
   #used = 0;
+  #isScheduled = false;
 
   /** Flushes `target` at the end of the turn. The caller keeps it from being added twice. */
   add(target: Flushable): void {
@@ -73,18 +74,22 @@ export class Turn {
   }
 
   #schedule(): void {
-    if (this.#waiting.length + this.#last.length === 1) setImmediate(() => this.#run());
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => this.#run());
   }
 
   #run(): void {
+    this.#isScheduled = false;
     const due = this.#waiting;
     this.#waiting = [];
     for (const target of due) target.flush();
-    // With what the others have just caused.
+    // What a flush has queued may lie in memory that the last ones free: they go with it, in the next turn.
+    if (this.#waiting.length > 0) return;
     const last = this.#last;
     this.#last = [];
     for (const target of last) target.flush();
-    // A flush may have queued for the next turn; those pieces keep their numbers.
+    // Those pieces keep their numbers.
     if (this.#waiting.length > 0) return;
     // Links that were discarded have not let go of theirs.
     this.#buffers.fill(undefined, 0, this.#used);

@@ -48,6 +48,13 @@ export class Carried {
     socket.on("close", () => this.#onGone());
     const facts = encodeFacts(factsOf(socket));
     if (facts.length > recordBytesMax) {
+      const message = `expected certificates of at most ${recordBytesMax} bytes, got more`;
+      this.#output.send(
+        RecordKind.failed,
+        0,
+        encodeFacts({ message, code: undefined, remoteAddress: socket.remoteAddress }),
+      );
+      this.#events.touch(this);
       socket.destroy();
       return;
     }
@@ -96,6 +103,12 @@ export class Carried {
       this.#isPaused = false;
       if (!this.#isBlocked) this.#socket.resume();
     }
+  }
+
+  /** Ends behind what was written. */
+  finish(): void {
+    this.letGo();
+    this.#socket.destroySoon();
   }
 
   /** The ring has room again. */

@@ -38,6 +38,7 @@ export class IoThread implements SocketOwner {
   /** The worker does not wake this side while it is awake. */
   #isAwake = false;
   #isGone = false;
+  #exit: "no" | "wanted" | "told" = "no";
   #thrown: unknown;
 
   constructor(start: Omit<WorkerStart, "up" | "down">, events: IoThreadEvents) {
@@ -75,14 +76,22 @@ export class IoThread implements SocketOwner {
     this.#worker.postMessage(message);
   }
 
-  /** Ends the worker once it has done what was said. */
+  /** Ends the worker once it has done what was said, or after a second. */
   exit(): void {
-    if (this.#isGone) return;
+    if (this.#isGone || this.#exit !== "no") return;
+    this.#exit = "wanted";
     this.output.flush();
-    this.post({ kind: "exit" });
+    this.#tellExit();
     const timer = setTimeout(() => void this.#worker.terminate(), exitMsMax);
     timer.unref();
     this.#worker.once("exit", () => clearTimeout(timer));
+  }
+
+  /** Not before everything else is in the ring. */
+  #tellExit(): void {
+    if (this.#exit !== "wanted" || this.output.isFull) return;
+    this.#exit = "told";
+    this.post({ kind: "exit" });
   }
 
   touch(): void {
@@ -100,6 +109,7 @@ export class IoThread implements SocketOwner {
     this.#isTouched = false;
     if (this.#isGone) return;
     this.output.flush();
+    this.#tellExit();
     if (this.#isAwake) this.#sleep();
   }
 

@@ -28,6 +28,7 @@ const touched = new Set<Carried>();
 const idMax = 0x7fffffff;
 let nextId = 1;
 let isFlushing = false;
+let isExiting = false;
 
 const input = new RingReader(start.down);
 const output = new RingOutput(start.up, recordBytesMax, {
@@ -71,10 +72,8 @@ port.on("message", onMessage);
 function onMessage(message: ToWorker | typeof wakeUp): void {
   if (message === wakeUp) pump();
   else if (message.kind === "close") listener.close();
-  else if (message.kind === "exit") {
-    pump();
-    process.exit(0);
-  } else {
+  else if (message.kind === "exit") exit();
+  else {
     server.setSecureContext(message.tls);
     renewal = message.number;
   }
@@ -118,6 +117,7 @@ function onConnection(socket: TLSSocket): void {
       connections.delete(id);
       blocked.delete(which);
       touched.delete(which);
+      if (isExiting && connections.size === 0) process.exit(0);
     },
   });
   connections.set(id, carried);
@@ -129,14 +129,25 @@ function onConnection(socket: TLSSocket): void {
   }
 }
 
+function obey(kind: number, id: number, _value: number, memory: Buffer, from: number, to: number): void {
+  const carried = connections.get(id);
+  if (carried === undefined) return;
+  if (kind === RecordKind.bytes) carried.write(memory, from, to);
+  else carried.obey(kind);
+}
+
+/** Does all that the main thread has said, and goes when every connection has taken it. The main thread does not wait for ever. */
+function exit(): void {
+  if (isExiting) return;
+  isExiting = true;
+  while (!input.read(obey, turnBytesMax));
+  for (const carried of [...connections.values()]) carried.finish();
+  if (connections.size === 0) process.exit(0);
+}
+
 /** Does what the main thread has said. */
 function pump(): void {
-  const isEmpty = input.read((kind, id, _value, memory, from, to) => {
-    const carried = connections.get(id);
-    if (carried === undefined) return;
-    if (kind === RecordKind.bytes) carried.write(memory, from, to);
-    else carried.obey(kind);
-  }, turnBytesMax);
+  const isEmpty = input.read(obey, turnBytesMax);
   // TLS takes in what it is given while it is given, so that the ring is free after it.
   for (const carried of touched) carried.letGo();
   if (input.free()) port?.postMessage(wakeUp);

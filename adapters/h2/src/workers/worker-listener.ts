@@ -24,6 +24,7 @@ export class WorkerListener implements Listener {
   #port: number;
   #renewal = 0;
   #isListening = false;
+  #isStarted = false;
   #isClosing = false;
 
   constructor(options: WorkerListenerOptions, events: ListenerEvents) {
@@ -42,13 +43,17 @@ export class WorkerListener implements Listener {
     try {
       // Workers share the port, with those of any other process of this user, too: that it is free has to be asked.
       if (port !== 0) await expectFree(host, port);
+      this.#expectOpen();
       this.#port = await this.#startThread(0, 0).listening;
+      this.#expectOpen();
       await Promise.all(Array.from({ length: workers - 1 }, (_, i) => this.#startThread(i + 1, 0).listening));
+      this.#expectOpen();
     } catch (thrown) {
       this.#isClosing = true;
       this.destroyConnections();
       throw listenError(thrown, host, port);
     }
+    this.#isStarted = true;
     this.#isListening = true;
     return this.#port;
   }
@@ -73,6 +78,11 @@ export class WorkerListener implements Listener {
     for (const thread of this.#threads) thread?.exit();
   }
 
+  /** Throws when it was closed while it started. */
+  #expectOpen(): void {
+    if (this.#isClosing) throw new Error("closed while it started");
+  }
+
   #startThread(index: number, failures: number): IoThread {
     const { tls, host, sessionsMax } = this.#options;
     const startedAt = performance.now();
@@ -89,7 +99,9 @@ export class WorkerListener implements Listener {
           this.#threads[index] = undefined;
           Atomics.store(this.#cells, index, 0);
           if (this.#isClosing) this.#tellWhenGone();
-          else this.#restart(index, performance.now() - startedAt > steadyMs ? 0 : failures, thrown);
+          // Before that `start` fails, and nothing may come back after it.
+          else if (this.#isStarted)
+            this.#restart(index, performance.now() - startedAt > steadyMs ? 0 : failures, thrown);
         },
       },
     );
@@ -102,6 +114,7 @@ export class WorkerListener implements Listener {
     this.#events.onFailed("h2.worker_failed", { worker: index, restartMs: delayMs }, thrown);
     const timer = setTimeout(() => {
       this.#restarts.delete(timer);
+      if (this.#isClosing) return;
       // A failure to listen ends the thread, and with it comes the next attempt.
       const thread = this.#startThread(index, failures + 1);
       thread.listening.catch(() => thread.exit());

@@ -159,7 +159,7 @@ test("a client that does not read is counted against its own link, and leaves th
     expect(await answered).toHaveLength(10);
     while (link.bufferedBytes < 1_000_000) link.send(next());
   }
-  const writable = new Promise<void>((resolve) => link.onWritable(resolve));
+  const writable = new Promise((resolve) => link.onWritable(resolve));
   deaf.socket.resume();
   await writable;
   const data = () => deaf.frames.filter(({ type }) => type === FrameType.data).map(({ payload }) => payload);
@@ -265,4 +265,23 @@ test("a port that stops leaves no worker behind", () =>
     await served.port.stop({ deadlineMs: 20 });
     expect(await closed(link)).toMatchObject({ code: "CAUSEWAY_GATEWAY_DRAINING" });
     expect(await gone).toHaveLength(2);
+  }));
+
+test("a port that cannot start leaves no worker behind, and none comes later", () =>
+  workersOf(async (workers) => {
+    const port = createPort({
+      tls: () => ({ cert: "no certificate", key: "no key" }),
+      authenticate: domain.authenticate,
+      port: 0,
+      workers: 2,
+    });
+    await expect(port.start()).rejects.toMatchObject({ code: "CAUSEWAY_CONFIG_INVALID" });
+    const started = workers.length;
+    await Promise.all(
+      workers.map((worker) => worker.threadId < 0 || new Promise((resolve) => worker.once("exit", resolve))),
+    );
+    // Longer than what a worker that ended waits before it is started again.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(workers).toHaveLength(started);
+    await port.stop();
   }));
