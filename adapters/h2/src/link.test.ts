@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { CausewayError, refuse } from "@causeway/core-base";
+import { Lane } from "@causeway/core-wire";
 import { expect, test } from "vitest";
 import { type Link, openLink } from "./index.ts";
 import { connectSession, openRawLink } from "./testing/raw-client.ts";
@@ -148,11 +149,11 @@ test("a receiver that stops reading holds its sender back with bounded memory an
   expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(33_554_432);
 
   // Once the receiver reads again, the sender is told and everything arrives.
-  const writable = new Promise<void>((resolve) => slow.onWritable(resolve));
+  const writable = new Promise<Lane>((resolve) => slow.onWritable(resolve));
   const stalled = links.find((link) => link.peer.spiffeId.endsWith("/slow"));
   stalled?.onFrames(() => undefined);
   stalled?.resume();
-  await writable;
+  expect(await writable).toBe(Lane.urgent);
   expect(slow.bufferedBytes).toBeLessThan(limits.queueHighWaterBytes);
   slow.close();
   quick.close();

@@ -42,8 +42,8 @@ export interface Link {
   takenBulk(bytes: number): void;
   /** Sets the one receiver of frames, called with every frame of a read. Reading starts with it. */
   onFrames(receive: (frames: readonly FrameSlice[]) => void): void;
-  /** Called each time the queue of a lane falls below half of its high-water mark after `send` answered false. */
-  onWritable(run: () => void): void;
+  /** Called with a lane each time that its queue falls below half of its high-water mark after `send` answered false. */
+  onWritable(run: (lane: Lane) => void): void;
   /** Called once, without an error after an orderly end. Called at once when the link is closed already. */
   onClose(run: (error?: CausewayError) => void): void;
   /** Stops reading: the sender is held back when the stream's window is full. */

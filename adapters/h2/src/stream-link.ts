@@ -46,7 +46,7 @@ export class StreamLink implements Link {
   readonly #splitter: FrameSplitter;
   readonly #outbox: Outbox;
   /** Made anew by `concat` when one is added: other lists have room for sixteen more, on each of ten thousand links. */
-  #writable: readonly (() => void)[] = none;
+  #writable: readonly ((lane: Lane) => void)[] = none;
   #closed: readonly ((error?: CausewayError) => void)[] = none;
   #receive: ((frames: readonly FrameSlice[]) => void) | undefined;
   #isAboveHighWater = false;
@@ -115,7 +115,7 @@ export class StreamLink implements Link {
     if (isFirst) this.#parts.carrier.start((chunk, start, end) => this.#onData(chunk, start, end));
   }
 
-  onWritable(run: () => void): void {
+  onWritable(run: (lane: Lane) => void): void {
     this.#writable = this.#writable.concat(run);
   }
 
@@ -179,16 +179,14 @@ export class StreamLink implements Link {
       return;
     }
     const low = this.#parts.limits.queueHighWaterBytes / 2;
-    let hasRoom = false;
     if (this.#isAboveHighWater && this.#outbox.bytes < low) {
       this.#isAboveHighWater = false;
-      hasRoom = true;
+      for (const run of this.#writable) run(Lane.urgent);
     }
     if (this.#isBulkAboveHighWater && this.#outbox.bulkBytes < low) {
       this.#isBulkAboveHighWater = false;
-      hasRoom = true;
+      for (const run of this.#writable) run(Lane.bulk);
     }
-    if (hasRoom) for (const run of this.#writable) run();
   }
 
   #onEnd(): void {

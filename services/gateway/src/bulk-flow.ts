@@ -7,7 +7,6 @@
 
 import { type ErrorFacts, later, type Now } from "@causeway/core-base";
 import { agp, encodeFrame, grpcPrefixBytes, type LinkId } from "@causeway/core-wire";
-import type { BackPressure } from "./back-pressure.ts";
 import type { BoundedLog } from "./bounded-log.ts";
 import type { LinkEntry } from "./links.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
@@ -21,8 +20,10 @@ export class BulkIntake {
   taken = 0;
   /** Why its sender was told to stop. */
   readonly stops = new Set<string>();
-  /** Bytes that came since it was told. */
+  /** Bytes that came since it was told, to whomever. */
   sinceStop = 0;
+  /** It went on all the same: nothing is read from it until it may send bulk again. */
+  isHeldBack = false;
 
   constructor(limits: GatewayLimits, factor: number, now: Now) {
     const { messages, bytes, seconds } = ratesOf(limits, factor);
@@ -55,7 +56,6 @@ export interface BulkFlowParts {
   readonly deps: GatewayDeps;
   readonly limits: GatewayLimits;
   readonly security: BoundedLog;
-  readonly pressure: BackPressure;
 }
 
 export class BulkFlow {
@@ -71,7 +71,12 @@ export class BulkFlow {
   count(entry: LinkEntry, bytes: number, now: Now): void {
     const bulk = this.#intakeOf(entry, now);
     bulk.taken += bytes + grpcPrefixBytes;
-    if (bulk.stops.size > 0) bulk.sinceStop += bytes;
+    if (bulk.stops.size === 0) return;
+    bulk.sinceStop += bytes;
+    if (bulk.isHeldBack || bulk.sinceStop <= this.#parts.limits.bulkAfterStopBytesMax) return;
+    bulk.isHeldBack = true;
+    this.#parts.security.warn("limits.bulk_not_stopped", { from: entry.name });
+    entry.pause(heldBack);
   }
 
   /** Why a bulk message of `bytes` may not pass, when it may not. */
@@ -93,10 +98,7 @@ export class BulkFlow {
   /** The receiver's lane for bulk is full: the sender waits with bulk until there is room, or `pauseMsMax` at most. */
   holdBack(sender: LinkEntry, receiver: LinkEntry, now: Now): void {
     const waiting = this.#waiting.get(receiver.id) ?? new Set();
-    if (waiting.has(sender)) {
-      if (this.#disobeys(sender)) this.#parts.pressure.holdBack(sender, receiver, now);
-      return;
-    }
+    if (waiting.has(sender)) return;
     waiting.add(sender);
     this.#waiting.set(receiver.id, waiting);
     const reason = reasonOf(receiver.id);
@@ -130,22 +132,10 @@ export class BulkFlow {
 
   #stopForRate(entry: LinkEntry, limit: string, waitMs: number, now: Now): void {
     const { deps, security } = this.#parts;
-    if (entry.bulk?.stops.has("rate") === true) {
-      // As a sender without classes: it is not read from until it is back under its rate.
-      if (!this.#disobeys(entry)) return;
-      entry.pause("bulk rate");
-      deps.scheduler.at(later(now.instant, waitMs), () => entry.resume("bulk rate"));
-      return;
-    }
+    if (entry.bulk?.stops.has("rate") === true) return;
     security.warn("limits.bulk_rate_exceeded", { from: entry.name, limit });
     this.#stop(entry, "rate");
     deps.scheduler.at(later(now.instant, waitMs), () => this.#go(entry, "rate"));
-  }
-
-  #disobeys({ bulk, name }: LinkEntry): boolean {
-    if (bulk === undefined || bulk.sinceStop <= this.#parts.limits.bulkAfterStopBytesMax) return false;
-    this.#parts.security.warn("limits.bulk_not_stopped", { from: name });
-    return true;
   }
 
   #stop(sender: LinkEntry, reason: string): void {
@@ -160,7 +150,11 @@ export class BulkFlow {
 
   #go(sender: LinkEntry, reason: string): void {
     const { bulk } = sender;
-    if (bulk?.stops.delete(reason) === true && bulk.stops.size === 0) say(sender, bulk, agp.FlowState.GO);
+    if (bulk?.stops.delete(reason) !== true || bulk.stops.size > 0) return;
+    say(sender, bulk, agp.FlowState.GO);
+    if (!bulk.isHeldBack) return;
+    bulk.isHeldBack = false;
+    sender.resume(heldBack);
   }
 }
 
@@ -171,6 +165,8 @@ function say(entry: LinkEntry, bulk: BulkIntake, flow: agp.FlowState): void {
   entry.link.send(encodeFrame({ case: "credit", value: { trafficClass: agp.TrafficClass.BULK, flow, bytes } }));
 }
 
+/** Why a link is not read from. */
+const heldBack = "bulk after stop";
 const reasonOf = (receiver: LinkId): string => `receiver ${receiver}`;
 
 /** What bulk may use of a sender's rates, so that something is left for the rest. */

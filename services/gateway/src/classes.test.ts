@@ -93,6 +93,45 @@ describe("a receiver whose bulk lane is full [BEY-1]", () => {
     expect([heard(receiver), sender.reports.length]).toEqual([["i0"], before]);
   });
 
+  test("holds back a sender that was told to stop whoever it goes on to: bulk to others counts too", async () => {
+    const other = await world.agent(net.blue1, "blue.example/travel/other").attach();
+    end(receiver).stalledBulk = true;
+    for (let i = 0; i < 11; i++) await say(receiver, `b${i}`, BULK);
+    expect(flows(sender)).toEqual(["STOP"]);
+    for (let i = 0; i < 2; i++) await say(other, `o${i}`, BULK);
+    // What can be on its way is taken for that.
+    expect(heard(other)).toEqual(["o0", "o1"]);
+    expect(end(sender).isPaused).toBe(false);
+    await say(other, "o2", BULK);
+    expect(end(sender).isPaused).toBe(true);
+    expect(net.blue1.log.filter((line) => line.event === "limits.bulk_not_stopped")).toHaveLength(1);
+    end(receiver).stalledBulk = false;
+    end(receiver).flush();
+    await settle();
+    expect(flows(sender)).toEqual(["STOP", "GO"]);
+    expect(end(sender).isPaused).toBe(false);
+    await say(other, "o3", BULK);
+    expect(heard(other)).toEqual(["o0", "o1", "o2", "o3"]);
+  });
+
+  test("stays stopped when only what is urgent has room again, and what is sent meanwhile still counts", async () => {
+    end(receiver).stalledBulk = true;
+    for (let i = 0; i < 11; i++) await say(receiver, `b${i}`, BULK);
+    for (let i = 11; i < 13; i++) {
+      await say(receiver, `b${i}`, BULK);
+      // The urgent lane fills and empties.
+      await say(receiver, `i${i}`, INTERACTIVE, 1_100_000);
+    }
+    expect(flows(sender)).toEqual(["STOP"]);
+    expect(end(sender).isPaused).toBe(false);
+    await say(receiver, "b13", BULK);
+    expect([flows(sender), end(sender).isPaused]).toEqual([["STOP"], true]);
+    await say(receiver, "i13", INTERACTIVE, 1_000);
+    expect(heard(receiver)).toEqual(["i11", "i12"]);
+    await world.scheduler.advance(5_000);
+    expect(heard(receiver)).toEqual(["i11", "i12", "i13"]);
+  });
+
   test("does not stop bulk for longer than a pause may last: other receivers get theirs", async () => {
     const other = await world.agent(net.blue1, "blue.example/travel/other").attach();
     end(receiver).stalledBulk = true;

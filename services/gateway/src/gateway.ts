@@ -374,8 +374,8 @@ export class GatewayService implements Gateway {
   #adopt(link: Link, role: LinkEntry["role"]): LinkEntry {
     const entry = this.#links.add(link, role, this.#deps.scheduler.now().instant);
     link.onClose((error) => this.#handleDown(entry, error));
-    link.onWritable(() => {
-      this.#relay.handleWritable(entry.id);
+    link.onWritable((lane) => {
+      this.#relay.handleWritable(entry.id, lane);
       this.#mailboxes.handleWritable(entry.id);
     });
     link.onFrames((frames) => this.#frames.handle(entry, frames));

@@ -49,7 +49,8 @@ export interface Link {
   takenBulk?(bytes: number): void;
   /** Sets the one receiver of frames, called with every frame of a read. Reading starts with it. */
   onFrames(receive: (frames: readonly FrameSlice[]) => void): void;
-  onWritable(run: () => void): void;
+  /** Called each time one lane has room again after `send` answered false for it. */
+  onWritable(run: (lane: Lane) => void): void;
   /** Called once; at once when the link is closed already. */
   onClose(run: (error?: CausewayError) => void): void;
   /** Stops and restarts reading, which holds the sender back. */

@@ -117,7 +117,7 @@ export class Relay {
     this.#held = new HoldQueue(parts.limits);
     this.#answers = new Answers(parts);
     this.#pressure = new BackPressure(parts.deps, parts.limits);
-    this.#bulk = new BulkFlow({ ...parts, pressure: this.#pressure });
+    this.#bulk = new BulkFlow(parts);
     this.#slow = new SlowSubscribers(parts.limits);
     this.#rates = new RateGuard(parts.deps, parts.limits, parts.security);
     this.#in = parts.tally.count("messages_in");
@@ -229,12 +229,11 @@ export class Relay {
     this.#bulk.acknowledge(entry);
   }
 
-  /** A link's queue has room again. */
-  handleWritable(id: LinkId): void {
+  /** A lane of a link has room again. */
+  handleWritable(id: LinkId, lane: Lane): void {
     const entry = this.#parts.links.get(id);
     if (entry !== undefined) this.#slow.handleWritable(entry);
-    this.#pressure.letGo(id);
-    this.#bulk.letGo(id);
+    (lane === Lane.bulk ? this.#bulk : this.#pressure).letGo(id);
   }
 
   #forward(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
