@@ -178,10 +178,18 @@ export class DirectLinks {
     );
   }
 
+  /** Wakes up when the first link may have rested long enough, or a certificate expires: no later link puts that off. */
   #plan(): void {
     const { connector, limits } = this.#ports;
-    const at = later(connector.scheduler.now().instant, limits.idleMs / 2);
-    this.#rest.set(this.#links.size === 0 ? undefined : at);
+    const { instant, unix } = connector.scheduler.now();
+    let first: Instant | undefined;
+    for (const { certificate, lastUsed } of this.#links) {
+      const rested = later(lastUsed, limits.idleMs);
+      const expired = later(instant, Math.max(0, certificate.notAfter - unix) + 1);
+      const due = expired < rested ? expired : rested;
+      if (first === undefined || due < first) first = due;
+    }
+    this.#rest.set(first);
   }
 
   #now(): Instant {
