@@ -1,4 +1,4 @@
-/** When direct links end by themselves, and when none begins. */
+/** When direct links end by themselves. */
 import { type AgentId, asUnixMs, parseAgentId, silentLog } from "@causeway/core-base";
 import { describe, expect, test } from "vitest";
 import type { Connector } from "../connector.ts";
@@ -19,6 +19,7 @@ function links(): { readonly clock: ManualClock; readonly all: DirectLinks } {
     source: self,
     limits: directLimits,
     isWithoutGateway: () => false,
+    refusal: () => undefined,
     addressOf: () => undefined,
     onMessage: async () => undefined,
     onControl: () => undefined,

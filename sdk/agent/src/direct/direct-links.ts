@@ -10,13 +10,15 @@ import {
   type SpiffeId,
 } from "@causeway/core-base";
 import type { Lane } from "@causeway/core-wire";
-import { WakeUp } from "../clock.ts";
+import { cancelled, WakeUp } from "../clock.ts";
 import type { GatewayLink } from "../connector.ts";
 import { DirectLink, type DirectLinkPorts } from "./direct-link.ts";
 import type { DirectLimits } from "./limits.ts";
 
 export interface DirectLinksPorts extends Omit<DirectLinkPorts, "onHello" | "onEnd" | "limits"> {
   readonly limits: DirectLimits;
+  /** Why there may be no direct link now; undefined when there may be. */
+  readonly refusal: () => CausewayError | undefined;
   readonly addressOf: (to: SpiffeId) => string | undefined;
   /** Ways have opened or closed; `lost`: what is under way to this agent may be lost. */
   readonly onChange: (lost: AgentId | undefined) => void;
@@ -31,7 +33,8 @@ export class DirectLinks {
   readonly #dialling = new Map<SpiffeId, Promise<DirectLink>>();
   /** The last attempt of each agent that failed lately. Bounded, oldest first. */
   readonly #failed = new Map<SpiffeId, { readonly until: Instant; readonly error: CausewayError }>();
-  readonly #abort = new AbortController();
+  /** Ends what is being dialled. */
+  #abort = new AbortController();
   readonly #rest: WakeUp;
 
   constructor(ports: DirectLinksPorts) {
@@ -56,6 +59,12 @@ export class DirectLinks {
 
   /** Takes a link that came in. */
   accept(link: GatewayLink): void {
+    // One that came while the listener closes is for nobody any more.
+    const refusal = this.#ports.refusal();
+    if (refusal) {
+      link.close(refusal);
+      return;
+    }
     const problem = this.#fullness();
     if (problem) {
       link.close(problem);
@@ -95,15 +104,12 @@ export class DirectLinks {
         );
   }
 
-  /** Ends all links, for `error` or because the agent closes. */
+  /** Ends all links, and what is being dialled, for `error` or because the agent closes. */
   endAll(error?: CausewayError): void {
+    this.#abort.abort(error);
+    this.#abort = new AbortController();
     for (const link of [...this.#links]) link.end(error);
-  }
-
-  close(): void {
-    this.#abort.abort();
-    this.endAll();
-    this.#rest.set(undefined);
+    this.#plan();
   }
 
   #dial(to: SpiffeId): Promise<DirectLink> {
@@ -118,15 +124,24 @@ export class DirectLinks {
     const { connector, addressOf } = this.#ports;
     const url = addressOf(to);
     const last = this.#failed.get(to);
-    const problem = last && last.until > this.#now() ? last.error : this.#fullness();
+    const lately = last && last.until > this.#now() ? last.error : undefined;
+    const problem = this.#ports.refusal() ?? lately ?? this.#fullness();
     if (problem) throw problem;
     if (url === undefined || !connector.direct)
       throw refuse("CAUSEWAY_UNREACHABLE", `expected to know where ${to} takes direct links, got no address`);
-    const signal = this.#abort.signal;
+    const { signal } = this.#abort;
     try {
-      return await this.#begin(await connector.direct.dial(url, agentOf(to), signal), to);
+      const link = await connector.direct.dial(url, agentOf(to), signal);
+      const refusal = this.#ports.refusal() ?? (signal.aborted ? cancelled(signal) : undefined);
+      if (refusal) {
+        link.close();
+        throw refusal;
+      }
+      return await this.#begin(link, to);
     } catch (thrown) {
       const error = CausewayError.from(thrown);
+      // What was ended here says nothing about the other agent.
+      if (signal.aborted) throw error;
       connector.log.warn("agent.direct_dial_failed", { peer: to, url, code: error.code, message: error.message });
       this.#noteFailure(to, error);
       throw error;

@@ -300,6 +300,50 @@ describe("a direct link", () => {
     expect(taken).toEqual([1, 2]);
   });
 
+  test("does not begin when the domain forbids it while it is dialled [ANA-96]", async () => {
+    const network = new TestNetwork();
+    const { alice, bob, taken } = await met(network);
+    // Where bob listened, somebody still takes what comes.
+    const url = bob.status().direct.listening ?? "";
+    const kept = "https://127.0.0.1:7999";
+    network.direct.redirect(kept, url);
+    const dialling = Promise.withResolvers<void>();
+    network.direct.held = dialling.promise;
+    await goDown(network);
+    const sent = alice.send(bobName, "by the gateway", { timeoutMs: 600_000 });
+    await network.clock.advance(100);
+    network.hub.gatewayUse = "always";
+    network.hub.isUp = true;
+    await network.clock.advance(70_000);
+    expect(alice.status().direct.gatewayUse).toBe("always");
+    network.direct.redirect(url, kept);
+    dialling.resolve();
+    await network.clock.until(sent);
+    await network.clock.advance(1_000);
+    expect(network.direct.dialled).toHaveLength(1);
+    expect([taken, network.direct.carried]).toEqual([["by the gateway"], []]);
+    expect([alice.status().direct.links, bob.status().direct.links]).toEqual([[], []]);
+  });
+
+  test("is not taken while the listener closes, because it is forbidden or the agent ends [ANA-96]", async () => {
+    const network = new TestNetwork();
+    const { alice, bob } = await met(network);
+    const kept = "https://127.0.0.1:7999";
+    network.direct.redirect(kept, bob.status().direct.listening ?? "");
+    network.hub.gatewayUse = "always";
+    await goDown(network);
+    network.hub.isUp = true;
+    await network.clock.advance(70_000);
+    const late = new RawLink(network, kept, alice, bob);
+    await network.clock.advance(100);
+    expect(late.code).toBe("CAUSEWAY_DIRECT_NOT_ALLOWED");
+    await network.clock.until(bob.close());
+    const later = new RawLink(network, kept, alice, bob);
+    await network.clock.advance(100);
+    expect(later.code).toBe("CAUSEWAY_CANCELLED");
+    expect(bob.status().direct).toMatchObject({ listening: undefined, links: [] });
+  });
+
   test("is not for agents of other domains, even where the platform let one through [ANA-95]", async () => {
     const network = new TestNetwork();
     const bob = await network.connect(bobName, { listens: true });

@@ -10,12 +10,17 @@ const self = parseAgentId("blue.example/hotels/bob");
 const alice = parseAgentId("blue.example/travel/alice");
 const carol = parseAgentId("green.example/travel/carol");
 
-/** The ways of one agent that listens; nothing is sent. */
-async function listening() {
+/** The ways of one agent that listens; nothing is sent. `opening`: until then its port is being opened. */
+async function listening(opening?: Promise<void>) {
   const clock = new ManualClock();
   const told: SpiffeId[] = [];
+  const ports = { opened: 0, closed: 0 };
   const direct: Connector["direct"] = {
-    listen: async () => ({ url: "https://127.0.0.1:7500", close: async () => undefined }),
+    listen: async () => {
+      await opening;
+      const url = `https://127.0.0.1:${7_500 + ports.opened++}`;
+      return { url, close: async () => void ports.closed++ };
+    },
     dial: async () => Promise.reject(new Error("nobody is dialled here")),
   };
   const nothing = (): undefined => undefined;
@@ -33,10 +38,44 @@ async function listening() {
     onEvent: nothing,
     tell: async (to) => void told.push(to),
   });
-  ways.handleAttached({ gatewayUse: "prefer" } as Lease);
-  await ways.settled();
-  return { clock, told, ways };
+  const attach = (gatewayUse: "prefer" | "always"): void => ways.handleAttached({ gatewayUse } as Lease);
+  attach("prefer");
+  if (!opening) await ways.settled();
+  return { attach, clock, ports, told, ways };
 }
+
+describe("the listener", () => {
+  test("is closed once with the agent, which says so afterwards", async () => {
+    const { ports, ways } = await listening();
+    expect(ways.report().listening).toBe("https://127.0.0.1:7500");
+    await Promise.all([ways.close(), ways.close()]);
+    await ways.close();
+    expect([ways.report().listening, ports]).toEqual([undefined, { opened: 1, closed: 1 }]);
+  });
+
+  test("is closed and not named when direct links are forbidden, or the agent ends, while it opens", async () => {
+    for (const isEnd of [false, true]) {
+      const opening = Promise.withResolvers<void>();
+      const { attach, ports, ways } = await listening(opening.promise);
+      const closed = isEnd ? ways.close() : Promise.resolve(attach("always"));
+      opening.resolve();
+      await closed;
+      await ways.settled();
+      expect([ways.report().listening, ports]).toEqual([undefined, { opened: 1, closed: 1 }]);
+    }
+  });
+
+  test("opens again when direct links are permitted again", async () => {
+    const opening = Promise.withResolvers<void>();
+    const { attach, ports, ways } = await listening(opening.promise);
+    attach("always");
+    attach("prefer");
+    opening.resolve();
+    await ways.settled();
+    expect(ports.opened - ports.closed).toBe(1);
+    expect(ways.report().listening).toBe(`https://127.0.0.1:${7_499 + ports.opened}`);
+  });
+});
 
 describe("the own address", () => {
   test("is told to a partner once for each of its channels, and to nobody of another domain", async () => {

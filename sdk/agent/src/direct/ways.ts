@@ -63,7 +63,8 @@ export class Ways {
   #isGatewayUp = false;
   #listening: Promise<DirectListener | undefined> = Promise.resolve(undefined);
   #listener: DirectListener | undefined;
-  #isClosed = false;
+  #mayListen = false;
+  #closing: Promise<void> | undefined;
 
   constructor(ports: WaysPorts) {
     const { connector, self, source, options } = ports;
@@ -81,6 +82,7 @@ export class Ways {
       source,
       limits: this.#limits,
       isWithoutGateway: () => this.#isWithoutGateway(),
+      refusal: () => this.#refusal(),
       addressOf: (to) => this.#addresses.of(to),
       onMessage: ports.onMessage,
       onControl: (link, control) => this.#handleControl(link, control),
@@ -123,8 +125,11 @@ export class Ways {
     this.#isGatewayUp = true;
     this.#use = agreedUse(this.#ports.gatewayUse, gatewayUse);
     if (this.#use === "none") this.#ports.onEvent({ type: "warning", error: this.#noWay("", "forbidden") });
-    if (this.#use === "prefer" || this.#use === "never") this.#listen();
-    else this.#stopDirect();
+    const refusal = this.#refusal();
+    if (refusal) {
+      this.#links.endAll(refusal);
+      void this.#stopListening();
+    } else this.#listen();
     this.#links.greet();
   }
 
@@ -185,10 +190,10 @@ export class Ways {
     };
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    this.#links.close();
-    await (await this.#listening)?.close();
+  close(): Promise<void> {
+    this.#closing ??= this.#stopListening();
+    this.#links.endAll();
+    return this.#closing;
   }
 
   #wayTo(name: SpiffeId): Way {
@@ -222,22 +227,25 @@ export class Ways {
     return refuse("CAUSEWAY_DIRECT_NO_WAY", problem);
   }
 
-  /** Where a gateway may come back, what a direct link refuses waits for it. */
+  /** Where a gateway may come back, or has to be used now, what a direct link refuses waits for it. */
   #postpone(thrown: unknown): never {
     const error = CausewayError.from(thrown);
-    if (this.#use !== "prefer" || error.retryable) throw error;
-    const problem = `the direct way is closed (${error.message}), and there is no gateway now; the agent reconnects by itself`;
+    if (this.#use === "never" || this.#use === "none" || error.retryable) throw error;
+    const problem = `the direct way is closed (${error.message}); the agent sends through its gateway as soon as it has one`;
     throw refuse("CAUSEWAY_UNREACHABLE", problem, { cause: error });
   }
 
   #listen(): void {
     const { direct, log } = this.#ports.connector;
-    if (!direct?.listen || this.#listener || this.#isClosed) return;
+    if (!direct?.listen || this.#listener || this.#closing) return;
     const open = direct.listen;
+    this.#mayListen = true;
     this.#listening = this.#listening.then(async (known) => {
-      if (known || this.#isClosed) return known;
+      if (known || !this.#mayListen) return known;
       try {
         const listener = await open((link) => this.#links.accept(link));
+        // Whoever forbade it meanwhile closes it next.
+        if (!this.#mayListen) return listener;
         this.#listener = listener;
         log.info("agent.direct_listening", { url: listener.url });
         return listener;
@@ -248,15 +256,26 @@ export class Ways {
     });
   }
 
-  /** The domain forbids direct links. */
-  #stopDirect(): void {
-    const problem = "expected messages of this domain to go through gateways, as it prescribes";
-    this.#links.endAll(refuse("CAUSEWAY_DIRECT_NOT_ALLOWED", problem));
+  /** Resolves when nothing listens any more. */
+  async #stopListening(): Promise<void> {
+    this.#mayListen = false;
     this.#listener = undefined;
     this.#listening = this.#listening.then(async (listener) => {
-      await listener?.close();
+      if (this.#listener === listener) this.#listener = undefined;
+      await listener?.close().catch((thrown: unknown) => {
+        this.#ports.onEvent({ type: "warning", error: CausewayError.from(thrown) });
+      });
       return undefined;
     });
+    await this.#listening;
+  }
+
+  /** Why there may be no direct link: the agent closes, or the domain or the agent itself forbids them. */
+  #refusal(): CausewayError | undefined {
+    if (this.#closing) return refuse("CAUSEWAY_CANCELLED", "the agent was closed while a direct link was to begin");
+    if (this.#use === "prefer" || this.#use === "never") return undefined;
+    const problem = "expected messages of this domain to go through gateways, as it prescribes";
+    return refuse("CAUSEWAY_DIRECT_NOT_ALLOWED", problem);
   }
 
   /** Promises the answer to what is a question. */

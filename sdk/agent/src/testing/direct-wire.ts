@@ -92,6 +92,8 @@ export class DirectWire {
   /** Every attempt to dial: who, and where. */
   readonly dialled: string[] = [];
   isUp = true;
+  /** Dialling takes until this resolves. */
+  held: Promise<void> = Promise.resolve();
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
   readonly #listening = new Map<string, Listening>();

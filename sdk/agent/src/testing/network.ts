@@ -173,7 +173,10 @@ export class TestNetwork {
       },
       direct: {
         ...(options.listens && { listen: async (onLink) => this.direct.listen(side, onLink) }),
-        dial: async (url) => this.direct.dial(url, side),
+        dial: async (url) => {
+          await this.direct.held;
+          return this.direct.dial(url, side);
+        },
       },
       registry: this.#registry(home),
       scheduler: {
