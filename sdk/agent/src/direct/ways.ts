@@ -1,22 +1,23 @@
 /**
  * Which way a message takes: through the gateway, or over a direct link to an agent of the same domain (ANA-95, ANA-96).
  * The rule is the core's; this keeps its facts, opens the listener while the domain permits it, tells partners inside MLS
- * where it is, and hands out own key packages where there is no delivery service.
+ * where it is, and has key packages handed out where there is no delivery service.
  */
 import { create } from "@bufbuild/protobuf";
 import { type AgreedUse, agreedUse, type GatewayUse, type Lease, type Way, wayOf } from "@causeway/core-attachment";
-import { type AgentId, CausewayError, defaults, domainOf, refuse, type SpiffeId } from "@causeway/core-base";
-import { agp, encodeFrame, Lane, newMessageId, session } from "@causeway/core-wire";
+import { type AgentId, CausewayError, domainOf, refuse, type SpiffeId } from "@causeway/core-base";
+import { type agp, Lane, session } from "@causeway/core-wire";
 import type { AgentEvent, AgentReport } from "../api.ts";
 import type { Connector, DirectListener } from "../connector.ts";
 import type { EndToEnd } from "../end-to-end.ts";
 import type { Target } from "../sealed-sender.ts";
 import type { Delivery } from "../session/arrivals.ts";
-import { detailOf, type SessionBody } from "../session/messages.ts";
+import type { SessionBody } from "../session/messages.ts";
 import { Rate } from "../session/rate.ts";
 import { Addresses } from "./addresses.ts";
 import type { DirectLink } from "./direct-link.ts";
 import { DirectLinks } from "./direct-links.ts";
+import { KeyPackageDesk } from "./key-package-desk.ts";
 import { type DirectLimits, directLimits } from "./limits.ts";
 
 /** Direct links as an application asks for them. */
@@ -52,8 +53,7 @@ export class Ways {
   readonly #limits: DirectLimits;
   readonly #addresses: Addresses;
   readonly #links: DirectLinks;
-  readonly #packages: Rate;
-  readonly #packagesTotal: Rate;
+  readonly #desk: KeyPackageDesk;
   /** What names of the own domain begin with. */
   readonly #inside: string;
   /** Whom was told which address, by the channels of their runs: a later run knows it no more. Bounded, oldest first. */
@@ -74,8 +74,7 @@ export class Ways {
     this.#inside = `spiffe://${domainOf(self)}/`;
     this.#addresses = new Addresses(self, options.peers ?? {}, this.#limits.addressesMax);
     this.#tells = new Rate(connector.scheduler, this.#limits.tellsPerMinute, 60_000);
-    this.#packages = new Rate(connector.scheduler, this.#limits.keyPackagesPerMinute, 60_000);
-    this.#packagesTotal = new Rate(connector.scheduler, this.#limits.keyPackagesPerMinuteTotal, 60_000);
+    this.#desk = new KeyPackageDesk(ports, this.#limits);
     this.#links = new DirectLinks({
       connector,
       self,
@@ -280,48 +279,9 @@ export class Ways {
 
   /** Promises the answer to what is a question. */
   #handleControl(link: DirectLink, control: agp.Control): Promise<void> | undefined {
-    if (control.body.case === "keyPackageFetch") return this.#answer(link, control, control.body.value);
+    if (control.body.case === "keyPackageFetch") return this.#desk.answer(link, control, control.body.value);
     this.#ports.onControl(control);
     return undefined;
-  }
-
-  async #answer(link: DirectLink, { header, requestId }: agp.Control, fetch: agp.KeyPackageFetch): Promise<void> {
-    const value = await this.#keyPackage(link.peer, fetch).catch((thrown: unknown) =>
-      create(agp.KeyPackageResultSchema, { error: detailOf(CausewayError.from(thrown)) }),
-    );
-    const { connector, source } = this.#ports;
-    const answer = {
-      version: 1,
-      hopTtl: defaults.hopTtl,
-      targetKind: agp.TargetKind.AGENT,
-      target: header?.source ?? link.peer,
-      source,
-      messageId: newMessageId(connector.random, connector.scheduler.now().unix),
-      trafficClass: agp.TrafficClass.CONTROL,
-    };
-    const frame = encodeFrame({
-      case: "control",
-      value: { header: answer, requestId, body: { case: "keyPackageResult", value } },
-    });
-    // Whose link has ended meanwhile asks again over the next one.
-    await link.transmit(frame).catch(() => undefined);
-  }
-
-  /** Nobody keeps packages for others where there is no gateway: each asker gets one that is made for it. */
-  async #keyPackage(peer: AgentId, { suite, nameOnly }: agp.KeyPackageFetch): Promise<agp.KeyPackageResult> {
-    const { endToEnd, source } = this.#ports;
-    if (nameOnly || suite !== endToEnd.exportStatus().suite)
-      throw refuse(
-        "CAUSEWAY_E2EE_NO_KEY_PACKAGE",
-        `expected a question for a key package of the own suite, got suite ${suite}`,
-      );
-    const { keyPackagesPerMinute, keyPackagesPerMinuteTotal } = this.#limits;
-    // What one agent asks for in vain is not taken from the others.
-    if (!this.#packages.allows(peer) || !this.#packagesTotal.allows("")) {
-      const problem = `expected at most ${keyPackagesPerMinute} key packages a minute for one agent over direct links, and ${keyPackagesPerMinuteTotal} for all; retry later`;
-      throw refuse("CAUSEWAY_LIMIT_RATE", problem);
-    }
-    return create(agp.KeyPackageResultSchema, { keyPackage: await endToEnd.handOutKeyPackage(), owner: source });
   }
 }
 
