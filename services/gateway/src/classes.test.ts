@@ -1,7 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import { agp, decodeFrame, type FrameBody, FrameKind, Lane, laneOf, TargetKind } from "@causeway/core-wire";
 import { beforeEach, describe, expect, test } from "vitest";
 import { settle } from "./testing/manual-scheduler.ts";
-import type { TestAgent } from "./testing/test-agent.ts";
+import { requestId, type TestAgent } from "./testing/test-agent.ts";
 import { World } from "./testing/world.ts";
 
 const { BULK, INTERACTIVE, CONTROL } = agp.TrafficClass;
@@ -180,6 +181,67 @@ test("a message of bulk that is larger than a second of its rate passes all the 
   await world.scheduler.advance(11_000);
   await say(receiver, "b2", BULK, 100_000);
   expect(heard(receiver)).toEqual(["b0", "b2"]);
+});
+
+describe("control frames and messages have rates of their own [BEY-1]", () => {
+  const ask = (id: number): Promise<void> =>
+    sender.control(
+      receiver.agentId,
+      { case: "keyPackageFetch", value: create(agp.KeyPackageFetchSchema) },
+      requestId(id),
+    );
+  const answered = (): number =>
+    sender.inbox.filter((each) => each.case === "control" && each.value.body.case === "keyPackageResult").length;
+  /** Limits that were named in refusals. */
+  const limitsNamed = (): unknown[] =>
+    sender.inbox.flatMap((each) =>
+      each.case === "control" && each.value.body.case === "deliveryReport"
+        ? [each.value.body.value.error?.details["limit"]]
+        : [],
+    );
+  const readOn = async (): Promise<void> => {
+    end(sender).resume();
+    await settle();
+  };
+
+  test("a flood of messages does not get control frames refused", async () => {
+    await restart({ agentMessagesPerSecond: 10, rateBurstSeconds: 1 });
+    for (let i = 0; i < 13; i++) {
+      await say(receiver, `i${i}`, INTERACTIVE, 100);
+      await readOn();
+    }
+    expect(limitsNamed()).toEqual(Array(3).fill("agentMessagesPerSecond"));
+    for (let i = 0; i < 10; i++) {
+      await ask(i);
+      await readOn();
+    }
+    expect([answered(), limitsNamed().length]).toEqual([10, 3]);
+    // There are never more of them than messages.
+    await ask(10);
+    expect(limitsNamed().slice(3)).toEqual(["agentControlMessagesPerSecond"]);
+  });
+
+  test("a flood of control frames does not get messages refused", async () => {
+    await restart({ agentControlMessagesPerSecond: 2, rateBurstSeconds: 1 });
+    for (let i = 0; i < 5; i++) {
+      await ask(i);
+      await readOn();
+    }
+    expect(answered()).toBe(2);
+    expect(limitsNamed()).toEqual(Array(3).fill("agentControlMessagesPerSecond"));
+    for (let i = 0; i < 10; i++) await say(receiver, `i${i}`, INTERACTIVE, 100);
+    expect(heard(receiver)).toHaveLength(10);
+    await world.scheduler.advance(1_000);
+    await ask(5);
+    expect(answered()).toBe(3);
+  });
+
+  test("a control frame that is larger than a second of its rate passes all the same, and the next one waits", async () => {
+    await restart({ agentControlBytesPerSecond: 10, rateBurstSeconds: 1 });
+    await ask(0);
+    await ask(1);
+    expect([answered(), limitsNamed()]).toEqual([1, ["agentControlBytesPerSecond"]]);
+  });
 });
 
 test("over its rate of bytes of bulk an agent that goes on is not read from, as without classes", async () => {

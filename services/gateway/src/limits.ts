@@ -29,6 +29,8 @@ export const gatewayLimits: GatewayLimits = {
   agentBytesPerSecond: 1_073_741_824,
   agentBulkMessagesPerSecond: 150_000,
   agentBulkBytesPerSecond: 805_306_368,
+  agentControlMessagesPerSecond: 20_000,
+  agentControlBytesPerSecond: 134_217_728,
   rateBurstSeconds: 2,
   peerRateFactor: 10,
   pauseMsMax: 5_000,

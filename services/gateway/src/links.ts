@@ -29,12 +29,20 @@ export type LinkRole =
 /** Why reading from a link is stopped. It goes on when no reason is left. */
 type PauseReason = string;
 
+/** By number and by size. */
+export interface Rates {
+  readonly messageRate: TokenBucket;
+  readonly byteRate: TokenBucket;
+}
+
 /** One link and what is counted of it. */
 export class LinkEntry {
   readonly id: LinkId;
   readonly link: Link;
   readonly messageRate: TokenBucket;
   readonly byteRate: TokenBucket;
+  /** Of control frames, which have a rate of their own; made with the first one. */
+  #control: Rates | undefined;
   /** What the agent takes, by its own word; undefined for anything. */
   deliveryRate: TokenBucket | undefined = undefined;
   role: LinkRole;
@@ -62,6 +70,22 @@ export class LinkEntry {
     this.messageRate.setRate(messages, messages * seconds);
     this.byteRate.setRate(bytes, bytes * seconds);
     this.bulk?.applyRates(limits, factorOf(this.link, limits));
+    if (this.#control === undefined) return;
+    const control = controlRatesOf(this.link, limits);
+    this.#control.messageRate.setRate(control.messages, control.messages * control.seconds);
+    this.#control.byteRate.setRate(control.bytes, control.bytes * control.seconds);
+  }
+
+  /** The rates of control frames. */
+  controlRates(limits: GatewayLimits, now: Instant): Rates {
+    if (this.#control === undefined) {
+      const { messages, bytes, seconds } = controlRatesOf(this.link, limits);
+      this.#control = {
+        messageRate: new TokenBucket(messages, messages * seconds, now),
+        byteRate: new TokenBucket(bytes, bytes * seconds, now),
+      };
+    }
+    return this.#control;
   }
 
   get peer(): VerifiedPeer {
@@ -88,10 +112,25 @@ export class LinkEntry {
 const factorOf = (link: Link, limits: GatewayLimits): number =>
   link.peer.role === "gateway" ? limits.peerRateFactor : 1;
 
-function ratesOf(
-  link: Link,
-  limits: GatewayLimits,
-): { readonly messages: number; readonly bytes: number; readonly seconds: number } {
+interface PerSecond {
+  readonly messages: number;
+  readonly bytes: number;
+  /** Of burst. */
+  readonly seconds: number;
+}
+
+/** A control frame costs more than a message: there may never be more of them. */
+function controlRatesOf(link: Link, limits: GatewayLimits): PerSecond {
+  const { messages, bytes, seconds } = ratesOf(link, limits);
+  const factor = factorOf(link, limits);
+  return {
+    messages: Math.min(limits.agentControlMessagesPerSecond * factor, messages),
+    bytes: Math.min(limits.agentControlBytesPerSecond * factor, bytes),
+    seconds,
+  };
+}
+
+function ratesOf(link: Link, limits: GatewayLimits): PerSecond {
   const factor = factorOf(link, limits);
   return {
     messages: limits.agentMessagesPerSecond * factor,

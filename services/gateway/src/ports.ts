@@ -206,6 +206,9 @@ export interface GatewayLimits extends MailboxLimits, ResolutionLimits {
   /** The same of bulk alone, so that bulk leaves something over for the rest: never more than three quarters of those. */
   readonly agentBulkMessagesPerSecond: number;
   readonly agentBulkBytesPerSecond: number;
+  /** Control frames that one agent may send each second, beside its messages: neither uses up the other's rate. */
+  readonly agentControlMessagesPerSecond: number;
+  readonly agentControlBytesPerSecond: number;
   readonly rateBurstSeconds: number;
   /** How many times an agent's rates a peer gateway may use. */
   readonly peerRateFactor: number;

@@ -15,16 +15,21 @@ export class RateGuard {
     this.#security = security;
   }
 
-  /** Counts one frame of `bytes`; undefined when it may pass, "closed" when nobody is left to answer. */
-  check(entry: LinkEntry, bytes: number, now: Now): ErrorFacts | "closed" | undefined {
-    const messagesLeft = entry.messageRate.take(1, now.instant);
-    if (messagesLeft && entry.byteRate.take(bytes, now.instant)) {
+  /**
+   * Counts one frame of `bytes`, a control frame or a message; undefined when it may pass, "closed" when nobody is left to
+   * answer.
+   */
+  check(entry: LinkEntry, bytes: number, isControl: boolean, now: Now): ErrorFacts | "closed" | undefined {
+    const { messageRate, byteRate } = isControl ? entry.controlRates(this.#limits, now.instant) : entry;
+    const messagesLeft = messageRate.take(1, now.instant);
+    // A control frame that is larger than the burst could never pass otherwise.
+    if (messagesLeft && byteRate.take(bytes, now.instant, isControl)) {
       // Not to 0: a flood that is paused and read on gets one message through with each read.
-      entry.floodLevel = Math.max(0, entry.floodLevel - 1);
+      if (!isControl) entry.floodLevel = Math.max(0, entry.floodLevel - 1);
       return undefined;
     }
-    const limit = messagesLeft ? "agentBytesPerSecond" : "agentMessagesPerSecond";
-    const waitMs = messagesLeft ? entry.byteRate.waitMs(bytes) : entry.messageRate.waitMs(1);
+    const limit = `agent${isControl ? "Control" : ""}${messagesLeft ? "Bytes" : "Messages"}PerSecond`;
+    const waitMs = messagesLeft ? byteRate.waitMs(bytes) : messageRate.waitMs(1);
     const refusal = rateExceeded(entry, limit, waitMs);
     if (entry.floodLevel++ === 0) this.#security.warn("limits.rate_exceeded", { from: entry.name, limit });
     if (entry.floodLevel > this.#limits.floodCloseAfter) {
@@ -32,8 +37,9 @@ export class RateGuard {
       entry.link.close(new CausewayError(refusal));
       return "closed";
     }
-    entry.pause("rate");
-    this.#deps.scheduler.at(later(now.instant, waitMs), () => entry.resume("rate"));
+    const reason = isControl ? "rate of control" : "rate";
+    entry.pause(reason);
+    this.#deps.scheduler.at(later(now.instant, waitMs), () => entry.resume(reason));
     return refusal;
   }
 }

@@ -133,7 +133,9 @@ export class Relay {
     const isBulk = laneOf(scan) === Lane.bulk;
     if (isBulk) this.#bulk.count(entry, bytes, now);
     // In this order: bulk that is over its own rate uses up nothing of what the rest may have.
-    const limited = (isBulk ? this.#bulk.check(entry, bytes, now) : undefined) ?? this.#rates.check(entry, bytes, now);
+    const limited =
+      (isBulk ? this.#bulk.check(entry, bytes, now) : undefined) ??
+      this.#rates.check(entry, bytes, scan.kind === FrameKind.control, now);
     if (limited !== undefined) {
       if (limited === "closed") return;
       if (entry.role.kind === "agent") this.#answers.refuseSender(scan, entry, limited, now);
