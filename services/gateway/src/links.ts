@@ -30,7 +30,7 @@ export type LinkRole =
 type PauseReason = string;
 
 /** By number and by size. */
-export interface Rates {
+interface Rates {
   readonly messageRate: TokenBucket;
   readonly byteRate: TokenBucket;
 }
