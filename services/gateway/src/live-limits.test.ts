@@ -73,7 +73,10 @@ const felt: Readonly<Record<string, () => Promise<void>>> = {
   async agentBytesPerSecond() {
     await set("rateBurstSeconds", 1);
     await set("agentBytesPerSecond", 10);
+    // A message that is larger than the burst passes once the bucket is full, and is owed.
     await alice.message(bob.agentId, "one");
+    await alice.message(bob.agentId, "two");
+    expect(bob.messages).toEqual(["one"]);
     expect(codes(alice)).toEqual(["CAUSEWAY_LIMIT_RATE"]);
   },
   async attachesPerMinute() {

@@ -152,7 +152,7 @@ const removalsOf = (tally: Tally): Readonly<Record<RemovalReason, Removal>> => (
     reason: "the agent has settled it",
   },
   delivered: {
-    count: tally.count("mailbox_delivered"),
+    count: tally.count("mailbox_unacknowledged"),
     fate: "acknowledge",
     reason: "handed to an agent that does not acknowledge",
   },

@@ -68,6 +68,12 @@ describe("a reliable message for an agent that is away", () => {
     expect(held(net.green1)).toBe(3);
     await again.acknowledge(alice.agentId);
     expect(held(net.green1)).toBe(0);
+    expect(net.green1.gateway?.status().counters).toMatchObject({
+      mailbox_stored: 3,
+      mailbox_delivered: 3,
+      mailbox_acknowledged: 3,
+      mailbox_unacknowledged: 0,
+    });
   });
 
   test("survives kill -9 of its gateway and of the agent's process again and again [AGP-58]", async () => {
@@ -270,6 +276,11 @@ describe("what leaves a mailbox", () => {
     expect(again.messages).toEqual(["m0", "m1", "m2"]);
     await world.scheduler.advance(10);
     expect(held(net.green1)).toBe(0);
+    expect(net.green1.gateway?.status().counters).toMatchObject({
+      mailbox_delivered: 3,
+      mailbox_acknowledged: 0,
+      mailbox_unacknowledged: 3,
+    });
     await world.kill(net.green1);
     await world.start(net.green1);
     expect(held(net.green1)).toBe(0);

@@ -22,8 +22,8 @@ export class RateGuard {
   check(entry: LinkEntry, bytes: number, isControl: boolean, now: Now): ErrorFacts | "closed" | undefined {
     const { messageRate, byteRate } = isControl ? entry.controlRates(this.#limits, now.instant) : entry;
     const messagesLeft = messageRate.take(1, now.instant);
-    // A control frame that is larger than the burst could never pass otherwise.
-    if (messagesLeft && byteRate.take(bytes, now.instant, isControl)) {
+    // What is larger than the burst is owed; it could never pass otherwise.
+    if (messagesLeft && byteRate.take(bytes, now.instant, true)) {
       // Not to 0: a flood that is paused and read on gets one message through with each read.
       if (!isControl) entry.floodLevel = Math.max(0, entry.floodLevel - 1);
       return undefined;
