@@ -140,6 +140,46 @@ test("an answer whose record does not verify is no answer", () => {
   expect(net.node("edge").answers.get(id)).toMatchObject({ found: false });
 });
 
+describe("an answer counts only for what was asked [AMSP-101]", () => {
+  const other = "blue.example/x/other";
+  /** What core says when it is asked for `agent`: the record of `named`, and a PATH of these gateways. */
+  const answered = (named: string, pathOf: (net: SyncNetwork) => readonly string[]) => {
+    const net = scoped();
+    for (const each of [agent, other]) net.announce("far", each);
+    net.node("core").isPuppet = true;
+    const id = ask(net, "edge", agent);
+    net.settle();
+    const [route] = net.machine("far").routes(parseAgentId(named));
+    const match = create(amsp.UpdateSchema, { path: { gateways: [...pathOf(net)] } });
+    if (route !== undefined) {
+      match.origin = route.signedOrigin;
+      match.record = route.signed;
+    }
+    const value = create(amsp.ResultSchema, { id, matches: [match] });
+    net.inject("core", "edge", create(amsp.MessageSchema, { body: { case: "result", value } }));
+    net.run(100);
+    return net.node("edge").answers.get(id);
+  };
+
+  test("with the agent that was asked for it is taken", () => {
+    expect(answered(agent, (net) => [net.node("core").uri])).toMatchObject({ found: true });
+  });
+
+  test("with another agent it is none, however well that one is signed", () => {
+    expect(answered(other, (net) => [net.node("core").uri])).toMatchObject({
+      found: false,
+      error: { code: "CAUSEWAY_RECORD_NOT_FOUND" },
+    });
+  });
+
+  test("with a way that leads through who asked it is none", () => {
+    expect(answered(agent, (net) => [net.node("core").uri, net.node("edge").uri])).toMatchObject({
+      found: false,
+      error: { code: "CAUSEWAY_RECORD_NOT_FOUND" },
+    });
+  });
+});
+
 test("a query by text is answered by the search that the gateway was given, or refused", () => {
   for (const canSearch of [true, false]) {
     const net = new SyncNetwork();

@@ -28,6 +28,7 @@ export type Question = { readonly agentId: AgentId } | { readonly text: string; 
 
 interface OpenQuery {
   readonly id: bigint;
+  readonly question: Question;
   /** Who asked; undefined for our own side. */
   readonly asker: { readonly peer: PeerName; readonly id: bigint } | undefined;
   readonly asked: Set<PeerName>;
@@ -53,8 +54,7 @@ export class Queries {
     else
       this.#pass(
         now,
-        { id, asker: undefined, asked: new Set(), negative: notFound(question) },
-        question,
+        { id, question, asker: undefined, asked: new Set(), negative: notFound(question) },
         this.#state.limits.queryHops,
       );
     return id;
@@ -94,7 +94,7 @@ export class Queries {
       const asker = { peer: peer.name, id: query.id };
       peer.openQueries += 1;
       const hops = Math.min(query.hops, this.#state.limits.queryHops) - 1;
-      this.#pass(now, { id, asker, asked: new Set(), negative: notFound(question) }, question, hops);
+      this.#pass(now, { id, question, asker, asked: new Set(), negative: notFound(question) }, hops);
     }
   }
 
@@ -104,7 +104,8 @@ export class Queries {
     if (query === undefined || !query.asked.delete(peer.name)) return;
     const routes = result.matches
       .slice(0, this.#state.limits.queryMatchesMax)
-      .flatMap((m) => this.#verify(now, peer, m));
+      .flatMap((m) => this.#verify(now, peer, m))
+      .filter((route) => isAnswerTo(query.question, route));
     if (routes.length > 0) {
       this.#finish(now, query, { found: true, routes });
       return;
@@ -149,7 +150,8 @@ export class Queries {
     return routes.slice(0, limits.queryMatchesMax);
   }
 
-  #pass(now: Now, query: OpenQuery, question: Question, hops: number): void {
+  #pass(now: Now, query: OpenQuery, hops: number): void {
+    const { question } = query;
     const nextHops = [...this.#state.peers.values()].filter(
       (p) => p.role === "level2" && isOpen(p) && p.name !== query.asker?.peer,
     );
@@ -171,7 +173,7 @@ export class Queries {
   }
 
   #verify(now: Now, peer: Peer, match: amsp.Update): readonly RouteCandidate[] {
-    const { rules, limits, options } = this.#state;
+    const { rules, limits, options, self } = this.#state;
     const path = match.path?.gateways;
     if (
       rules.checkPath(peer, path, limits.pathHopsMax) !== undefined ||
@@ -182,6 +184,8 @@ export class Queries {
     try {
       const { statement } = options.verifier.verifyOrigin(match.origin, now.unix);
       const { record, digest, signed } = options.verifier.verifyRecord(match.record, now.unix);
+      // AMSP-78 for answers, too: such a way leads back to us, and of our own agents nobody knows more than we do.
+      if (rules.isLoop(self.name, path ?? []) || statement.origin === self.name) return [];
       if (statement.withdrawn || record.agentId !== statement.agentId || !equalBytes(digest, statement.bodyDigest))
         return [];
       return [
@@ -254,6 +258,11 @@ function parseQuestion(query: amsp.Query, limitMax: number, canSearch: boolean):
     code: "CAUSEWAY_UNSUPPORTED",
     message: "expected an Agent ID; this gateway has no search, ask the registry of its domain",
   });
+}
+
+/** A record of somebody else may be old: only synchronisation says what is newest, and nobody asked for it. */
+function isAnswerTo(question: Question, route: RouteCandidate): boolean {
+  return !("agentId" in question) || route.agentId === question.agentId;
 }
 
 function notFound(question: Question): ErrorFacts {
