@@ -8,8 +8,10 @@
 export class Rows {
   readonly #words: number;
   readonly #chunks: (Chunk | undefined)[] = [];
-  /** Numbers of chunks that have room; the last may be full by now. */
-  #roomy: number[] = [];
+  /** Chunks that have room; the last may be full by now. */
+  readonly #roomy: Chunk[] = [];
+  /** The chunk that stays when nothing in it is in use, so that one row coming and going makes no memory come and go. */
+  #spare: Chunk | undefined;
   /** Numbers of chunks that have gone. */
   readonly #holes: number[] = [];
   #size = 0;
@@ -31,39 +33,30 @@ export class Rows {
 
   /** A free row, whose words are whatever they were. */
   take(): number {
-    let number = this.#roomy.at(-1) ?? this.#open();
-    let chunk = this.#chunks[number] as Chunk;
+    let chunk = this.#roomy.at(-1) ?? this.#open();
     while (chunk.used === chunkRows) {
-      chunk.isRoomy = false;
-      this.#roomy.pop();
-      number = this.#roomy.at(-1) ?? this.#open();
-      chunk = this.#chunks[number] as Chunk;
+      this.#leaveRoomy(chunk);
+      chunk = this.#roomy.at(-1) ?? this.#open();
     }
     this.#size++;
     chunk.used++;
     const at = chunk.free < 0 ? chunk.touched++ : chunk.free;
     if (chunk.free >= 0) chunk.free = chunk.ints[at * this.#words] ?? -1;
-    return number * chunkRows + at;
+    return chunk.number * chunkRows + at;
   }
 
   /** Nobody knows the row any more. */
   giveBack(row: number): void {
-    const number = row >>> chunkBits;
-    const chunk = this.#chunks[number];
+    const chunk = this.#chunks[row >>> chunkBits];
     if (chunk === undefined) return;
     this.#size--;
     chunk.used--;
     chunk.ints[(row & chunkMask) * this.#words] = chunk.free;
     chunk.free = row & chunkMask;
-    if (!chunk.isRoomy) {
-      chunk.isRoomy = true;
-      this.#roomy.push(number);
-    }
-    // The one that rows are taken from stays, so that one row coming and going makes no memory come and go.
-    if (chunk.used > 0 || this.#roomy.at(-1) === number) return;
-    this.#chunks[number] = undefined;
-    this.#holes.push(number);
-    this.#roomy = this.#roomy.filter((each) => each !== number);
+    if (chunk.roomyAt < 0) this.#enterRoomy(chunk);
+    if (chunk.used > 0 || this.#spare === chunk) return;
+    if (this.#spare?.used === 0) this.#drop(chunk);
+    else this.#spare = chunk;
   }
 
   int(row: number, word: number): number {
@@ -85,11 +78,33 @@ export class Rows {
     if (chunk !== undefined) chunk.doubles[((row & chunkMask) * this.#words + word) >>> 1] = value;
   }
 
-  #open(): number {
+  #open(): Chunk {
     const number = this.#holes.pop() ?? this.#chunks.length;
-    this.#chunks[number] = new Chunk(this.#words);
-    this.#roomy.push(number);
-    return number;
+    const chunk = new Chunk(number, this.#words);
+    this.#chunks[number] = chunk;
+    this.#enterRoomy(chunk);
+    return chunk;
+  }
+
+  #drop(chunk: Chunk): void {
+    this.#leaveRoomy(chunk);
+    this.#chunks[chunk.number] = undefined;
+    this.#holes.push(chunk.number);
+  }
+
+  #enterRoomy(chunk: Chunk): void {
+    chunk.roomyAt = this.#roomy.length;
+    this.#roomy.push(chunk);
+  }
+
+  /** The last takes its place. */
+  #leaveRoomy(chunk: Chunk): void {
+    const last = this.#roomy.pop();
+    if (last !== undefined && last !== chunk) {
+      this.#roomy[chunk.roomyAt] = last;
+      last.roomyAt = chunk.roomyAt;
+    }
+    chunk.roomyAt = -1;
   }
 }
 
@@ -102,10 +117,12 @@ class Chunk {
   touched = 0;
   /** The first free row of those; its first word is the next. -1 for none. */
   free = -1;
-  /** True while it is among those that have room. */
-  isRoomy = true;
+  /** Where it is among those that have room, -1 when it is not. */
+  roomyAt = -1;
+  readonly number: number;
 
-  constructor(words: number) {
+  constructor(number: number, words: number) {
+    this.number = number;
     const memory = new SharedArrayBuffer(chunkRows * words * 4);
     this.ints = new Int32Array(memory);
     this.doubles = new Float64Array(memory);
