@@ -8,7 +8,10 @@ import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/cor
 import type { aap, ars, Lane } from "@causeway/core-wire";
 import type { CreateEndToEnd, MlsIdentity, StateStore } from "./end-to-end.ts";
 
-/** One received frame: bytes `start` to `end` of `buffer`. */
+/**
+ * One received frame: bytes `start` to `end` of `buffer`, valid for the call that hands it over. Whoever keeps them longer
+ * copies them: the memory may be used again for the next reads. `buffer` may be a Buffer, whose `slice` copies nothing.
+ */
 export interface FrameSlice {
   readonly buffer: Uint8Array;
   readonly start: number;

@@ -394,14 +394,14 @@ export class GatewaySession {
       const refusal = scanFrame(slice.buffer, slice.start, slice.end, this.#scan);
       if (refusal !== undefined) throw new CausewayError(refusal);
       if (this.#scan.kind === FrameKind.attachChallenge) {
-        const body = this.#scan.body().slice();
+        const body = new Uint8Array(this.#scan.body());
         this.#step(() => this.#machine.handleChallenge(this.#now(), attempt, body));
       } else if (this.#scan.kind === FrameKind.attachLease) {
-        const body = this.#scan.body().slice();
+        const body = new Uint8Array(this.#scan.body());
         this.#step(() => this.#machine.handleLease(this.#now(), attempt, body));
       } else {
-        const frame = slice.buffer.slice(slice.start, slice.end);
-        const body = decodeFrame(frame);
+        // A copy: envelopes point into it, and are kept beyond this call.
+        const body = decodeFrame(new Uint8Array(slice.buffer.subarray(slice.start, slice.end)));
         isTaken = true;
         this.#handleBody(attempt, body, frameBytes);
       }

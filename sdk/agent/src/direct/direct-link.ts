@@ -172,7 +172,9 @@ export class DirectLink {
     this.lastUsed = this.#now();
     const { self, source } = this.#ports;
     try {
-      const frame = readDirectFrame(buffer.slice(start, end), { self, source, peer: this.peer, peerName: this.name });
+      // A copy: envelopes point into it, and are kept beyond this call.
+      const bytes = new Uint8Array(buffer.subarray(start, end));
+      const frame = readDirectFrame(bytes, { self, source, peer: this.peer, peerName: this.name });
       if (frame.kind === "hello") this.#handleHello(frame.name, frame.isWithoutGateway);
       else if (frame.kind === "message") this.#intake.take(frame.envelope);
       else this.#handleControl(frame.control);

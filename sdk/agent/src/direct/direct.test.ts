@@ -449,7 +449,7 @@ class RawLink {
       this.code = error?.code ?? "none";
     });
     this.#link.onFrames((frames) => {
-      for (const { buffer, start, end } of frames) this.#take(decodeFrame(buffer.slice(start, end)));
+      for (const { buffer, start, end } of frames) this.#take(decodeFrame(new Uint8Array(buffer.subarray(start, end))));
     });
   }
 

@@ -80,8 +80,10 @@ class WireEnd implements GatewayLink {
 
   #flush(): void {
     while (this.#receive && !this.#isPaused && this.#waiting.length > 0) {
-      const buffer = this.#waiting.shift() as Uint8Array;
+      // As a real port does it: a Buffer, whose memory is used again.
+      const buffer = Buffer.from(this.#waiting.shift() as Uint8Array);
       this.#receive([{ buffer, start: 0, end: buffer.length }]);
+      buffer.fill(0);
     }
   }
 }

@@ -142,8 +142,10 @@ export class Hub {
     const waiting: Uint8Array[] = [];
     const flush = (): void => {
       while (receive && !isPaused && waiting.length > 0) {
-        const frame = waiting.shift() as Uint8Array;
-        receive([{ buffer: frame, start: 0, end: frame.length }]);
+        // Nobody may keep what is not copied: the memory is used again.
+        const buffer = Buffer.from(waiting.shift() as Uint8Array);
+        receive([{ buffer, start: 0, end: buffer.length }]);
+        buffer.fill(0);
       }
     };
     const end = (error?: CausewayError): void => {
