@@ -8,6 +8,7 @@ import type { RouteCandidate } from "./route.ts";
 const defaults: ResolutionLimits = {
   resolveMs: 2_000,
   resolvingMax: 2,
+  resolvingPerSourceMax: 2,
   unknownMs: 5_000,
   unknownMax: 2,
   resolvedMs: 60_000,
@@ -31,7 +32,8 @@ const way = (agentId: AgentId, origin: GatewayUri, peer: GatewayUri): RouteCandi
 
 /** The language of the recorded scenarios. */
 class Script {
-  readonly #machine = new Resolutions(defaults);
+  readonly #limits = { ...defaults };
+  readonly #machine = new Resolutions(this.#limits);
   #ms = 0;
 
   run(line: string): readonly string[] {
@@ -40,7 +42,7 @@ class Script {
     const machine = this.#machine;
     switch (command) {
       case "want":
-        machine.want(now, agent(name));
+        machine.want(now, agent(name), agent(words[0] ?? "alice"));
         break;
       case "found": {
         const candidates = words.map((word) => {
@@ -60,6 +62,14 @@ class Script {
         break;
       case "down":
         machine.handlePeerDown(now, gateway(name));
+        break;
+      case "limit":
+        this.#limits[name as keyof ResolutionLimits] = Number(words[0]);
+        machine.handleTimeout(now);
+        break;
+      case "late":
+        // A timer that fires later than it should.
+        this.#ms += Number(name);
         break;
       case "advance": {
         const end = this.#ms + Number(name);
@@ -98,8 +108,16 @@ testScenarios(new URL("../scenarios/", import.meta.url), () => new Script());
 
 const agents = ["a", "b", "c", "d"].map(agent);
 const gateways = ["g1", "g2"].map(gateway);
+const sources = ["s", "t"].map(agent);
 const input = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant("want" as const), agentId: fc.constantFrom(...agents) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("want" as const),
+      agentId: fc.constantFrom(...agents),
+      source: fc.constantFrom(...sources),
+    }),
+  },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -115,6 +133,14 @@ const input = fc.oneof(
     origin: fc.constantFrom(...gateways),
     isOffered: fc.boolean(),
   }),
+  fc.record({
+    kind: fc.constant("limits" as const),
+    values: fc.record({
+      resolveMs: fc.constantFrom(500, 2_000, 8_000),
+      unknownMs: fc.constantFrom(1_000, 5_000, 50_000),
+      resolvedMs: fc.constantFrom(2_000, 60_000),
+    }),
+  }),
   fc.record({ kind: fc.constant("down" as const), peer: fc.constantFrom(...gateways) }),
   {
     weight: 2,
@@ -125,10 +151,13 @@ const input = fc.oneof(
 test("every question ends once and in time, tables keep their bounds, and nothing that a record offers is withdrawn", () => {
   fc.assert(
     fc.property(fc.array(input, { maxLength: 120 }), (inputs) => {
-      const machine = new Resolutions(defaults);
+      const limits = { ...defaults, resolvingMax: 3 };
+      const machine = new Resolutions(limits);
       let ms = 0;
+      let limitsChangedAt = -1;
       /** Since when an agent is asked for. */
       const asked = new Map<AgentId, number>();
+      const askedBy = new Map<AgentId, AgentId>();
       const waiting = new Set<AgentId>();
       /** What the forwarding table holds, and whether a record offers it. */
       const entries = new Map<string, { readonly isRecord: boolean }>();
@@ -149,7 +178,8 @@ test("every question ends once and in time, tables keep their bounds, and nothin
               break;
             }
             default:
-              expect(ms - (asked.get(effect.agentId) ?? ms)).toBeLessThanOrEqual(defaults.resolveMs);
+              if (ms !== limitsChangedAt)
+                expect(ms - (asked.get(effect.agentId) ?? ms)).toBeLessThanOrEqual(limits.resolveMs);
               asked.delete(effect.agentId);
               waiting.delete(effect.agentId);
           }
@@ -157,7 +187,11 @@ test("every question ends once and in time, tables keep their bounds, and nothin
         expect([...waiting].filter((each) => !asked.has(each))).toEqual([]);
         const { open, unknown, resolved } = machine.status();
         expect(open).toBe(asked.size);
-        expect(open).toBeLessThanOrEqual(defaults.resolvingMax);
+        expect(open).toBeLessThanOrEqual(limits.resolvingMax);
+        for (const source of sources) {
+          const ofSource = [...asked.keys()].filter((each) => askedBy.get(each) === source);
+          expect(ofSource.length).toBeLessThanOrEqual(limits.resolvingPerSourceMax);
+        }
         expect(unknown).toBeLessThanOrEqual(defaults.unknownMax);
         expect(resolved).toBeLessThanOrEqual(defaults.resolvedMax);
         const fromAnswers = [...entries].filter(([, each]) => !each.isRecord);
@@ -167,7 +201,13 @@ test("every question ends once and in time, tables keep their bounds, and nothin
         switch (each.kind) {
           case "want":
             waiting.add(each.agentId);
-            machine.want(at(ms), each.agentId);
+            if (!asked.has(each.agentId)) askedBy.set(each.agentId, each.source);
+            machine.want(at(ms), each.agentId, each.source);
+            break;
+          case "limits":
+            Object.assign(limits, each.values);
+            limitsChangedAt = ms;
+            machine.handleTimeout(at(ms));
             break;
           case "answer": {
             if (!asked.has(each.agentId)) {

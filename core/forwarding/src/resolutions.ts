@@ -2,7 +2,8 @@
  * Route discovery (AAP-43, AAP-79, ADR 50): which unknown agents are being asked for, what was answered, and for how
  * long it counts. Messages wait outside; this machine says when they go on and when they are refused. It knows neither
  * who is asked nor how. Invariants: at most one open query for each agent; each query ends in `release` or `refuse`,
- * at the latest after `resolveMs`; a route that the record base offers is never withdrawn here.
+ * at the latest after `resolveMs`; a route that the record base offers is never withdrawn here; no source has more than
+ * its share of the open queries. Limits may change at any time: what is kept is when something began.
  */
 import {
   type AgentId,
@@ -22,6 +23,8 @@ export interface ResolutionLimits {
   readonly resolveMs: number;
   /** Agents that are asked for at the same time; messages to further ones are refused with OVERLOADED. */
   readonly resolvingMax: number;
+  /** The same for the messages of one agent, so that one that writes to random names leaves room for the others. */
+  readonly resolvingPerSourceMax: number;
   /** How long it is remembered that nobody knows an agent. */
   readonly unknownMs: number;
   /** Such agents; beyond it the oldest are forgotten, and asked for again. */
@@ -36,6 +39,7 @@ export interface ResolutionLimits {
 export const resolutionLimits: ResolutionLimits = {
   resolveMs: 2_000,
   resolvingMax: 1_000,
+  resolvingPerSourceMax: 100,
   unknownMs: 5_000,
   unknownMax: 10_000,
   resolvedMs: 300_000,
@@ -58,31 +62,45 @@ export type Resolution =
   /** `isFinal`: everybody who could know was asked. Only that is remembered. */
   | { readonly found: false; readonly error: ErrorFacts; readonly isFinal: boolean };
 
+interface Open {
+  readonly since: Instant;
+  /** Whose message was the first to wait. */
+  readonly source: AgentId;
+}
+
 interface Unknown {
-  readonly until: Instant;
+  readonly since: Instant;
   readonly error: ErrorFacts;
 }
 
 interface Resolved {
-  readonly until: Instant;
+  readonly since: Instant;
   /** Origins that came with the answer and that the record base does not offer, with the neighbour that leads there. */
   readonly ways: Map<GatewayUri, GatewayUri | undefined>;
 }
 
 export class Resolutions implements Machine<ResolutionEffect> {
   readonly #limits: ResolutionLimits;
-  /** Until when the answer is waited for. All three in the order of their ends, as each has one duration. */
-  readonly #open = new Map<AgentId, Instant>();
+  /** All three in the order of their beginnings, and so of their ends, whatever the durations are by now. */
+  readonly #open = new Map<AgentId, Open>();
   readonly #unknown = new Map<AgentId, Unknown>();
   readonly #resolved = new Map<AgentId, Resolved>();
+  /** Open queries of each source that has any. */
+  readonly #perSource = new Map<AgentId, number>();
   #effects: ResolutionEffect[] = [];
 
   constructor(limits: ResolutionLimits) {
     this.#limits = limits;
   }
 
-  /** A message waits for an agent without entry. */
-  want(now: Now, agentId: AgentId): void {
+  /** Whether a message to the agent would be answered or wait without a further query. */
+  isAskedFor(now: Now, agentId: AgentId): boolean {
+    this.#endDue(now.instant);
+    return this.#open.has(agentId) || this.#resolved.has(agentId) || this.#unknown.has(agentId);
+  }
+
+  /** A message of `source` waits for an agent without entry. */
+  want(now: Now, agentId: AgentId, source: AgentId): void {
     this.#endDue(now.instant);
     if (this.#open.has(agentId)) return;
     if (this.#resolved.has(agentId)) {
@@ -94,21 +112,20 @@ export class Resolutions implements Machine<ResolutionEffect> {
       this.#effects.push({ type: "refuse", agentId, error: unknown.error });
       return;
     }
-    const { resolvingMax, resolveMs } = this.#limits;
-    if (this.#open.size >= resolvingMax) {
-      const message = `expected at most ${resolvingMax} unknown agents at a time; retry later`;
-      const error = { code: "CAUSEWAY_FORWARDING_OVERLOADED", message, details: { limit: "resolvingMax" } } as const;
-      this.#effects.push({ type: "refuse", agentId, error });
+    const overloaded = this.#overloaded(source);
+    if (overloaded !== undefined) {
+      this.#effects.push({ type: "refuse", agentId, error: overloaded });
       return;
     }
-    this.#open.set(agentId, later(now.instant, resolveMs));
+    this.#open.set(agentId, { since: now.instant, source });
+    this.#perSource.set(source, (this.#perSource.get(source) ?? 0) + 1);
     this.#effects.push({ type: "ask", agentId });
   }
 
   /** An answer came. One that nobody waits for any more changes nothing. */
   handleAnswer(now: Now, agentId: AgentId, answer: Resolution): void {
     this.#endDue(now.instant);
-    if (!this.#open.delete(agentId)) return;
+    if (!this.#close(agentId)) return;
     if (!answer.found) {
       if (answer.isFinal) this.#remember(now.instant, agentId, answer.error);
       this.#effects.push({ type: "refuse", agentId, error: answer.error });
@@ -119,7 +136,7 @@ export class Resolutions implements Machine<ResolutionEffect> {
       ways.set(candidate.origin, candidate.via.kind === "peer" ? candidate.via.peer : undefined);
       this.#effects.push({ type: "install", candidate });
     }
-    this.#resolved.set(agentId, { until: later(now.instant, this.#limits.resolvedMs), ways });
+    if (ways.size > 0) this.#resolved.set(agentId, { since: now.instant, ways });
     for (const oldest of this.#resolved.keys()) {
       if (this.#resolved.size <= this.#limits.resolvedMax) break;
       this.#forget(oldest);
@@ -129,12 +146,14 @@ export class Resolutions implements Machine<ResolutionEffect> {
 
   /** The record base offers a way to the agent from `origin`, or takes it back: what was answered of it counts no more. */
   handleRoute(now: Now, agentId: AgentId, origin: GatewayUri, isOffered: boolean): void {
-    this.#endDue(now.instant);
+    // First of all: the entry is the record base's already, even if the answer has lasted its time.
     const resolved = this.#resolved.get(agentId);
     if (resolved?.ways.delete(origin) && resolved.ways.size === 0) this.#resolved.delete(agentId);
-    if (!isOffered) return;
-    this.#unknown.delete(agentId);
-    if (this.#open.delete(agentId)) this.#effects.push({ type: "release", agentId });
+    if (isOffered) {
+      this.#unknown.delete(agentId);
+      if (this.#close(agentId)) this.#effects.push({ type: "release", agentId });
+    }
+    this.#endDue(now.instant);
   }
 
   /** The link to a neighbour is gone: what leads over it is asked for anew. */
@@ -164,7 +183,12 @@ export class Resolutions implements Machine<ResolutionEffect> {
     const [open] = this.#open.values();
     const [unknown] = this.#unknown.values();
     const [resolved] = this.#resolved.values();
-    return earliest(open, unknown?.until, resolved?.until);
+    const { resolveMs, unknownMs, resolvedMs } = this.#limits;
+    return earliest(
+      open && later(open.since, resolveMs),
+      unknown && later(unknown.since, unknownMs),
+      resolved && later(resolved.since, resolvedMs),
+    );
   }
 
   /** Sizes of the tables. */
@@ -172,8 +196,31 @@ export class Resolutions implements Machine<ResolutionEffect> {
     return { open: this.#open.size, unknown: this.#unknown.size, resolved: this.#resolved.size };
   }
 
+  #overloaded(source: AgentId): ErrorFacts | undefined {
+    const { resolvingMax, resolvingPerSourceMax } = this.#limits;
+    const code = "CAUSEWAY_FORWARDING_OVERLOADED";
+    if ((this.#perSource.get(source) ?? 0) >= resolvingPerSourceMax) {
+      const message = `expected ${source} to wait for at most ${resolvingPerSourceMax} unknown agents at a time; retry later`;
+      return { code, message, details: { limit: "resolvingPerSourceMax" } };
+    }
+    if (this.#open.size < resolvingMax) return undefined;
+    const message = `expected at most ${resolvingMax} unknown agents at a time; retry later`;
+    return { code, message, details: { limit: "resolvingMax" } };
+  }
+
+  /** The query ends; false when there is none. */
+  #close(agentId: AgentId): boolean {
+    const open = this.#open.get(agentId);
+    if (open === undefined) return false;
+    this.#open.delete(agentId);
+    const left = (this.#perSource.get(open.source) ?? 0) - 1;
+    if (left > 0) this.#perSource.set(open.source, left);
+    else this.#perSource.delete(open.source);
+    return true;
+  }
+
   #remember(now: Instant, agentId: AgentId, error: ErrorFacts): void {
-    this.#unknown.set(agentId, { until: later(now, this.#limits.unknownMs), error });
+    this.#unknown.set(agentId, { since: now, error });
     for (const oldest of this.#unknown.keys()) {
       if (this.#unknown.size <= this.#limits.unknownMax) break;
       this.#unknown.delete(oldest);
@@ -187,18 +234,19 @@ export class Resolutions implements Machine<ResolutionEffect> {
   }
 
   #endDue(now: Instant): void {
-    for (const [agentId, until] of this.#open) {
-      if (until > now) break;
-      this.#open.delete(agentId);
-      const message = `no gateway answered in ${this.#limits.resolveMs} ms who serves ${agentId}; retry later`;
+    const { resolveMs, unknownMs, resolvedMs } = this.#limits;
+    for (const [agentId, { since }] of this.#open) {
+      if (later(since, resolveMs) > now) break;
+      this.#close(agentId);
+      const message = `no gateway answered in ${resolveMs} ms who serves ${agentId}; retry later`;
       this.#effects.push({ type: "refuse", agentId, error: { code: "CAUSEWAY_TIMEOUT", message } });
     }
-    for (const [agentId, { until }] of this.#unknown) {
-      if (until > now) break;
+    for (const [agentId, { since }] of this.#unknown) {
+      if (later(since, unknownMs) > now) break;
       this.#unknown.delete(agentId);
     }
-    for (const [agentId, { until }] of this.#resolved) {
-      if (until > now) break;
+    for (const [agentId, { since }] of this.#resolved) {
+      if (later(since, resolvedMs) > now) break;
       this.#forget(agentId);
     }
   }

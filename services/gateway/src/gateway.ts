@@ -181,7 +181,8 @@ export class GatewayService implements Gateway {
       topics: this.#topics.machine,
       allowedDomains: (agentId) => routes.allowedDomains(agentId),
       serveControl: (owner, source, body) => this.#serveControl(owner, source, body),
-      resolve: (agentId) => this.#resolver.want(agentId),
+      checkQuery: (agentId, source) => this.#resolver.check(agentId, source),
+      resolve: (agentId, source) => this.#resolver.want(agentId, source),
     });
     this.#resolver = new Resolver({
       ...parts,
@@ -247,7 +248,7 @@ export class GatewayService implements Gateway {
       counters: () => this.status().counters,
       startedUnixMs: () => this.#startedAt.unix,
     };
-    const limited = { ...parts, attachments: this.#attachments, sync: this.#sync };
+    const limited = { ...parts, attachments: this.#attachments, sync: this.#sync, resolver: this.#resolver };
     live.onChange = (changes) => applyLimits(limited, limits, changes);
     this.#limitsAdmin = new LimitsAdmin({ limits: live, read: deps.readLimits?.bind(deps), log: deps.log });
   }

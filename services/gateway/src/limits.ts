@@ -36,6 +36,7 @@ export const gatewayLimits: GatewayLimits = {
   pauseMsMax: 5_000,
   floodCloseAfter: 10_000,
   discoveryQueriesPerMinute: defaults.discoveryQueriesPerMinute,
+  unknownTargetsPerMinute: 120,
   keyPackagesMax: 1_000,
   keyPackageFetchesPerMinute: 600,
   outsideFetchesPerMinute: 120,

@@ -12,6 +12,7 @@ import {
 } from "./limit-rules.ts";
 import type { Links } from "./links.ts";
 import type { GatewayConfig } from "./ports.ts";
+import type { Resolver } from "./resolver.ts";
 import type { SyncDriver } from "./sync-driver.ts";
 
 /** The limits of a gateway with this configuration. */
@@ -32,6 +33,7 @@ export interface LimitedParts {
   readonly trace: HopTrace;
   readonly events: EventFeed;
   readonly sync: SyncDriver;
+  readonly resolver: Resolver;
 }
 
 /** Carries a change on. */
@@ -40,6 +42,7 @@ export function applyLimits(parts: LimitedParts, values: AllGatewayLimits, chang
   parts.attachments.applyLimits();
   for (const entry of parts.links.all()) entry.applyRates(values);
   parts.events.applyLimits();
+  parts.resolver.applyLimits();
   parts.table.returnPaths.setBounds({ lastsMs: values.returnPathMs, entriesMax: values.returnPathsMax });
   if (names.has("hopRecordsMax")) parts.trace.setBound(values.hopRecordsMax);
   if (changes.some((each) => each.name.startsWith("sync."))) parts.sync.applyLimits(syncLimitsOf(values));

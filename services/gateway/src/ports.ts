@@ -218,6 +218,8 @@ export interface GatewayLimits extends MailboxLimits, ResolutionLimits {
   readonly floodCloseAfter: number;
   /** GW-DISCOVER of one agent; further ones are refused with the time to wait. */
   readonly discoveryQueriesPerMinute: number;
+  /** With `unknownTargets: query`: agents without entry that messages of one agent may have asked for. */
+  readonly unknownTargetsPerMinute: number;
   readonly keyPackagesMax: number;
   /** Key packages that one agent may fetch here: each fetch uses one up. */
   readonly keyPackageFetchesPerMinute: number;

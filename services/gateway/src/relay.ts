@@ -85,8 +85,10 @@ export interface RelayParts {
   readonly security: BoundedLog;
   readonly mailboxes: MailboxDriver;
   readonly serveControl: ControlService;
+  /** Why a message of `source` cannot have an agent asked for that is not known here. */
+  readonly checkQuery: (agentId: AgentId, source: AgentId) => ErrorFacts | undefined;
   /** Asks for the way to an agent that is not known here; `release` or `giveUp` follows. */
-  readonly resolve: (agentId: AgentId) => void;
+  readonly resolve: (agentId: AgentId, source: AgentId) => void;
   /** Domains that may contact an agent of this gateway; undefined for every trusted one (AMSP-19). */
   readonly allowedDomains: (agentId: AgentId) => ReadonlySet<string> | undefined;
 }
@@ -379,13 +381,19 @@ export class Relay {
   /** Waits for the answer, then goes on by `release` or is refused by `giveUp`. */
   #resolve(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
     const agentId = agentOf(scan.target() as SpiffeId);
+    const source = agentOf(scan.source() as SpiffeId);
+    const over = this.#parts.checkQuery(agentId, source);
+    if (over !== undefined) {
+      this.#answers.refuse(scan, entry, over, now);
+      return;
+    }
     const full = this.#held.hold(agentId, {
       frame: new Uint8Array(scan.bytes()),
       arrival,
       link: entry?.id,
       at: now.unix,
     });
-    if (full === undefined) this.#parts.resolve(agentId);
+    if (full === undefined) this.#parts.resolve(agentId, source);
     else this.#answers.refuse(scan, entry, full, now);
   }
 

@@ -1,7 +1,9 @@
 /** Route discovery through real gateways: what a Level-1 gateway does without an entry (ADR 50). */
 import { create } from "@bufbuild/protobuf";
-import { agp, FrameKind, FrameScan, scanFrame } from "@causeway/core-wire";
+import { admin, agp, FrameKind, FrameScan, scanFrame } from "@causeway/core-wire";
+import { createClient } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test } from "vitest";
+import { toForwarding } from "./route-installer.ts";
 import { keyPackage } from "./testing/mls-bytes.ts";
 import { requestId, type TestAgent } from "./testing/test-agent.ts";
 import { World, type WorldGateway } from "./testing/world.ts";
@@ -13,6 +15,10 @@ let bob: TestAgent;
 
 const nobody = "spiffe://green.example/hotels/nobody";
 const codes = (agent: TestAgent): readonly string[] => agent.reports.map((each) => each.code);
+const errors = (agent: TestAgent) =>
+  agent.inbox.flatMap((each) =>
+    each.case === "control" && each.value.body.case === "deliveryReport" ? [each.value.body.value.error] : [],
+  );
 const counter = (at: WorldGateway, name: string): number => at.gateway?.status().counters[name] ?? 0;
 const entries = (at: WorldGateway, agent: TestAgent): number =>
   at.gateway?.inspect().table.candidates(agent.agentId).length ?? 0;
@@ -23,6 +29,16 @@ async function known(at: WorldGateway, name: string): Promise<TestAgent> {
   await world.scheduler.advance(1_000);
   return agent;
 }
+
+const running = (at: WorldGateway) => {
+  const parts = at.gateway?.inspect();
+  if (parts === undefined) throw new Error("the gateway is down");
+  return parts;
+};
+const setLimit = async (name: string, value: number): Promise<void> => {
+  const operator = world.authority("blue.example").enrol("blue.example/operator/olga", "operator");
+  await createClient(admin.LimitsService, world.clientOf(net.blue1, operator)).setLimit({ name, value: BigInt(value) });
+};
 
 /** Messages that went up from the Level-1 gateway. */
 function sentUp(): number {
@@ -79,8 +95,7 @@ describe("a Level-1 gateway that asks", () => {
   });
 
   test("refuses after two seconds when no answer comes, and asks anew [AAP-79] [AMSP-101]", async () => {
-    const sync = net.blue1.gateway?.inspect().sync;
-    if (sync === undefined) throw new Error("the gateway is down");
+    const { sync } = running(net.blue1);
     const ask = sync.query.bind(sync);
     // As when the store fails and the record base is read anew: whoever asked hears nothing.
     sync.query = () => undefined;
@@ -93,6 +108,103 @@ describe("a Level-1 gateway that asks", () => {
     await alice.message(bob.agentId, "two");
     await world.scheduler.advance(100);
     expect(bob.messages).toEqual(["two"]);
+  });
+
+  test("enters nothing for an agent that it did not ask for", async () => {
+    const { sync, table } = running(net.blue1);
+    const dave = await known(net.blue1, "blue.example/travel/dave");
+    const stranger = await known(net.green1, "green.example/hotels/stranger");
+    const before = table.candidates(dave.agentId);
+    const routes = [...world.routes(net.blue2, dave.agentId), ...world.routes(net.blue2, stranger.agentId)];
+    expect(routes).toHaveLength(2);
+    sync.query = (_agentId, done) =>
+      done({ found: true, routes: routes.map((route) => ({ ...route, via: net.blue2.uri })) });
+    await alice.message(bob.agentId, "one");
+    await world.scheduler.advance(100);
+    expect(codes(alice)).toEqual(["CAUSEWAY_FORWARDING_NO_ROUTE"]);
+    expect(table.candidates(dave.agentId)).toEqual(before);
+    expect(table.candidates(stranger.agentId)).toEqual([]);
+    await world.scheduler.advance(400_000);
+    expect(table.candidates(dave.agentId)).toEqual(before);
+  });
+
+  test("leaves an entry of the record base as it is, when it is answered and when the answer has lasted its time", async () => {
+    const { sync, table } = running(net.blue1);
+    const [route] = world.routes(net.blue2, bob.agentId);
+    if (route === undefined) throw new Error("expected a record of bob");
+    const fromBase = toForwarding({ ...route, via: net.blue2.uri });
+    sync.query = (_agentId, done) => {
+      table.apply({ kind: "put", candidate: fromBase });
+      done({ found: true, routes: [{ ...route, via: net.green2.uri, version: { epoch: 0n, sequence: 0n } }] });
+    };
+    await alice.message(bob.agentId, "one");
+    await world.scheduler.advance(100);
+    expect(bob.messages).toEqual(["one"]);
+    expect(table.candidates(bob.agentId)).toEqual([fromBase]);
+    await world.scheduler.advance(400_000);
+    expect(table.candidates(bob.agentId)).toEqual([fromBase]);
+  });
+
+  test("ends an open query in the time that counts now, and asks again for whom nobody knew [AAP-103]", async () => {
+    const { sync } = running(net.blue1);
+    const ask = sync.query.bind(sync);
+    sync.query = () => undefined;
+    await setLimit("resolveMs", 3_600_000);
+    await alice.message(bob.agentId, "one");
+    await world.scheduler.advance(5_000);
+    expect(codes(alice)).toEqual([]);
+    await setLimit("resolveMs", 6_000);
+    await world.scheduler.advance(999);
+    expect(codes(alice)).toEqual([]);
+    await world.scheduler.advance(1);
+    expect(codes(alice)).toEqual(["CAUSEWAY_TIMEOUT"]);
+    sync.query = ask;
+    await setLimit("unknownMs", 3_600_000);
+    await alice.message(nobody, "anybody?");
+    await world.scheduler.advance(6_000);
+    await alice.message(nobody, "really?");
+    expect(counter(net.blue1, "route_queries")).toBe(2);
+    await setLimit("unknownMs", 5_000);
+    await alice.message(nobody, "and now?");
+    expect(counter(net.blue1, "route_queries")).toBe(3);
+  });
+
+  test("asks for so many agents a minute because of one sender, and as before for others", async () => {
+    const eve = await world.agent(net.blue1, "blue.example/travel/eve", { advertise: false }).attach();
+    await setLimit("unknownTargetsPerMinute", 2);
+    await eve.message(`${nobody}1`, "one");
+    await eve.message(`${nobody}1`, "as this was asked for, it counts no more");
+    await eve.message(`${nobody}2`, "two");
+    await eve.message(`${nobody}3`, "three");
+    await world.scheduler.advance(100);
+    const limited = errors(eve).filter((each) => each?.code === "CAUSEWAY_LIMIT_RATE");
+    expect(limited).toMatchObject([{ details: { limit: "unknownTargetsPerMinute" } }]);
+    const wait = Number(limited[0]?.retryAfterMs);
+    expect(wait).toBeGreaterThan(0);
+    expect(codes(eve).filter((code) => code === "CAUSEWAY_FORWARDING_NO_ROUTE")).toHaveLength(3);
+    expect(counter(net.blue1, "route_queries")).toBe(2);
+    await alice.message(bob.agentId, "hello");
+    await world.scheduler.advance(wait);
+    expect(bob.messages).toEqual(["hello"]);
+    await eve.message(`${nobody}3`, "three");
+    await world.scheduler.advance(100);
+    expect(counter(net.blue1, "route_queries")).toBe(4);
+  });
+
+  test("gives one sender a share of the open queries only", async () => {
+    const { sync } = running(net.blue1);
+    const ask = sync.query.bind(sync);
+    const eve = await world.agent(net.blue1, "blue.example/travel/eve", { advertise: false }).attach();
+    await setLimit("resolvingPerSourceMax", 2);
+    sync.query = () => undefined;
+    for (const name of ["1", "2", "3"]) await eve.message(`${nobody}${name}`, name);
+    expect(errors(eve)).toMatchObject([
+      { code: "CAUSEWAY_FORWARDING_OVERLOADED", details: { limit: "resolvingPerSourceMax" } },
+    ]);
+    sync.query = ask;
+    await alice.message(bob.agentId, "hello");
+    await world.scheduler.advance(100);
+    expect(bob.messages).toEqual(["hello"]);
   });
 
   test("tells a sender that nobody is connected who could be asked", async () => {
