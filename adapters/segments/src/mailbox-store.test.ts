@@ -1,4 +1,4 @@
-import {
+import fs, {
   closeSync,
   ftruncateSync,
   mkdtempSync,
@@ -9,9 +9,10 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { asUnixMs, type MailboxStore, parseAgentId, type StoredMail } from "@causeway/core-base";
+import { asUnixMs, type Log, type MailboxStore, parseAgentId, type StoredMail, silentLog } from "@causeway/core-base";
 import { mailboxStoreContract } from "@causeway/testing-contracts";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
@@ -70,6 +71,60 @@ const thrownBy = (work: () => unknown): unknown => {
   }
   return undefined;
 };
+
+type Call = "writeSync" | "readFileSync" | "fsyncSync" | "rmSync";
+
+/** While `work` runs, these calls fail. */
+function failing(code: string, calls: readonly Call[], work: () => void): void {
+  const originals = calls.map((call) => [call, fs[call]] as const);
+  for (const call of calls) {
+    Object.assign(fs, {
+      [call]: () => {
+        throw Object.assign(new Error(`${code}: made to fail`), { code });
+      },
+    });
+  }
+  syncBuiltinESMExports();
+  try {
+    work();
+  } finally {
+    Object.assign(fs, Object.fromEntries(originals));
+    syncBuiltinESMExports();
+  }
+}
+
+const openFiles = (): number => readdirSync("/proc/self/fd").length;
+
+/** A store of small files, the first of which is kept by message 1 and worth moving at the next commit. */
+function wasteful(): { store: MailboxStore; directory: string; first: string; warnings: unknown[]; next: () => void } {
+  const directory = newFolder();
+  const warnings: unknown[] = [];
+  const warn: Log["warn"] = (event, fields) => warnings.push({ event, ...fields });
+  const store = openMailboxStore({ directory, segmentBytes: 2_000, log: { ...silentLog, warn } });
+  put(store, 1, 50);
+  put(store, 2, 50);
+  store.commit();
+  let sequence = 10;
+  const next = (): void => {
+    store.remove(sequence);
+    put(store, ++sequence);
+    store.commit();
+  };
+  while (store.diskBytes() < 8_500) next();
+  const [first = ""] = filesOf(directory);
+  expect(first).toBe("0000000001.mail");
+  return { store, directory, first, warnings, next };
+}
+
+/** A file whose first batch is as long as that of `wasteful`. */
+function otherFile(): Buffer {
+  const directory = newFolder();
+  const store = openAt(directory);
+  put(store, 3, 50);
+  put(store, 4, 50);
+  store.commit();
+  return readFileSync(join(directory, "0000000001.mail"));
+}
 
 describe("segment files", () => {
   test("a write that was cut off anywhere loses its own turn and nothing before it [AGP-58]", () => {
@@ -195,6 +250,106 @@ describe("segment files", () => {
     put(store, 4);
     store.commit();
     expect(held(openAt(directory, 3_000))).toEqual([2, 4]);
+  });
+
+  test.each([
+    { code: "ENOSPC", call: "writeSync", says: "CAUSEWAY_STORE_FULL" },
+    { code: "EIO", call: "fsyncSync", says: "CAUSEWAY_STORE_FAILED" },
+  ] as const)("a file that could not be begun ($call: $code) leaves nothing behind, and a retry works", (failure) => {
+    const directory = newFolder();
+    const store = openAt(directory, 1_000, "always");
+    put(store, 1);
+    store.commit();
+    const before = { files: filesOf(directory), bytes: store.diskBytes(), open: openFiles() };
+    for (let attempt = 0; attempt < 3; attempt++) {
+      put(store, 2);
+      failing(failure.code, [failure.call], () => {
+        expect(thrownBy(() => store.commit())).toMatchObject({ code: failure.says });
+      });
+      expect({ files: filesOf(directory), bytes: store.diskBytes(), open: openFiles() }).toEqual(before);
+    }
+    put(store, 3);
+    store.commit();
+    expect(held(openAt(directory, 1_000))).toEqual([1, 3]);
+  });
+
+  test("the first error is the one that is told when the file that was begun cannot be deleted either", () => {
+    const store = openAt(newFolder(), 1_000);
+    put(store, 1);
+    store.commit();
+    put(store, 2);
+    failing("ENOSPC", ["writeSync", "rmSync"], () => {
+      expect(thrownBy(() => store.commit())).toMatchObject({ code: "CAUSEWAY_STORE_FULL" });
+    });
+  });
+
+  test("a commit succeeds when only old files cannot be deleted, and says so; they go later", () => {
+    const directory = newFolder();
+    const warnings: unknown[] = [];
+    const warn: Log["warn"] = (event, fields) => warnings.push({ event, ...fields });
+    const store = openMailboxStore({ directory, segmentBytes: 1_000, log: { ...silentLog, warn } });
+    put(store, 1);
+    store.commit();
+    put(store, 2);
+    store.remove(1);
+    failing("EACCES", ["rmSync"], () => store.commit());
+    expect(warnings).toEqual([
+      { event: "mailbox.reclaim_failed", code: "CAUSEWAY_STORE_FAILED", reason: expect.stringContaining("EACCES") },
+    ]);
+    // What is on the disk is in the books, so that nothing that was forgotten comes back with it.
+    expect(filesOf(directory)).toHaveLength(2);
+    expect(store.diskBytes()).toBe(
+      filesOf(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0),
+    );
+    expect(held(openAt(directory, 1_000))).toEqual([2]);
+    put(store, 3);
+    store.commit();
+    expect(filesOf(directory)).toEqual(["0000000002.mail", "0000000003.mail"]);
+    expect(held(openAt(directory, 1_000))).toEqual([2, 3]);
+  });
+
+  test("a commit succeeds when what is left of an old file cannot be read to be moved; it is moved later", () => {
+    const { store, directory, first, warnings, next } = wasteful();
+    failing("EIO", ["readFileSync"], () => {
+      for (let i = 0; warnings.length === 0 && i < 10; i++) next();
+    });
+    expect(warnings).toMatchObject([{ event: "mailbox.reclaim_failed", reason: expect.stringContaining("EIO") }]);
+    expect(filesOf(directory)).toContain(first);
+    for (let i = 0; i < 4; i++) next();
+    expect(filesOf(directory)).not.toContain(first);
+    expect(held(openAt(directory, 2_000))).toEqual(held(store));
+    expect(held(store)).toEqual(expect.arrayContaining([1, 2]));
+  });
+
+  test.each([
+    // In the frame of the first message: its whole batch does not count any more.
+    ["a batch is damaged", (content: Buffer) => content.fill((content[150] ?? 0) ^ 1, 150, 151)],
+    ["a later batch is damaged", (content: Buffer) => content.fill((content[999] ?? 0) ^ 1, 999, 1_000)],
+    ["a batch is missing at the end", (content: Buffer) => content.subarray(0, 8)],
+    [
+      "it holds other messages",
+      (content: Buffer) => Buffer.concat([otherFile(), content.subarray(otherFile().length)]),
+    ],
+  ])("an old file in which less can be read than is held is kept and told of: %s", (_name, change) => {
+    const { store, directory, first, warnings, next } = wasteful();
+    const path = join(directory, first);
+    const content = change(readFileSync(path));
+    writeFileSync(path, content);
+    const growths = Array.from({ length: 20 }, () => {
+      const before = store.diskBytes();
+      next();
+      return store.diskBytes() - before;
+    });
+    expect(readFileSync(path)).toEqual(content);
+    // Nothing of what was to be moved is written with a later commit; a new file has a header of 8 bytes.
+    expect(Math.max(...growths) - Math.min(...growths)).toBe(8);
+    expect(warnings[0]).toMatchObject({ event: "mailbox.reclaim_failed", reason: expect.stringContaining("damaged") });
+    // Not with every commit: reading the file each time would hold up everything else.
+    expect(warnings.length).toBeLessThan(15);
+    store.remove(1);
+    store.remove(2);
+    for (let i = 0; i < 4; i++) next();
+    expect(filesOf(directory)).not.toContain(first);
   });
 
   test("a file of something else is refused", () => {

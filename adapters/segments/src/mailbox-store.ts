@@ -4,12 +4,16 @@
  */
 import {
   asUnixMs,
+  CausewayError,
   type DeadMail,
   type ErrorFacts,
+  type Log,
   type MailboxContents,
   type MailboxStore,
+  refuse,
   type StoredFrame,
   type StoredMail,
+  silentLog,
   type UnixMs,
 } from "@causeway/core-base";
 import { Batch } from "./batch.ts";
@@ -28,6 +32,8 @@ export interface MailboxStoreOptions {
   readonly sync?: "os" | "always";
   /** A file is closed beyond this size. Default 8 MiB. */
   readonly segmentBytes?: number;
+  /** Hears of disk space that cannot be given back, which fails no commit. Default none. */
+  readonly log?: Log;
 }
 
 /** Opens or makes the store. Throws `CAUSEWAY_STORE_FAILED` for files that are damaged. */
@@ -39,6 +45,7 @@ class SegmentMailboxStore implements MailboxStore {
   readonly #directory: string;
   readonly #isSynced: boolean;
   readonly #segmentBytes: number;
+  readonly #log: Log;
   readonly #segments: Segment[] = [];
   readonly #byNumber = new Map<number, Segment>();
   /** Messages that are held in each file, by its number. */
@@ -60,6 +67,8 @@ class SegmentMailboxStore implements MailboxStore {
   #bytes = 0;
   #lastSequence = 0;
   #reading: Segment | undefined;
+  /** The newest file when space could last not be given back. */
+  #stuckAt = 0;
   /** What the files held when they were opened, until somebody asks or it changes. */
   #found: Map<number, StoredMail> | undefined = new Map();
 
@@ -67,13 +76,14 @@ class SegmentMailboxStore implements MailboxStore {
     this.#directory = options.directory;
     this.#isSynced = options.sync === "always";
     this.#segmentBytes = options.segmentBytes ?? segmentBytesDefault;
+    this.#log = options.log ?? silentLog;
     const numbers = segmentsIn(this.#directory);
     for (const [index, number] of numbers.entries()) {
       const isLast = index === numbers.length - 1;
       this.#add(Segment.open(this.#directory, number, isLast, (record, at) => this.#restore(record, number, at)));
     }
     for (const segment of this.#segments) this.#bytes += segment.bytes;
-    this.#deleteEmpty();
+    this.#reclaim(() => this.#deleteEmpty());
   }
 
   load(): MailboxContents {
@@ -135,8 +145,11 @@ class SegmentMailboxStore implements MailboxStore {
     this.#marks = [];
     this.#leaving = [];
     for (const sequence of leaving) this.#forget(sequence);
-    this.#deleteEmpty();
-    this.#clean();
+    this.#reclaim(() => {
+      this.#deleteEmpty();
+      // Once for each new file, since it reads a whole one.
+      if (this.#newest() > this.#stuckAt) this.#clean();
+    });
   }
 
   frame(sequence: number): StoredFrame | undefined {
@@ -277,6 +290,24 @@ class SegmentMailboxStore implements MailboxStore {
     return expiresAt === undefined ? mail : { ...mail, expiresAt };
   }
 
+  /** What was committed stays so whatever happens here: it is told, once for each new file, and tried again. */
+  #reclaim(work: () => void): void {
+    try {
+      work();
+    } catch (thrown) {
+      this.#batch.next();
+      const newest = this.#newest();
+      if (newest <= this.#stuckAt) return;
+      this.#stuckAt = newest;
+      const { code, message } = CausewayError.from(thrown);
+      this.#log.warn("mailbox.reclaim_failed", { code, reason: message });
+    }
+  }
+
+  #newest(): number {
+    return this.#segments.at(-1)?.number ?? 0;
+  }
+
   /**
    * From the oldest on and never the newest. Only in this order: a file also holds what is noted of messages in older
    * files.
@@ -288,13 +319,14 @@ class SegmentMailboxStore implements MailboxStore {
     }
   }
 
+  /** Out of the books only when it is off the disk: what is forgotten would come back with it at the next start. */
   #deleteOldest(oldest: Segment): void {
+    oldest.delete();
     this.#segments.shift();
     this.#byNumber.delete(oldest.number);
     this.#live.delete(oldest.number);
     if (oldest === this.#reading) this.#reading = undefined;
     this.#bytes -= oldest.bytes;
-    oldest.delete();
   }
 
   /**
@@ -312,19 +344,21 @@ class SegmentMailboxStore implements MailboxStore {
       const death = this.#dead.get(mail.sequence);
       if (death !== undefined) marks.push({ kind: "dead", sequence: mail.sequence, ...death });
     });
-    try {
-      const { number, at } = this.#write(marks, []);
-      for (const { place, offset } of moved) {
-        this.#places.settle(place, number, at + offset);
-        this.#ends.delete(this.#places.sequence(place));
-      }
-      this.#count(number, moved.length);
-    } catch {
-      // No space to move it: what is held stays where it is, and the next commit tries again.
-      this.#batch.next();
-      return;
+    const expected = this.#live.get(oldest.number) ?? 0;
+    if (moved.length !== expected) {
+      throw refuse(
+        "CAUSEWAY_STORE_FAILED",
+        `the mailbox file ${oldest.path} is damaged: expected ${expected} messages that are held, got ${moved.length}. It is kept; restore it from a copy`,
+      );
     }
-    this.#deleteOldest(oldest);
+    const { number, at } = this.#write(marks, []);
+    for (const { place, offset } of moved) {
+      this.#places.settle(place, number, at + offset);
+      this.#ends.delete(this.#places.sequence(place));
+    }
+    this.#count(number, moved.length);
+    this.#count(oldest.number, -moved.length);
+    this.#deleteEmpty();
   }
 }
 

@@ -25,13 +25,18 @@ export class Segment {
     this.bytes = bytes;
   }
 
-  /** Makes a new file. */
+  /** Makes a new file. When it throws, there is none. */
   static create(directory: string, number: number, isSynced: boolean): Segment {
     const segment = new Segment(directory, number, fileHeader.length);
     segment.#guard(() => {
       segment.#fd = fs.openSync(segment.path, "wx+", 0o600);
-      writeAll(segment.#fd, [fileHeader], 0);
-      if (isSynced) syncFolder(directory);
+      try {
+        writeAll(segment.#fd, [fileHeader], 0);
+        if (isSynced) syncFolder(directory);
+      } catch (error) {
+        segment.#abandon();
+        throw error;
+      }
     });
     return segment;
   }
@@ -84,21 +89,43 @@ export class Segment {
     return { buffer: ahead.buffer, start: start - ahead.from, end: end - ahead.from };
   }
 
-  /** Every record of the file; `at` is where the body that it is in begins. */
+  /**
+   * Every record of the file; `at` is where the body that it is in begins. Throws when there are fewer than were written,
+   * after those that can be read.
+   */
   readAll(take: TakeRecord): void {
-    this.#guard(() => this.#records(fs.readFileSync(this.path), take));
+    this.#guard(() => {
+      const end = this.#records(fs.readFileSync(this.path).subarray(0, this.bytes), take);
+      if (end < this.bytes) throw damaged(this.path, end);
+    });
   }
 
   /** Gives back what was read ahead, and the file descriptor. */
   rest(): void {
     this.#ahead = undefined;
-    if (this.#fd !== undefined) fs.closeSync(this.#fd);
+    const fd = this.#fd;
     this.#fd = undefined;
+    if (fd === undefined) return;
+    try {
+      fs.closeSync(fd);
+    } catch {
+      // Linux frees it all the same, and what had to be on the disk was waited for when it was written.
+    }
   }
 
   delete(): void {
     this.rest();
     this.#guard(() => fs.rmSync(this.path, { force: true }));
+  }
+
+  /** The next attempt makes a file of the same name. */
+  #abandon(): void {
+    this.rest();
+    try {
+      fs.rmSync(this.path, { force: true });
+    } catch {
+      // What is told is why the file could not be made.
+    }
   }
 
   #open(): number {

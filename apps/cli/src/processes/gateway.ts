@@ -34,7 +34,7 @@ export async function startGateway(
     ...options,
   });
   const store = openGatewayStore({ path: join(directory, "gateway.db") });
-  const mailboxes = openMailboxStore({ directory: join(directory, "mailboxes"), sync: own.mailboxSync });
+  const mailboxes = openMailboxStore({ directory: join(directory, "mailboxes"), sync: own.mailboxSync, log });
   const identity = () => keeper.identity.tls();
   const dial = ({ url, expect }: DialOptions) => ({
     url,
