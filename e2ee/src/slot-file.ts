@@ -27,6 +27,9 @@ export class SlotFile {
   readonly #slotBytes: number;
   #sequence: number;
   #slot: number;
+  /** A descriptor that is closed under a sync is another file's a moment later. */
+  #syncs = 0;
+  #isClosing = false;
 
   private constructor(fd: number, slotBytes: number, sequence: number, slot: number) {
     this.#fd = fd;
@@ -64,13 +67,21 @@ export class SlotFile {
 
   /** Resolves when what was written survives the loss of power. */
   sync(): Promise<void> {
+    this.#syncs++;
     return new Promise((resolve, reject) => {
-      fdatasync(this.#fd, (error) => (error ? reject(error) : resolve()));
+      fdatasync(this.#fd, (error) => {
+        this.#syncs--;
+        if (this.#isClosing && this.#syncs === 0) closeSync(this.#fd);
+        if (error) reject(error);
+        else resolve();
+      });
     });
   }
 
+  /** Closes it when nothing is being synced any more. It is not written to again. */
   close(): void {
-    closeSync(this.#fd);
+    this.#isClosing = true;
+    if (this.#syncs === 0) closeSync(this.#fd);
   }
 }
 
