@@ -7,6 +7,7 @@
 
 import { type ErrorFacts, later, type Now } from "@causeway/core-base";
 import { agp, encodeFrame, grpcPrefixBytes, type LinkId } from "@causeway/core-wire";
+import { BackPressure } from "./back-pressure.ts";
 import type { BoundedLog } from "./bounded-log.ts";
 import type { LinkEntry } from "./links.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
@@ -60,11 +61,15 @@ export interface BulkFlowParts {
 
 export class BulkFlow {
   readonly #parts: BulkFlowParts;
-  /** Senders that were told to stop, by receiver. */
-  readonly #waiting = new Map<LinkId, Set<LinkEntry>>();
+  /** Of receivers whose lane for bulk is full. */
+  readonly #pressure: BackPressure;
 
   constructor(parts: BulkFlowParts) {
     this.#parts = parts;
+    this.#pressure = new BackPressure(parts.deps, parts.limits, {
+      stop: (sender, reason) => this.#stop(sender, reason),
+      go: (sender, reason) => this.#go(sender, reason),
+    });
   }
 
   /** Counts a bulk message of `bytes` that was read from `entry`, whatever becomes of it: it is not on its way any more. */
@@ -97,24 +102,12 @@ export class BulkFlow {
 
   /** The receiver's lane for bulk is full: the sender waits with bulk until there is room, or `pauseMsMax` at most. */
   holdBack(sender: LinkEntry, receiver: LinkEntry, now: Now): void {
-    const waiting = this.#waiting.get(receiver.id) ?? new Set();
-    if (waiting.has(sender)) return;
-    waiting.add(sender);
-    this.#waiting.set(receiver.id, waiting);
-    const reason = reasonOf(receiver.id);
-    this.#stop(sender, reason);
-    this.#parts.deps.scheduler.at(later(now.instant, this.#parts.limits.pauseMsMax), () => {
-      if (waiting.delete(sender)) this.#go(sender, reason);
-    });
+    this.#pressure.holdBack(sender, receiver, now);
   }
 
   /** There is room again, or the receiver is gone. */
   letGo(receiver: LinkId): void {
-    const waiting = this.#waiting.get(receiver);
-    if (waiting === undefined) return;
-    this.#waiting.delete(receiver);
-    for (const sender of waiting) this.#go(sender, reasonOf(receiver));
-    waiting.clear();
+    this.#pressure.letGo(receiver);
   }
 
   /** Tells the sender what was taken, after the frames of a read. One that was told to stop hears of it with its leave. */
@@ -167,7 +160,6 @@ function say(entry: LinkEntry, bulk: BulkIntake, flow: agp.FlowState): void {
 
 /** Why a link is not read from. */
 const heldBack = "bulk after stop";
-const reasonOf = (receiver: LinkId): string => `receiver ${receiver}`;
 
 /** What bulk may use of a sender's rates, so that something is left for the rest. */
 const bulkPart = 0.75;

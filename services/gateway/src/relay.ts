@@ -33,7 +33,7 @@ import {
   TargetKind,
 } from "@causeway/core-wire";
 import { Answers } from "./answers.ts";
-import { BackPressure } from "./back-pressure.ts";
+import { BackPressure, wholeLink } from "./back-pressure.ts";
 import type { BoundedLog } from "./bounded-log.ts";
 import { BulkFlow } from "./bulk-flow.ts";
 import { decodeBody } from "./decode-body.ts";
@@ -118,7 +118,7 @@ export class Relay {
     this.#parts = parts;
     this.#held = new HoldQueue(parts.limits);
     this.#answers = new Answers(parts);
-    this.#pressure = new BackPressure(parts.deps, parts.limits);
+    this.#pressure = new BackPressure(parts.deps, parts.limits, wholeLink);
     this.#bulk = new BulkFlow(parts);
     this.#slow = new SlowSubscribers(parts.limits);
     this.#rates = new RateGuard(parts.deps, parts.limits, parts.security);
