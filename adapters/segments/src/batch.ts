@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import type { StoredMail } from "@causeway/core-base";
 import { batchHeaderBytes, mailHeadBytes, namesOf, writeMailHead } from "./format.ts";
 
@@ -16,9 +17,13 @@ export class Batch {
   #recent: Chunk[] = [];
   #aging: Chunk[] = [];
   readonly #free: Chunk[] = [];
-  /** The names of the message before: most follow one of the same sender for the same agent. */
+  /** The message before that has its names in the batch: most follow one of the same sender for the same agent. */
   #named: StoredMail | undefined;
-  #names: Buffer = Buffer.alloc(0);
+  /** The checksum of what was added, up to `#summed` in the current chunk. */
+  #crc = 0;
+  #summed = 0;
+  /** Bytes of the record that was added last, without its frame. */
+  headBytes = 0;
 
   get isEmpty(): boolean {
     return this.#fullBytes + this.#to === 0;
@@ -26,13 +31,20 @@ export class Batch {
 
   /** Adds a message; answers where its record is in the batch, header included. */
   add(mail: StoredMail, buffer: Uint8Array, start: number, end: number): number {
-    const names = this.#namesOf(mail);
-    const chunk = this.#reserve(mailHeadBytes + names.length + end - start);
+    const isNext = this.#isNamed(mail);
+    const names = isNext ? undefined : namesOf(mail);
+    const headBytes = mailHeadBytes + (names?.length ?? 0);
+    const chunk = this.#reserve(headBytes + end - start);
     const at = this.#to;
-    writeMailHead(chunk.view, chunk.memory, at, mail);
-    copyBytes.call(names, chunk.memory, at + mailHeadBytes, 0, names.length);
-    copyBytes.call(buffer, chunk.memory, at + mailHeadBytes + names.length, start, end);
-    this.#to = at + mailHeadBytes + names.length + end - start;
+    writeMailHead(chunk.view, chunk.memory, at, mail, isNext);
+    if (names !== undefined) {
+      chunk.memory.set(names, at + mailHeadBytes);
+      this.#named = mail;
+    }
+    copyBytes.call(buffer, chunk.memory, at + headBytes, start, end);
+    this.#to = at + headBytes + end - start;
+    this.headBytes = headBytes;
+    if (this.#to - this.#summed >= sumBytes) this.#sum(chunk);
     return this.#fullBytes + at;
   }
 
@@ -41,10 +53,16 @@ export class Batch {
     this.#to += bytes.length;
   }
 
-  /** The pieces of the batch, the first with room for the header. */
+  /** The pieces of the batch, the first with its header. */
   pieces(): Buffer[] {
     const pieces = this.#full.map(({ chunk, end }) => chunk.memory.subarray(0, end));
-    if (this.#chunk !== undefined) pieces.push(this.#chunk.memory.subarray(0, this.#to));
+    if (this.#chunk !== undefined) {
+      this.#sum(this.#chunk);
+      pieces.push(this.#chunk.memory.subarray(0, this.#to));
+    }
+    const [first] = pieces;
+    first?.writeUInt32LE(this.#fullBytes + this.#to - batchHeaderBytes, 0);
+    first?.writeUInt32LE(this.#crc, 4);
     return pieces;
   }
 
@@ -65,17 +83,20 @@ export class Batch {
     for (const { chunk } of this.#full) if (chunk.memory.length === chunkBytes) this.#recent.push(chunk);
     this.#full = [];
     this.#fullBytes = this.#to = 0;
+    this.#crc = this.#summed = 0;
     this.#chunk = undefined;
+    this.#named = undefined;
   }
 
-  #namesOf(mail: StoredMail): Buffer {
+  #isNamed(mail: StoredMail): boolean {
     const last = this.#named;
-    if (last?.source === mail.source && last.agentId === mail.agentId && last.instance === mail.instance) {
-      return this.#names;
-    }
-    this.#named = mail;
-    this.#names = namesOf(mail);
-    return this.#names;
+    return last?.source === mail.source && last.agentId === mail.agentId && last.instance === mail.instance;
+  }
+
+  /** Takes what was added since the last time into the checksum. */
+  #sum(chunk: Chunk): void {
+    if (this.#to > this.#summed) this.#crc = crc32(chunk.memory.subarray(this.#summed, this.#to), this.#crc);
+    this.#summed = this.#to;
   }
 
   #reserve(bytes: number): Chunk {
@@ -83,14 +104,16 @@ export class Batch {
     let chunk = this.#chunk;
     if (chunk === undefined || chunk.memory.length - this.#to < bytes + head) {
       if (chunk !== undefined && this.#to > 0) {
+        this.#sum(chunk);
         this.#full.push({ chunk, end: this.#to });
         this.#fullBytes += this.#to;
       }
       chunk = bytes + head > chunkBytes ? new Chunk(bytes + head) : (this.#free.pop() ?? new Chunk(chunkBytes));
       this.#chunk = chunk;
-      this.#to = 0;
+      this.#to = this.#summed = 0;
     }
     this.#to += head;
+    this.#summed += head;
     return chunk;
   }
 }
@@ -112,6 +135,8 @@ interface Piece {
 }
 
 const copyBytes = Buffer.prototype.copy;
+/** Taken into the checksum at once: still in the nearest cache of the processor. */
+const sumBytes = 16_384;
 /** Small enough for what a turn stores to stay in the processor's cache. */
 const chunkBytes = 262_144;
 /** Chunks that wait for the next batches beside what the last ones needed, and at most (16 MiB). */

@@ -5,12 +5,14 @@
  */
 import { type AgentId, asUnixMs, type ErrorFacts, isErrorCode, type StoredMail } from "@causeway/core-base";
 
-/** "CWMB", version 1. */
-export const fileHeader = Buffer.from([0x43, 0x57, 0x4d, 0x42, 1, 0, 0, 0]);
+/** "CWMB", version 2. */
+export const fileHeader = Buffer.from([0x43, 0x57, 0x4d, 0x42, 2, 0, 0, 0]);
+/** Where in it the version is. */
+export const formatAt = 4;
 export const batchHeaderBytes = 8;
 
-/** Kinds of records. */
-const kinds = { mail: 1, gone: 2, dead: 3, alive: 4 } as const;
+/** Kinds of records; `next` is a message with the names of the one before it in the batch, which most have. */
+const kinds = { mail: 1, gone: 2, dead: 3, alive: 4, next: 5 } as const;
 
 /** What is noted of a message that is stored already. */
 export type Mark =
@@ -30,25 +32,33 @@ export interface MailRecord {
 export type Record = MailRecord | Mark | { readonly kind: "gone"; readonly sequence: number };
 
 /** Bytes of a message's record without the names and the frame. */
-export const mailHeadBytes = 1 + 1 + 2 + 2 + 1 + 8 + 8 + 8 + 16 + 4;
+export const mailHeadBytes = 1 + 1 + 8 + 8 + 8 + 16 + 4;
+/** Bytes of the lengths of its names. */
+const lengthsBytes = 2 + 2 + 1;
 
-/** The names in a message's record, which stand behind its head. The frame comes after them. */
+/** The names of a message with their lengths, which stand behind its head. The frame comes after them. */
 export function namesOf({ agentId, source, instance }: StoredMail): Buffer {
-  return Buffer.from(agentId + source + instance, "latin1");
+  const names = Buffer.from(agentId + source + instance, "latin1");
+  const lengths = Buffer.alloc(lengthsBytes);
+  lengths.writeUInt16LE(agentId.length, 0);
+  lengths.writeUInt16LE(source.length, 2);
+  lengths[4] = instance.length;
+  return Buffer.concat([lengths, names]);
 }
 
-/** Writes the head of a message's record at `at`; `view` is of the same memory. */
-export function writeMailHead(view: DataView, into: Buffer, at: number, mail: StoredMail): void {
-  into[at] = kinds.mail;
+/**
+ * Writes the head of a message's record at `at`; `view` is of the same memory. `isNext` when its names are those of the
+ * message before it in the batch, and are left out.
+ */
+export function writeMailHead(view: DataView, into: Buffer, at: number, mail: StoredMail, isNext: boolean): void {
+  const { id } = mail;
+  into[at] = isNext ? kinds.next : kinds.mail;
   into[at + 1] = mail.isTraced ? 1 : 0;
-  view.setUint16(at + 2, mail.agentId.length, true);
-  view.setUint16(at + 4, mail.source.length, true);
-  into[at + 6] = mail.instance.length;
-  view.setFloat64(at + 7, mail.sequence, true);
-  view.setFloat64(at + 15, mail.storedAt, true);
-  view.setFloat64(at + 23, mail.expiresAt, true);
-  for (let i = 0; i < 16; i++) into[at + 31 + i] = mail.id.charCodeAt(i);
-  view.setUint32(at + 47, mail.bytes, true);
+  view.setFloat64(at + 2, mail.sequence, true);
+  view.setFloat64(at + 10, mail.storedAt, true);
+  view.setFloat64(at + 18, mail.expiresAt, true);
+  for (let i = 0; i < 16; i++) into[at + 26 + i] = id.charCodeAt(i);
+  view.setUint32(at + 42, mail.bytes, true);
 }
 
 /** The records of marks, and of messages that are gone, which come after. */
@@ -88,11 +98,14 @@ function encodeAlive(mark: Extract<Mark, { kind: "alive" }>): Buffer {
 /** The records of a body whose CRC is right. Throws a RangeError for one that is no body of ours. */
 export function* readRecords(body: Buffer): Generator<Record> {
   let at = 0;
+  let before: StoredMail | undefined;
   while (at < body.length) {
     const kind = body[at];
-    if (kind === kinds.mail) {
-      const record = readMail(body, at);
+    if (kind === kinds.mail || kind === kinds.next) {
+      if (kind === kinds.next && before === undefined) throw new RangeError("no names to take");
+      const record = readMail(body, at, kind === kinds.next ? before : undefined);
       yield record;
+      before = record.mail;
       at = record.end;
     } else if (kind === kinds.gone) {
       const count = body.readUInt32LE(at + 1);
@@ -110,27 +123,37 @@ export function* readRecords(body: Buffer): Generator<Record> {
   }
 }
 
-function readMail(body: Buffer, at: number): MailRecord {
-  const agentLength = body.readUInt16LE(at + 2);
-  const sourceLength = body.readUInt16LE(at + 4);
-  const instanceLength = body[at + 6] ?? 0;
-  const bytes = body.readUInt32LE(at + 47);
-  const names = at + mailHeadBytes;
-  const text = (from: number, length: number): string => body.toString("latin1", from, from + length);
-  const start = names + agentLength + sourceLength + instanceLength;
+/** `named` is the message whose names it has. */
+function readMail(body: Buffer, at: number, named: StoredMail | undefined): MailRecord {
+  const bytes = body.readUInt32LE(at + 42);
+  const namesAt = at + mailHeadBytes;
+  const { names, end: start } = named === undefined ? readNames(body, namesAt) : { names: named, end: namesAt };
   if (start + bytes > body.length) throw new RangeError("a record is longer than its batch");
   const mail: StoredMail = {
-    sequence: body.readDoubleLE(at + 7),
-    agentId: text(names, agentLength) as AgentId,
-    source: text(names + agentLength, sourceLength),
-    instance: text(names + agentLength + sourceLength, instanceLength),
-    id: text(at + 31, 16),
+    sequence: body.readDoubleLE(at + 2),
+    agentId: names.agentId,
+    source: names.source,
+    instance: names.instance,
+    id: body.toString("latin1", at + 26, at + 42),
     bytes,
-    storedAt: asUnixMs(body.readDoubleLE(at + 15)),
-    expiresAt: asUnixMs(body.readDoubleLE(at + 23)),
+    storedAt: asUnixMs(body.readDoubleLE(at + 10)),
+    expiresAt: asUnixMs(body.readDoubleLE(at + 18)),
     isTraced: body[at + 1] === 1,
   };
   return { kind: "mail", mail, at, start, end: start + bytes };
+}
+
+function readNames(body: Buffer, at: number) {
+  const from = at + lengthsBytes;
+  const agentEnd = from + body.readUInt16LE(at);
+  const sourceEnd = agentEnd + body.readUInt16LE(at + 2);
+  const end = sourceEnd + body.readUInt8(at + 4);
+  const names = {
+    agentId: body.toString("latin1", from, agentEnd) as AgentId,
+    source: body.toString("latin1", agentEnd, sourceEnd),
+    instance: body.toString("latin1", sourceEnd, end),
+  };
+  return { names, end };
 }
 
 /** A newer program may have written a code that this one does not know. */

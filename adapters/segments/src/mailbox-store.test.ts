@@ -12,7 +12,15 @@ import fs, {
 import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { asUnixMs, type Log, type MailboxStore, parseAgentId, type StoredMail, silentLog } from "@causeway/core-base";
+import {
+  asUnixMs,
+  type Log,
+  type MailboxStore,
+  parseAgentId,
+  type StoredFrame,
+  type StoredMail,
+  silentLog,
+} from "@causeway/core-base";
 import { mailboxStoreContract } from "@causeway/testing-contracts";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
@@ -357,6 +365,69 @@ describe("segment files", () => {
     openAt(directory).close();
     writeFileSync(join(directory, "0000000001.mail"), "This is not a mailbox, but somebody's notes.");
     expect(thrownBy(() => openAt(directory))).toMatchObject({ code: "CAUSEWAY_STORE_FAILED" });
+  });
+
+  test("a file of another format is refused with what it is and what to do", () => {
+    const directory = newFolder();
+    const path = join(directory, "0000000001.mail");
+    openAt(directory).close();
+    writeFileSync(path, Buffer.from([0x43, 0x57, 0x4d, 0x42, 1, 0, 0, 0]));
+    const thrown = thrownBy(() => openAt(directory));
+    expect(thrown).toMatchObject({ code: "CAUSEWAY_STORE_FAILED" });
+    expect(String(thrown)).toMatch(/of format 1, expected 2\. Use the version of the gateway that wrote it/);
+    expect(readFileSync(path)).toHaveLength(8);
+  });
+
+  test("names are written once for messages that follow each other, and each message keeps its own", () => {
+    const store = openAt(newFolder());
+    const names = ["alice", "alice", "bob", "alice", "alice"];
+    const agents = [
+      "blue.example/bob",
+      "blue.example/bob",
+      "blue.example/bob",
+      "green.example/eve",
+      "green.example/eve",
+    ];
+    const mails = names.map((name, i) => ({
+      ...mailOf(i + 1, 100),
+      source: `spiffe://blue.example/${name}`,
+      agentId: parseAgentId(agents[i] ?? ""),
+      instance: i === 4 ? "main" : "",
+    }));
+    const sizes = mails.map((mail) => {
+      store.append(mail, Buffer.alloc(100, mail.sequence), 0, 100);
+      const before = store.diskBytes();
+      // Each pair in a commit of its own: a batch stands for itself.
+      if (mail.sequence % 2 === 0) store.commit();
+      return store.diskBytes() - before;
+    });
+    store.commit();
+    const again = openAt(reopened(store));
+    expect(again.load().waiting).toEqual(mails);
+    for (const { sequence } of mails) {
+      const { buffer, start, end } = again.frame(sequence) as StoredFrame;
+      expect(buffer.subarray(start, end)).toEqual(Buffer.alloc(100, sequence));
+    }
+    const namesOf = (at: number): number => {
+      const { agentId, source, instance } = mails[at] as StoredMail;
+      return 5 + agentId.length + source.length + instance.length;
+    };
+    // With the first batch came the file's header.
+    expect((sizes[3] ?? 0) - (sizes[1] ?? 0)).toBe(namesOf(2) + namesOf(3) - namesOf(0) - 8);
+  });
+
+  test("places of messages that are far apart are found, and forgotten with them", () => {
+    const store = openAt(newFolder());
+    const sequences = [1, 31, 32, 33, 4_000, 1_000_000, 2 ** 33, 2 ** 33 + 1, 2 ** 40];
+    for (const sequence of sequences) put(store, sequence);
+    store.commit();
+    for (const sequence of sequences) expect(store.frame(sequence), `${sequence}`).toBeDefined();
+    for (const sequence of [0, 2, 30, 34, 2 ** 33 + 2, 2 ** 40 + 32]) expect(store.frame(sequence)).toBeUndefined();
+    for (const sequence of [31, 32, 2 ** 33 + 1]) store.remove(sequence);
+    store.commit();
+    const left = [1, 33, 4_000, 1_000_000, 2 ** 33, 2 ** 40];
+    expect(sequences.filter((sequence) => store.frame(sequence) !== undefined)).toEqual(left);
+    expect(held(openAt(reopened(store)))).toEqual(left);
   });
 
   test("a file that was being made when the process died is no obstacle", () => {

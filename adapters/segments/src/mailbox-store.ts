@@ -17,7 +17,7 @@ import {
   type UnixMs,
 } from "@causeway/core-base";
 import { Batch } from "./batch.ts";
-import { encodeMarks, type MailRecord, type Mark, mailHeadBytes, type Record } from "./format.ts";
+import { encodeMarks, type MailRecord, type Mark, type Record } from "./format.ts";
 import { notInFile, Places } from "./places.ts";
 import { Segment, segmentsIn } from "./segment.ts";
 
@@ -103,8 +103,8 @@ class SegmentMailboxStore implements MailboxStore {
 
   append(mail: StoredMail, buffer: Uint8Array, start: number, end: number): void {
     this.#found = undefined;
-    const headBytes = mailHeadBytes + mail.agentId.length + mail.source.length + mail.instance.length;
     const offset = this.#batch.add(mail, buffer, start, end);
+    const { headBytes } = this.#batch;
     this.#fresh.push(this.#places.add(mail.sequence, offset, headBytes, end - start));
     this.#liveBytes += headBytes + end - start;
     if (mail.sequence > this.#lastSequence) this.#lastSequence = mail.sequence;
@@ -135,7 +135,8 @@ class SegmentMailboxStore implements MailboxStore {
     const leaving = this.#leaving;
     try {
       const { number, at } = this.#write(this.#marks, leaving);
-      for (const place of this.#fresh) this.#places.settle(place, number, at + this.#places.offset(place));
+      for (const place of this.#fresh)
+        this.#places.settle(place, number, at + this.#places.offset(place), this.#places.headBytes(place));
       this.#count(number, this.#fresh.length);
       this.#fresh = [];
     } catch (error) {
@@ -191,7 +192,7 @@ class SegmentMailboxStore implements MailboxStore {
       if (before >= 0) this.#drop(before);
       this.#ends.delete(sequence);
       const place = this.#places.add(sequence, 0, record.start - record.at, record.end - record.start);
-      this.#places.settle(place, segment, at + record.at);
+      this.#places.settle(place, segment, at + record.at, record.start - record.at);
       this.#count(segment, 1);
       this.#liveBytes += record.end - record.at;
       this.#found?.set(sequence, record.mail);
@@ -338,9 +339,10 @@ class SegmentMailboxStore implements MailboxStore {
     const allowed = 2 * this.#liveBytes + cleanAfterSegments * this.#segmentBytes;
     if (oldest === undefined || this.#segments.length < 2 || this.#bytes <= allowed) return;
     const marks: Mark[] = [];
-    const moved: { readonly place: number; readonly offset: number }[] = [];
+    const moved: { readonly place: number; readonly offset: number; readonly headBytes: number }[] = [];
     this.#eachHeld(oldest, (place, { mail, start, end }, body) => {
-      moved.push({ place, offset: this.#batch.add(mail, body, start, end) });
+      const offset = this.#batch.add(mail, body, start, end);
+      moved.push({ place, offset, headBytes: this.#batch.headBytes });
       const death = this.#dead.get(mail.sequence);
       if (death !== undefined) marks.push({ kind: "dead", sequence: mail.sequence, ...death });
     });
@@ -352,8 +354,9 @@ class SegmentMailboxStore implements MailboxStore {
       );
     }
     const { number, at } = this.#write(marks, []);
-    for (const { place, offset } of moved) {
-      this.#places.settle(place, number, at + offset);
+    for (const { place, offset, headBytes } of moved) {
+      this.#liveBytes += headBytes - this.#places.headBytes(place);
+      this.#places.settle(place, number, at + offset, headBytes);
       this.#ends.delete(this.#places.sequence(place));
     }
     this.#count(number, moved.length);

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { CausewayError, refuse } from "@causeway/core-base";
-import { batchHeaderBytes, fileHeader, type Record, readRecords } from "./format.ts";
+import { batchHeaderBytes, fileHeader, formatAt, type Record, readRecords } from "./format.ts";
 
 /** Read at once when a frame is wanted, since those behind it are likely wanted next. */
 const readAheadBytes = 262_144;
@@ -48,19 +48,9 @@ export class Segment {
     return segment;
   }
 
-  /** Appends a batch; answers where it begins. When it throws, the file is as it was. */
+  /** Appends a batch in pieces; answers where it begins. When it throws, the file is as it was. */
   append(pieces: readonly Buffer[], isSynced: boolean): number {
-    const [first] = pieces;
-    if (first === undefined) return this.bytes;
     const at = this.bytes;
-    let crc = crc32(first.subarray(batchHeaderBytes));
-    let length = first.length;
-    for (const piece of pieces.slice(1)) {
-      crc = crc32(piece, crc);
-      length += piece.length;
-    }
-    first.writeUInt32LE(length - batchHeaderBytes, 0);
-    first.writeUInt32LE(crc, 4);
     this.#guard(() => {
       const fd = this.#open();
       try {
@@ -71,7 +61,7 @@ export class Segment {
         throw error;
       }
     });
-    this.bytes += length;
+    for (const { length } of pieces) this.bytes += length;
     return at;
   }
 
@@ -136,6 +126,8 @@ export class Segment {
   #read(isLast: boolean, take: TakeRecord): void {
     const content = fs.readFileSync(this.path);
     if (!content.subarray(0, fileHeader.length).equals(fileHeader)) {
+      if (content.subarray(0, formatAt).equals(fileHeader.subarray(0, formatAt)) && content.length >= fileHeader.length)
+        throw otherFormat(this.path, content[formatAt] ?? 0);
       if (!isLast || content.length >= fileHeader.length) throw damaged(this.path, 0);
       // The process died while it made the file.
       fs.writeFileSync(this.path, fileHeader);
@@ -253,8 +245,14 @@ const damaged = (path: string, at: number, cause?: unknown): CausewayError =>
     { cause },
   );
 
+const otherFormat = (path: string, format: number): CausewayError =>
+  refuse(
+    "CAUSEWAY_STORE_FAILED",
+    `the mailbox file ${path} is of format ${format}, expected ${fileHeader[formatAt]}. Use the version of the gateway that wrote it, or move it away to start without the messages in it`,
+  );
+
 const pathOf = (directory: string, number: number): string =>
   join(directory, `${String(number).padStart(10, "0")}.mail`);
 /** Of one call. For a larger one Linux takes larger pages, which a virtual machine may have to get from its host first. */
-const writeBytesMax = 131_072;
+const writeBytesMax = 131072;
 const namePattern = /^\d{10}\.mail$/;

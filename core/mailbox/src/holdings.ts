@@ -3,7 +3,7 @@ import type { AgentId, DeadMail, ErrorFacts, MailboxContents, Now, StoredMail, U
 import { DeadLetters } from "./dead-letters.ts";
 import type { IncomingMail, MailboxEffect, MailboxTotals, MailLink, RemovalReason } from "./effects.ts";
 import { Ends } from "./ends.ts";
-import { Lane } from "./lane.ts";
+import { Lane, type SourceBox } from "./lane.ts";
 import type { MailboxLimits } from "./limits.ts";
 import { MailRows } from "./mail-rows.ts";
 
@@ -30,7 +30,8 @@ export class Holdings {
   bytes = 0;
   readonly #limits: MailboxLimits;
   readonly #linksOf: HoldingsOptions["linksOf"];
-  #effects: MailboxEffect[] = [];
+  /** Never added to when it is empty: `none` is everybody's. */
+  #effects = none;
   #sequence: number;
 
   constructor(options: HoldingsOptions) {
@@ -40,18 +41,21 @@ export class Holdings {
     this.ends = new Ends(this.rows);
     this.dead = new DeadLetters(options.limits);
     this.#sequence = options.contents.lastSequence;
-    for (const mail of options.contents.waiting) this.put(mail);
+    for (const mail of options.contents.waiting) {
+      const lane = this.lanes.get(mail.agentId) ?? this.open(mail.agentId);
+      this.put(lane, mail, lane.boxes.get(mail.source));
+    }
     for (const letter of options.contents.dead) this.#addDead(letter);
   }
 
-  tell(effect: MailboxEffect): void {
-    this.#effects.push(effect);
+  tell(...effects: MailboxEffect[]): void {
+    if (this.#effects.length === 0) this.#effects = effects;
+    else this.#effects.push(...effects);
   }
 
   takeEffects(): readonly MailboxEffect[] {
-    if (this.#effects.length === 0) return none;
     const effects = this.#effects;
-    this.#effects = [];
+    this.#effects = none;
     return effects;
   }
 
@@ -64,14 +68,16 @@ export class Holdings {
     return { sequence: ++this.#sequence, agentId, instance, source, id, bytes, storedAt, expiresAt, isTraced };
   }
 
-  /** Takes a message into its mailbox; answers its row. */
-  put(mail: StoredMail): number {
-    let lane = this.lanes.get(mail.agentId);
-    if (lane === undefined) {
-      lane = new Lane(this.rows, mail.agentId, this.#linksOf(mail.agentId));
-      this.lanes.set(mail.agentId, lane);
-    }
-    const row = lane.add(mail);
+  /** The mailbox of an agent that has none. */
+  open(agentId: AgentId): Lane {
+    const lane = new Lane(this.rows, agentId, this.#linksOf(agentId));
+    this.lanes.set(agentId, lane);
+    return lane;
+  }
+
+  /** Takes a message into a mailbox, in which `box` is what its sender has; answers its row. */
+  put(lane: Lane, mail: StoredMail, box: SourceBox | undefined): number {
+    const row = lane.add(mail, box);
     this.ends.add(row);
     this.messages++;
     this.bytes += mail.bytes;
@@ -127,4 +133,4 @@ export class Holdings {
   }
 }
 
-const none: readonly MailboxEffect[] = [];
+const none: MailboxEffect[] = [];

@@ -62,13 +62,10 @@ export class Lane {
     this.links = links;
   }
 
-  /** Puts a message in at the end, or where its sequence belongs. */
-  add(mail: StoredMail): number {
-    let box = this.boxes.get(mail.source);
-    if (box === undefined) {
-      box = new SourceBox(this.#rows, this, mail.source);
-      this.boxes.set(mail.source, box);
-    }
+  /** Puts a message in at the end, or where its sequence belongs; `there` is the box of its sender. */
+  add(mail: StoredMail, there: SourceBox | undefined): number {
+    const box = there ?? new SourceBox(this.#rows, this, mail.source);
+    if (there === undefined) this.boxes.set(mail.source, box);
     const row = this.#rows.add(mail, box.number);
     box.messages++;
     box.bytes += mail.bytes;

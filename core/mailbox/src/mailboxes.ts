@@ -58,19 +58,19 @@ export class Mailboxes implements Machine<MailboxEffect> {
   offer(now: Now, mail: IncomingMail): MailVerdict {
     if (this.#now !== now) this.#now = now;
     const held = this.#held;
-    let lane = held.lanes.get(mail.agentId);
-    const box = lane?.boxes.get(mail.source);
+    const there = held.lanes.get(mail.agentId);
+    const box = there?.boxes.get(mail.source);
     const known = box === undefined ? -1 : held.rows.find(box.number, mail.id);
     if (known >= 0) return this.#repeat(known, mail);
     const isBehind = box !== undefined && box.ahead > 0;
     if (!mail.wantsStored && mail.link !== undefined && !isBehind) return "pass";
-    const full = overQuota(mail, lane, held, this.#limits);
+    const full = overQuota(mail, there, box, held, this.#limits);
     if (full !== undefined) return full;
+    const lane = there ?? held.open(mail.agentId);
     const stored = held.storedMail(now, mail);
-    const row = held.put(stored);
-    lane ??= held.lanes.get(mail.agentId) as Lane;
-    held.tell({ kind: "store", mail: stored });
-    if (wantsReport(mail)) held.tell({ kind: "stored", mail: stored });
+    const row = held.put(lane, stored, box);
+    if (wantsReport(mail)) held.tell({ kind: "store", mail: stored }, { kind: "stored", mail: stored });
+    else held.tell({ kind: "store", mail: stored });
     // What another gateway hands over may have expired on its way.
     const isDue = !isBehind && stored.expiresAt > now.unix;
     if (mail.link !== undefined && isDue && this.#handOver.hasRoom(lane, stored.bytes))
@@ -162,17 +162,19 @@ export class Mailboxes implements Machine<MailboxEffect> {
     for (const letter of held.dead.all()) {
       if (!matches(letter.mail, filter)) continue;
       const { agentId, source, id } = letter.mail;
-      const lane = held.lanes.get(agentId);
-      const isThere = lane !== undefined && lane.find(source, id) >= 0;
-      if (isThere || overQuota(letter.mail, lane, held, this.#limits) !== undefined) {
+      const there = held.lanes.get(agentId);
+      const box = there?.boxes.get(source);
+      const isThere = box !== undefined && held.rows.find(box.number, id) >= 0;
+      if (isThere || overQuota(letter.mail, there, box, held, this.#limits) !== undefined) {
         counts.refused++;
         continue;
       }
       held.dead.remove(letter);
       const mail = { ...letter.mail, expiresAt: (now.unix + this.#limits.mailboxMs) as UnixMs };
-      held.put(mail);
+      const lane = there ?? held.open(agentId);
+      held.put(lane, mail, box);
       held.tell({ kind: "revive", mail });
-      lanes.add(held.lanes.get(agentId) as Lane);
+      lanes.add(lane);
       counts.replayed++;
     }
     for (const lane of lanes) {

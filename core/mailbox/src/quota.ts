@@ -1,16 +1,16 @@
 import type { ErrorFacts } from "@causeway/core-base";
 import type { IncomingMail } from "./effects.ts";
-import type { Lane } from "./lane.ts";
+import type { Lane, SourceBox } from "./lane.ts";
 import type { MailboxLimits } from "./limits.ts";
 
 /** Why a message does not fit; undefined when it does. The answer names the limit and says when to try again. */
 export function overQuota(
-  mail: Pick<IncomingMail, "agentId" | "source" | "bytes">,
+  mail: Pick<IncomingMail, "agentId" | "bytes">,
   lane: Lane | undefined,
+  box: SourceBox | undefined,
   totals: { readonly messages: number; readonly bytes: number },
   limits: MailboxLimits,
 ): ErrorFacts | undefined {
-  const box = lane?.boxes.get(mail.source);
   const { bytes } = mail;
   let limit: keyof MailboxLimits;
   if ((box?.messages ?? 0) >= limits.mailboxSenderMessagesMax) limit = "mailboxSenderMessagesMax";

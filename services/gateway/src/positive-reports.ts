@@ -10,6 +10,8 @@ import type { Links } from "./links.ts";
 /** Message ids in one report, at most. */
 const idsMax = 256;
 const idBytes = 16;
+/** Of memory that is kept from turn to turn. */
+const spareBytesMax = 262_144;
 
 /** Messages of one turn with the same source, target and fate. */
 class Group {
@@ -18,10 +20,12 @@ class Group {
   readonly fate: agp.Fate;
   /** The link that the messages came over, when it is an agent's. */
   readonly link: LinkId | undefined;
-  #ids = new Uint8Array(idBytes);
+  /** Memory with room for ids. */
+  ids: Uint8Array;
   #end = 0;
 
-  constructor(to: SpiffeId, target: string, fate: agp.Fate, link: LinkId | undefined) {
+  constructor(to: SpiffeId, target: string, fate: agp.Fate, link: LinkId | undefined, ids: Uint8Array) {
+    this.ids = ids;
     this.to = to;
     this.target = target;
     this.fate = fate;
@@ -29,19 +33,20 @@ class Group {
   }
 
   add(id: string): void {
-    if (this.#end === this.#ids.length) {
+    if (this.#end === this.ids.length) {
       const ids = new Uint8Array(this.#end * 4);
-      ids.set(this.#ids);
-      this.#ids = ids;
+      ids.set(this.ids);
+      this.ids = ids;
     }
-    for (let i = 0; i < idBytes; i++) this.#ids[this.#end + i] = id.charCodeAt(i);
+    const { ids } = this;
+    for (let i = 0; i < idBytes; i++) ids[this.#end + i] = id.charCodeAt(i);
     this.#end += idBytes;
   }
 
   /** The ids in portions for one report each. */
   *portions(): Generator<Uint8Array> {
     for (let from = 0; from < this.#end; from += idsMax * idBytes)
-      yield this.#ids.subarray(from, Math.min(this.#end, from + idsMax * idBytes));
+      yield this.ids.subarray(from, Math.min(this.#end, from + idsMax * idBytes));
   }
 }
 
@@ -52,6 +57,8 @@ export class PositiveReports {
   readonly #groups = new Map<string, Group>();
   /** Most messages of a turn go where the one before went. */
   #last: Group | undefined;
+  /** Memory of the largest group of the turns before, for the first of the next one. */
+  #spare: Uint8Array | undefined;
 
   constructor(answers: Answers, links: Links) {
     this.#answers = answers;
@@ -72,7 +79,8 @@ export class PositiveReports {
     const key = `${fate} ${link ?? ""} ${to} ${target}`;
     let group = this.#groups.get(key);
     if (group === undefined) {
-      group = new Group(to, target, fate, link);
+      group = new Group(to, target, fate, link, this.#spare ?? new Uint8Array(idBytes));
+      this.#spare = undefined;
       this.#groups.set(key, group);
     }
     group.add(id);
@@ -93,6 +101,8 @@ export class PositiveReports {
       const { to, target, fate, link } = group;
       const entry = link === undefined ? undefined : this.#links.get(link);
       for (const ids of group.portions()) this.#answers.tellFate(to, target, fate, ids, entry, now);
+      const { length } = group.ids;
+      if (length <= spareBytesMax && length > (this.#spare?.length ?? 0)) this.#spare = group.ids;
     }
   }
 }

@@ -5,8 +5,8 @@ export const mailMutants: readonly Mutant[] = [
   {
     name: "stored is reported and not stored",
     file: "core/mailbox/src/mailboxes.ts",
-    find: '    held.tell({ kind: "store", mail: stored });\n',
-    replace: "",
+    find: 'held.tell({ kind: "store", mail: stored }, { kind: "stored", mail: stored });',
+    replace: 'held.tell({ kind: "stored", mail: stored });',
     seed: 1,
     world: "mail",
     killedBy: ["disk-is-memory"],

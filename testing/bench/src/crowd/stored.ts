@@ -5,9 +5,16 @@ import { openConnection } from "../clients/nats.ts";
 import { type CrowdContext, counted, type Figures, full, sleep, warmUpMsMin, who, withGateway } from "./context.ts";
 import { Crowd } from "./crowd.ts";
 import { subject } from "./nats.ts";
+import { withReserve } from "./reserve.ts";
 
 /** One sender with many outstanding: messages a second that are acknowledged as stored, and CPU of the gateway for each. */
 export async function measureStored(context: CrowdContext): Promise<Figures> {
+  const warmUpMs = Math.max(warmUpMsMin, context.options.warmUpMs);
+  const forMs = warmUpMs + context.options.floodMs;
+  return await withReserve(context.processes, forMs, (giveBack) => measureWith(context, warmUpMs, giveBack));
+}
+
+async function measureWith(context: CrowdContext, warmUpMs: number, giveBack: () => Promise<void>): Promise<Figures> {
   // A round stores gigabytes: they go with it.
   const workDir = mkdtempSync(join(context.workDir, "stored-"));
   try {
@@ -25,8 +32,9 @@ export async function measureStored(context: CrowdContext): Promise<Figures> {
         ]);
         try {
           await sending.ask({ do: "prepare", size: messageBytes, isEchoing: false }, "prepare");
+          await giveBack();
           sending.tell({ do: "ping", outstanding });
-          await sleep(Math.max(warmUpMsMin, context.options.warmUpMs));
+          await sleep(warmUpMs);
           const before = await counted(sending, gateway);
           await sleep(context.options.floodMs);
           const after = await counted(sending, gateway);
