@@ -7,6 +7,7 @@ import {
   CausewayError,
   type ErrorFacts,
   instanceOf,
+  later,
   type MailboxStore,
   mailId,
   type Now,
@@ -50,6 +51,8 @@ export class MailboxDriver {
   readonly #store: MailboxStore;
   readonly #machine: Mailboxes;
   readonly #wake: WakeUp;
+  /** What could not be written is tried again also when nothing else happens. */
+  readonly #retry: WakeUp;
   readonly #transfers: MailTransfers;
   readonly #effects: MailEffects;
   /** Reports on what was appended in this turn. */
@@ -65,6 +68,7 @@ export class MailboxDriver {
     const [seed = 0] = new Int32Array(Uint8Array.from(deps.random.bytes(4)).buffer);
     this.#machine = new Mailboxes({ limits, contents: this.#store.load(), linksOf: parts.linksOf, seed });
     this.#wake = new WakeUp(deps.scheduler, () => this.#input((now) => this.#machine.handleTimeout(now)));
+    this.#retry = new WakeUp(deps.scheduler, () => this.#schedule());
     this.#transfers = new MailTransfers(parts);
     this.#effects = new MailEffects(parts, this.#transfers);
     this.#reports = new PositiveReports(parts.answers, parts.links);
@@ -79,6 +83,7 @@ export class MailboxDriver {
   stop(): void {
     this.#flush();
     this.#wake.cancel();
+    this.#retry.cancel();
   }
 
   /**
@@ -351,6 +356,7 @@ export class MailboxDriver {
         error,
       );
       this.#giveBack(now, code);
+      this.#retry.arm(later(now.instant, storeRetryMs));
       return { code, message: "the gateway could not store what was handed over; retry later" };
     }
   }

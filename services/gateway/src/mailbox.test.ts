@@ -216,6 +216,21 @@ describe("a reliable message for an agent that is away", () => {
     expect((await back(bob)).messages).toEqual(["kept"]);
   });
 
+  test("what became of it is written as soon as the disk takes it, also when nothing else happens [AGP-58]", async () => {
+    await bob.crash();
+    const soon = world.scheduler.now().unix + 60_000;
+    await alice.message(bob.agentId, "soon stale", { ...noticed, expiresUnixMs: BigInt(soon) });
+    const { mailboxes } = net.green1;
+    const deadOnDisk = () => mailboxes.afterCrash().load().dead.length;
+    mailboxes.failure = refuse("CAUSEWAY_STORE_FULL", "no space");
+    await world.scheduler.advance(120_000);
+    expect(alice.reports.map((each) => each.code)).toEqual(["CAUSEWAY_FORWARDING_EXPIRED"]);
+    expect(deadOnDisk()).toBe(0);
+    mailboxes.failure = undefined;
+    await world.scheduler.advance(5_000);
+    expect(deadOnDisk()).toBe(1);
+  });
+
   test("that had expired when it came and could not be written leaves no dead letter behind [AGP-58]", async () => {
     net.green1.mailboxes.failure = refuse("CAUSEWAY_STORE_FULL", "no space");
     // In the very millisecond in which it expires it is still forwarded, and no longer kept.

@@ -59,6 +59,7 @@ export class MailSide {
   #fresh = new Map<number, { readonly mail: StoredMail; readonly frame: StoredFrame }>();
   #after: Afterwards[] = [];
   #isScheduled = false;
+  #isRetrying = false;
 
   constructor(gateway: Gateway, plan: MailPlan) {
     this.#gateway = gateway;
@@ -313,8 +314,20 @@ export class MailSide {
         this.#after.push({ kind: "effect", effect, back: undefined });
       }
       gateway.world.tell("mailNotCommitted", gateway, lost);
+      this.#retryLater();
       return false;
     }
+  }
+
+  /** Marks that could not be written. */
+  #retryLater(): void {
+    const { world, name } = this.#gateway;
+    if (this.#isRetrying) return;
+    this.#isRetrying = true;
+    world.queue.push(world.now + storeRetryMs, `${name} writes its mailboxes again`, () => {
+      this.#isRetrying = false;
+      if (this.#gateway.mail === this) this.#schedule();
+    });
   }
 
   #forgetLostLetters(): void {
@@ -415,3 +428,4 @@ type Fresh = ReadonlyMap<number, { readonly frame: StoredFrame }>;
 
 const diskFull: ErrorFacts = { code: "CAUSEWAY_STORE_FULL", message: "the disk is full", retryAfterMs: 1_000 };
 const sweepMs = 500;
+const storeRetryMs = 1_000;
