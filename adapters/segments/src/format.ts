@@ -109,15 +109,15 @@ export function* readRecords(body: Buffer): Generator<Record> {
       at = record.end;
     } else if (kind === kinds.gone) {
       const count = body.readUInt32LE(at + 1);
-      for (let i = 0; i < count; i++) yield { kind: "gone", sequence: body.readDoubleLE(at + 5 + 8 * i) };
+      for (let i = 0; i < count; i++) yield { kind: "gone", sequence: readSequence(body, at + 5 + 8 * i) };
       at += 5 + 8 * count;
     } else if (kind === kinds.dead) {
       const length = body.readUInt32LE(at + 17);
       const error = errorOf(body.toString("utf8", at + 21, at + 21 + length));
-      yield { kind: "dead", sequence: body.readDoubleLE(at + 1), at: body.readDoubleLE(at + 9), error };
+      yield { kind: "dead", sequence: readSequence(body, at + 1), at: body.readDoubleLE(at + 9), error };
       at += 21 + length;
     } else if (kind === kinds.alive) {
-      yield { kind: "alive", sequence: body.readDoubleLE(at + 1), expiresAt: body.readDoubleLE(at + 9) };
+      yield { kind: "alive", sequence: readSequence(body, at + 1), expiresAt: body.readDoubleLE(at + 9) };
       at += 17;
     } else throw new RangeError(`no kind of record: ${kind}`);
   }
@@ -130,7 +130,7 @@ function readMail(body: Buffer, at: number, named: StoredMail | undefined): Mail
   const { names, end: start } = named === undefined ? readNames(body, namesAt) : { names: named, end: namesAt };
   if (start + bytes > body.length) throw new RangeError("a record is longer than its batch");
   const mail: StoredMail = {
-    sequence: body.readDoubleLE(at + 2),
+    sequence: readSequence(body, at + 2),
     agentId: names.agentId,
     source: names.source,
     instance: names.instance,
@@ -141,6 +141,13 @@ function readMail(body: Buffer, at: number, named: StoredMail | undefined): Mail
     isTraced: body[at + 1] === 1,
   };
   return { kind: "mail", mail, at, start, end: start + bytes };
+}
+
+/** Places are found by counting: another number would be taken for the place of another message. */
+function readSequence(body: Buffer, at: number): number {
+  const sequence = body.readDoubleLE(at);
+  if (!Number.isSafeInteger(sequence) || sequence < 0) throw new RangeError(`no sequence: ${sequence}`);
+  return sequence;
 }
 
 function readNames(body: Buffer, at: number) {

@@ -12,6 +12,7 @@ import fs, {
 import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import {
   asUnixMs,
   type Log,
@@ -376,6 +377,80 @@ describe("segment files", () => {
     expect(thrown).toMatchObject({ code: "CAUSEWAY_STORE_FAILED" });
     expect(String(thrown)).toMatch(/of format 1, expected 2\. Use the version of the gateway that wrote it/);
     expect(readFileSync(path)).toHaveLength(8);
+  });
+
+  test("a header that is damaged behind its version is damage, and no other format", () => {
+    const directory = newFolder();
+    openAt(directory).close();
+    writeFileSync(join(directory, "0000000001.mail"), Buffer.from([0x43, 0x57, 0x4d, 0x42, 2, 0, 1, 0]));
+    expect(String(thrownBy(() => openAt(directory)))).toMatch(/is damaged at byte 0/);
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, -1, 1.5, 2 ** 53])(
+    "a record with a sequence that none can have is damage, in every kind of record: %d",
+    (sequence) => {
+      const changes: readonly (readonly [at: number, change: (store: MailboxStore) => void])[] = [
+        [2, (store) => put(store, 3)],
+        [1, (store) => store.bury(1, asUnixMs(3), { code: "CAUSEWAY_INTERNAL", message: "" })],
+        [1, (store) => store.revive(1, asUnixMs(3))],
+        [5, (store) => store.remove(1)],
+      ];
+      for (const [at, change] of changes) {
+        const directory = newFolder();
+        const path = join(directory, "0000000001.mail");
+        const store = openAt(directory);
+        put(store, 1);
+        put(store, 2);
+        store.commit();
+        const before = store.diskBytes();
+        change(store);
+        store.commit();
+        const content = readFileSync(path);
+        const body = content.subarray(before + 8);
+        body.writeDoubleLE(sequence, at);
+        content.writeUInt32LE(crc32(body), before + 4);
+        writeFileSync(path, content);
+        expect(thrownBy(() => openAt(directory))).toMatchObject({
+          code: "CAUSEWAY_STORE_FAILED",
+          message: expect.stringContaining(`damaged at byte ${before}`),
+        });
+        expect(readFileSync(path)).toEqual(content);
+      }
+    },
+  );
+
+  test("a batch of any size that is looked at before its commit is read back whole, with what was undone before", () => {
+    const bytes = fc.oneof(fc.nat(20_000), fc.constantFrom(262_000, 262_144, 300_000, 600_000));
+    const batch = fc.record({
+      bytes: fc.array(bytes, { minLength: 1, maxLength: 8 }),
+      looksAt: fc.nat(7),
+      fails: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(batch, { minLength: 1, maxLength: 4 }), (batches) => {
+        const store = openAt(newFolder());
+        const expected = new Map<number, number>();
+        let sequence = 0;
+        for (const { bytes: sizes, looksAt, fails } of batches) {
+          const first = sequence + 1;
+          for (const size of sizes) {
+            put(store, ++sequence, size);
+            if (!fails) expected.set(sequence, size);
+            if (sequence - first === looksAt) expect(store.frame(first)).toBeDefined();
+          }
+          if (fails) failing("ENOSPC", ["writeSync"], () => expect(thrownBy(() => store.commit())).toBeDefined());
+          else store.commit();
+        }
+        const again = openAt(reopened(store));
+        expect(held(again)).toEqual([...expected.keys()]);
+        for (const [each, size] of expected) {
+          const { buffer, start, end } = again.frame(each) as StoredFrame;
+          expect(Buffer.alloc(size, each & 0xff).equals(buffer.subarray(start, end))).toBe(true);
+        }
+        rmSync(reopened(store), { recursive: true });
+      }),
+      { numRuns: 30 },
+    );
   });
 
   test("names are written once for messages that follow each other, and each message keeps its own", () => {

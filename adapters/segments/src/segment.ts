@@ -126,8 +126,10 @@ export class Segment {
   #read(isLast: boolean, take: TakeRecord): void {
     const content = fs.readFileSync(this.path);
     if (!content.subarray(0, fileHeader.length).equals(fileHeader)) {
-      if (content.subarray(0, formatAt).equals(fileHeader.subarray(0, formatAt)) && content.length >= fileHeader.length)
-        throw otherFormat(this.path, content[formatAt] ?? 0);
+      const isOurs = content.subarray(0, formatAt).equals(fileHeader.subarray(0, formatAt));
+      const format = content[formatAt] ?? 0;
+      if (isOurs && content.length >= fileHeader.length && format !== fileHeader[formatAt])
+        throw otherFormat(this.path, format);
       if (!isLast || content.length >= fileHeader.length) throw damaged(this.path, 0);
       // The process died while it made the file.
       fs.writeFileSync(this.path, fileHeader);
@@ -254,5 +256,5 @@ const otherFormat = (path: string, format: number): CausewayError =>
 const pathOf = (directory: string, number: number): string =>
   join(directory, `${String(number).padStart(10, "0")}.mail`);
 /** Of one call. For a larger one Linux takes larger pages, which a virtual machine may have to get from its host first. */
-const writeBytesMax = 131072;
+const writeBytesMax = 131_072;
 const namePattern = /^\d{10}\.mail$/;
