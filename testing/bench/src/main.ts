@@ -117,7 +117,7 @@ async function run(options: BenchOptions, processes: Processes, workDir: string)
   const header = {
     machine: `${cpus()[0]?.model.trim() ?? "unknown CPU"}, ${availableParallelism()} cores, ${process.platform} ${process.arch}, Node ${process.version}`,
     pinning: processes.pinning,
-    method: `${options.rounds} rounds, systems in turn in each; ${options.floodMs} ms of flood after ${options.warmUpMs} ms of warm-up, ${options.roundTripMs} ms of round trips; payload bytes without headers; loopback, mutual TLS 1.3, P-256 certificates; median (min to max)`,
+    method: `${options.rounds} rounds, systems in turn in each; ${options.floodMs} ms of flood after ${options.warmUpMs} ms of warm-up, ${options.roundTripMs} ms of round trips; payload bytes without headers; loopback, mutual TLS 1.3, P-256 certificates; while messages are stored, memory that was touched before comes free at the speed of the files; median (min to max)`,
     systems: present.map(({ system, version }) => ({ name: system.name, version, description: system.description })),
     facts,
     missing,
