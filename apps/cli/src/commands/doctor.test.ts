@@ -6,7 +6,7 @@ import { silentLog } from "@causeway/core-base";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Home } from "../home.ts";
 import { startAuthority } from "../processes/authority.ts";
-import { examine, type Finding } from "./doctor.ts";
+import { describePeers, examine, type Finding, neighboursOf } from "./doctor.ts";
 
 let home: Home;
 beforeEach(() => {
@@ -84,4 +84,27 @@ test("with an authority that runs and a gateway that does not, the gateway alone
   } finally {
     await authority.stop();
   }
+});
+
+describe("peers of a gateway", () => {
+  const core = { url: "https://core", uplinks: [], peers: ["https://gw2.green.example"] };
+  const edge = { url: "https://edge", uplinks: ["https://core"], peers: ["https://core"] };
+  const peer = (gatewayUri: string, level: number, syncState = "ESTABLISHED") => ({ gatewayUri, level, syncState });
+  const expected = neighboursOf(core, [core, edge]);
+
+  test("neighbours are those that it names and those that name it, each once", () => {
+    expect([...expected]).toEqual(["https://gw2.green.example", "https://edge"]);
+    expect([...neighboursOf(edge, [core, edge])]).toEqual(["https://core"]);
+  });
+
+  test("a registry does not stand in for a neighbour that was never reached", () => {
+    expect(() => describePeers(expected, [peer("edge", 1), peer("registry", 0)])).toThrow(
+      "1 of 2 configured peers are connected (https://gw2.green.example, https://edge)",
+    );
+    expect(describePeers(expected, [peer("edge", 1), peer("gw2", 2), peer("registry", 0)])).toBe("2 established");
+  });
+
+  test("one that was lost is named with its state", () => {
+    expect(() => describePeers(expected, [peer("edge", 1), peer("gw2", 2, "OFFLINE")])).toThrow("gw2 is OFFLINE");
+  });
 });

@@ -9,6 +9,9 @@ import { Operator } from "../processes/operator.ts";
 import { sentenceOf } from "../terminal/failure.ts";
 import { describeDiscovery } from "./find-gateway.ts";
 
+type GatewayConfig = DomainConfig["gateways"][number];
+type Neighbour = Pick<GatewayConfig, "url" | "uplinks" | "peers">;
+
 /** One thing that was looked at. */
 export interface Finding {
   readonly check: string;
@@ -79,7 +82,7 @@ async function examineDomain(config: DomainConfig, findings: Findings): Promise<
       return `${peer.spiffeId}, certificate until ${until}`;
     });
   }
-  for (const gateway of config.gateways) await examinePeers(open, gateway, findings);
+  for (const gateway of config.gateways) await examinePeers(open, config, gateway, findings);
 }
 
 /** Whether an agent finds a gateway in these ways: it attaches one, which says what it came upon. */
@@ -101,18 +104,35 @@ async function examineDiscovery(
 
 async function examinePeers(
   operator: Operator,
-  gateway: DomainConfig["gateways"][number],
+  config: DomainConfig,
+  gateway: GatewayConfig,
   findings: Findings,
 ): Promise<void> {
   await findings.check(`peers of ${gateway.name}`, async () => {
     const { peers } = await operator.gateway(gateway).listPeers({}, { timeoutMs: answerMs });
-    const lost = peers.filter((peer) => peer.syncState !== "ESTABLISHED");
-    if (lost.length > 0) throw new Error(lost.map((peer) => `${peer.gatewayUri} is ${peer.syncState}`).join(", "));
-    const expected = gateway.uplinks.length + gateway.peers.length;
-    if (peers.length < expected)
-      throw new Error(`${peers.length} of ${expected} configured peers are connected; check their addresses and trust`);
-    return `${peers.length} established`;
+    return describePeers(neighboursOf(gateway, config.gateways), peers);
   });
+}
+
+/** URLs of the gateways that a gateway has to be connected to: those that it names, and those of its domain that name it. */
+export function neighboursOf(gateway: Neighbour, all: readonly Neighbour[]): ReadonlySet<string> {
+  const naming = all.filter((each) => [...each.uplinks, ...each.peers].includes(gateway.url));
+  return new Set([...gateway.uplinks, ...gateway.peers, ...naming.map((each) => each.url)]);
+}
+
+/** Says how many are connected. Throws when one is lost or missing. A registry, which reads records, is none of them. */
+export function describePeers(
+  neighbours: ReadonlySet<string>,
+  peers: readonly { readonly gatewayUri: string; readonly level: number; readonly syncState: string }[],
+): string {
+  const lost = peers.filter((peer) => peer.syncState !== "ESTABLISHED");
+  if (lost.length > 0) throw new Error(lost.map((peer) => `${peer.gatewayUri} is ${peer.syncState}`).join(", "));
+  const gateways = peers.filter((peer) => peer.level > 0);
+  if (gateways.length < neighbours.size)
+    throw new Error(
+      `${gateways.length} of ${neighbours.size} configured peers are connected (${[...neighbours].join(", ")}); check their addresses and trust`,
+    );
+  return `${gateways.length} established`;
 }
 
 /** Where a folder lies, or will lie. */
