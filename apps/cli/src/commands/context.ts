@@ -21,7 +21,10 @@ export function withCommonOptions(command: Command): Command {
   return command
     .option("--json", "print one JSON value instead of text")
     .option("--home <dir>", "where configuration, keys and state are (default: CAUSEWAY_HOME or ./.causeway)")
-    .option("--domain <domain>", "which domain of the home (default: CAUSEWAY_DOMAIN or the only one)")
+    .option(
+      "--domain <domain>",
+      "which domain of the home (default: CAUSEWAY_DOMAIN, that of the agent named, or the only one)",
+    )
     .option("--config <file>", "a domain configuration outside of the home");
 }
 

@@ -32,24 +32,24 @@ export function addMailboxCommands(program: Command): void {
     asOperator(options, (operator, context) => list(operator, context, options)),
   );
   add("show <agent>", "what waits for one agent, without content").action((agent: string, options: MailboxOptions) =>
-    asOperator(options, (operator, context) => show(operator, context, options, { agent, deadLetters: false })),
+    asOperator(options, (operator, context) => show(operator, context, options, { agent, deadLetters: false }), agent),
   );
   add("dead-letters [agent]", "messages that were given up, and why").action(
     (agent: string | undefined, options: MailboxOptions) =>
-      asOperator(options, (operator, context) => show(operator, context, options, { agent, deadLetters: true })),
+      asOperator(options, (operator, context) => show(operator, context, options, { agent, deadLetters: true }), agent),
   );
   add("replay [agent]", "put dead letters back into their mailboxes, to be delivered after all")
     .option("--message <id>", "only this message")
     .option("--all", "all dead letters of the domain")
     .action((agent: string | undefined, options: ChoiceOptions) =>
-      asOperator(options, (operator, context) => replay(operator, context, options, agent)),
+      asOperator(options, (operator, context) => replay(operator, context, options, agent), agent),
     );
   add("purge [agent]", "delete stored messages for good; their senders are not told")
     .option("--message <id>", "only this message")
     .option("--dead", "only dead letters")
     .option("--all", "of all agents of the domain")
     .action((agent: string | undefined, options: ChoiceOptions) =>
-      asOperator(options, (operator, context) => purge(operator, context, options, agent)),
+      asOperator(options, (operator, context) => purge(operator, context, options, agent), agent),
     );
 }
 
