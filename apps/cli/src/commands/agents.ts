@@ -30,6 +30,7 @@ export function addAgentCommands(program: Command): void {
   withAgentOptions(program.command("send <target> <data>"))
     .description("send a message; done when the other agent took it")
     .option("--timeout <ms>", "how long to wait", "30000")
+    .option("--trace", "keep the way for: causeway explain")
     .action(send);
 }
 
@@ -113,24 +114,32 @@ async function call(target: string, data: string | undefined, options: CallOptio
     );
     out.result({ from: answer.from, messageId: answer.messageId, parts: answer.parts.map(printable) }, (r) => {
       const parts = r.parts.map((part) => (typeof part === "string" ? part : JSON.stringify(part))).join("\n");
-      return isTraced
-        ? `${parts}\n(message ${r.messageId}; its way here: causeway explain ${r.messageId} --domain ${domain})`
-        : parts;
+      return isTraced ? `${parts}\n${wayOf(r.messageId, domain)}` : parts;
     });
   });
 }
 
-async function send(
-  target: string,
-  data: string,
-  options: AgentCommandOptions & { readonly timeout: string },
-): Promise<void> {
+interface SendOptions extends AgentCommandOptions {
+  readonly timeout: string;
+  readonly trace?: boolean;
+}
+
+async function send(target: string, data: string, options: SendOptions): Promise<void> {
   const { out } = contextOf(options);
   const agentId = parseAgentId(target);
   const timeoutMs = numberOf(options.timeout, "--timeout", 1, timeoutMsMax);
+  const isTraced = options.trace === true;
   const body = dataOf(data);
-  await asAgent(options, async (agent) => {
-    await out.during(`waiting for ${target}`, agent.send(agentId, body, { timeoutMs }));
-    out.result({ ok: true, target }, () => `${target} took the message`);
+  await asAgent(options, async (agent, { domain }) => {
+    const { messageId } = await out.during(
+      `waiting for ${target}`,
+      agent.send(agentId, body, { timeoutMs, trace: isTraced }),
+    );
+    out.result({ ok: true, target, messageId }, () =>
+      isTraced ? `${target} took the message\n${wayOf(messageId, domain)}` : `${target} took the message`,
+    );
   });
 }
+
+const wayOf = (messageId: string, domain: string): string =>
+  `(message ${messageId}; its way here: causeway explain message ${messageId} --domain ${domain})`;
