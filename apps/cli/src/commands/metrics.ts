@@ -27,5 +27,10 @@ async function metrics(operator: Operator, { out }: Context, name: string | unde
       text: (await operator.metrics(gateway).readMetrics({}, { timeoutMs: answerMs })).text,
     })),
   );
-  out.result({ gateways }, () => gateways.map(({ gateway, text }) => `## gateway ${gateway}\n${text}`).join("\n"));
+  // One text alone is printed as it is, for whoever collects it: nothing may follow its end.
+  out.result({ gateways }, () =>
+    name === undefined
+      ? gateways.map(({ gateway, text }) => `## gateway ${gateway}\n${text}`).join("\n")
+      : gateways.map(({ text }) => text.trimEnd()).join("\n"),
+  );
 }
