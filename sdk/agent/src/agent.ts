@@ -61,7 +61,7 @@ import { discover, lookup } from "./discovery.ts";
 import type { EndToEnd } from "./end-to-end.ts";
 import { Events } from "./events.ts";
 import { Exchanges } from "./exchanges.ts";
-import { GatewaySession } from "./gateway-session.ts";
+import { GatewaySession, noneFound } from "./gateway-session.ts";
 import { KeyPackageStock } from "./key-packages.ts";
 import { MailboxAcks } from "./mailbox-acks.ts";
 import { Mailroom } from "./mailroom.ts";
@@ -292,9 +292,9 @@ class NetworkAgent implements Agent {
       await within(ready, { scheduler, timeoutMs, signal: options.signal, expected: "to be attached to a gateway" });
     } catch (thrown) {
       const error = CausewayError.from(thrown);
-      const last = this.#session.lastError;
+      if (error.code !== "CAUSEWAY_TIMEOUT") throw error;
       // The reason why no gateway could be attached to says more than that time went by.
-      throw error.code === "CAUSEWAY_TIMEOUT" && last ? last : error;
+      throw this.#session.lastError ?? noneFound(timeoutMs, this.#session.discovery.passedOver) ?? error;
     }
     this.#mailroom.begin();
     this.#scheduleMaintenance();

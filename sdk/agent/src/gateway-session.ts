@@ -505,6 +505,13 @@ export class GatewaySession {
   }
 }
 
+/** Why there is no gateway, when each method was tried and led to nothing; undefined when none has come back yet. */
+export function noneFound(timeoutMs: number, passedOver: AgentStatusView["passedOver"]): CausewayError | undefined {
+  if (passedOver.length === 0) return undefined;
+  const tried = passedOver.map(({ method, endpoint, why }) => `${endpoint === "" ? method : endpoint}: ${why}`);
+  return refuse("CAUSEWAY_TIMEOUT", `found no gateway within ${timeoutMs} ms (${tried.join("; ")})`);
+}
+
 function factsOf(error: CausewayError): ErrorFacts {
   return { code: error.code, message: error.message, retryAfterMs: error.retryAfterMs, details: error.details };
 }
