@@ -42,7 +42,7 @@ export function parseSpiffeId(text: string): SpiffeId {
   if (!valid) {
     throw refuse(
       "CAUSEWAY_NAME_INVALID",
-      `expected spiffe://domain/namespace/name, got ${JSON.stringify(text.slice(0, 100))}`,
+      `expected a name like blue.example/tools/echo, got ${JSON.stringify(text.slice(0, 100))}`,
     );
   }
   return full as SpiffeId;

@@ -48,7 +48,7 @@ export function removeTrust(context: AuthorityContext, operator: string, name: s
     if (!store.deleteBundle(domain)) {
       throw refuse(
         "CAUSEWAY_IDENTITY_BUNDLE_INVALID",
-        `${domain} is not among the trusted domains; list them with the trust state`,
+        `${domain} is not among the trusted domains; causeway cert trusted lists them`,
       );
     }
     feed.bump();
