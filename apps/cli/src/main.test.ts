@@ -40,7 +40,9 @@ const everyCommand = [
   ["a2a"],
   ["discover", "hotel"],
   ["call", "blue.example/a/b"],
+  ["call", "blue.example/a/b/@instance"],
   ["send", "blue.example/a/b", "hi"],
+  ["send", "blue.example/a/", "any one below it"],
   ["topic", "create", "news"],
   ["topic", "publish", "news", "hi"],
   ["topic", "subscribe", "news"],
@@ -100,6 +102,14 @@ test("doctor ends with 1 and valid JSON when something is wrong", async () => {
   const { code, out } = await run("doctor", "--json");
   expect(code).toBe(1);
   expect(JSON.parse(out)).toMatchObject({ ok: false, findings: [{ check: "Node", ok: true }, { ok: false }] });
+});
+
+test("a receiver that is no name is refused before anything is looked for", async () => {
+  for (const target of ["nonsense", "/"]) {
+    const { code, err } = await run("send", target, "hi");
+    expect(code).toBe(2);
+    expect(err).toMatch(/^causeway: expected a name like .* \[CAUSEWAY_NAME_INVALID\]\n$/);
+  }
 });
 
 test("a mistyped command is corrected", async () => {

@@ -1,5 +1,5 @@
 /** What agents do, from the command line: discover, call, send. */
-import { parseAgentId } from "@causeway/core-base";
+import { parseSpiffeId } from "@causeway/core-base";
 import type { Command } from "commander";
 import { table } from "../terminal/output.ts";
 import { type AgentCommandOptions, asAgent, withAgentOptions } from "./acting.ts";
@@ -100,7 +100,7 @@ interface CallOptions extends AgentCommandOptions {
 
 async function call(target: string, data: string | undefined, options: CallOptions): Promise<void> {
   const { out } = contextOf(options);
-  const agentId = parseAgentId(target);
+  const to = receiverOf(target);
   const timeoutMs = numberOf(options.timeout, "--timeout", 1, timeoutMsMax);
   const isTraced = options.trace === true;
   const content = {
@@ -110,7 +110,7 @@ async function call(target: string, data: string | undefined, options: CallOptio
   await asAgent(options, async (agent, { domain }) => {
     const answer = await out.during(
       `waiting for ${target}`,
-      agent.request(agentId, content, { timeoutMs, trace: isTraced }),
+      agent.request(to, content, { timeoutMs, trace: isTraced }),
     );
     out.result({ from: answer.from, messageId: answer.messageId, parts: answer.parts.map(printable) }, (r) => {
       const parts = r.parts.map((part) => (typeof part === "string" ? part : JSON.stringify(part))).join("\n");
@@ -126,20 +126,26 @@ interface SendOptions extends AgentCommandOptions {
 
 async function send(target: string, data: string, options: SendOptions): Promise<void> {
   const { out } = contextOf(options);
-  const agentId = parseAgentId(target);
+  const to = receiverOf(target);
   const timeoutMs = numberOf(options.timeout, "--timeout", 1, timeoutMsMax);
   const isTraced = options.trace === true;
   const body = dataOf(data);
   await asAgent(options, async (agent, { domain }) => {
     const { messageId } = await out.during(
       `waiting for ${target}`,
-      agent.send(agentId, body, { timeoutMs, trace: isTraced }),
+      agent.send(to, body, { timeoutMs, trace: isTraced }),
     );
     out.result({ ok: true, target, messageId }, () =>
       isTraced ? `${target} took the message\n${wayOf(messageId, domain)}` : `${target} took the message`,
     );
   });
 }
+
+/** An agent, one instance of it, or a prefix, of which any one agent is meant. Looked at before anything is connected. */
+const receiverOf = (target: string): string => {
+  parseSpiffeId(target.endsWith("/") ? target.slice(0, -1) : target);
+  return target;
+};
 
 const wayOf = (messageId: string, domain: string): string =>
   `(message ${messageId}; its way here: causeway explain message ${messageId} --domain ${domain})`;
