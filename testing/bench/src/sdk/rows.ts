@@ -73,7 +73,9 @@ export async function measureSlimSessions(
 
 /** Messages a second whose end the sender knows. */
 async function settledRate(sender: ChildProcess, to: string, mode: "reliable", options: BenchOptions): Promise<number> {
-  const { settled = 0, ms = 1 } = await ask(sender, { do: "send", to, mode, forMs: 2 * options.floodMs }, "send");
+  const command = { do: "send", to, mode, forMs: 2 * options.floodMs } as const;
+  const { settled = 0, ms = 1, unsettled = 0 } = await ask(sender, command, "send");
+  if (settled === 0) throw new Error(`no message was settled, ${unsettled} are under way`);
   return (settled * 1_000) / ms;
 }
 
@@ -100,6 +102,7 @@ interface Answer {
   readonly did: string;
   readonly settled?: number;
   readonly ms?: number;
+  readonly unsettled?: number;
   readonly received?: number;
   readonly at?: number;
 }
