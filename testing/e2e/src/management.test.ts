@@ -2,14 +2,16 @@
 import { execFile, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:http2";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { loadIdentity, loadTrust, nodeCrypto, openKeyVault } from "@causeway/adapter-keys";
 import { clientOptions } from "@causeway/adapter-tls";
 import { TrustStore } from "@causeway/core-identity";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { operatorDirectory } from "../../../apps/cli/src/processes/directories.ts";
 import { unixNow } from "../../../apps/cli/src/processes/wiring.ts";
+import { causeway } from "./adversary/program.ts";
 import { debianTools } from "./debian.ts";
 import { startWorld, until, type World } from "./world.ts";
 
@@ -142,4 +144,93 @@ test("GET /metrics with an operator's certificate answers what Prometheus's own 
     ["gw1", true],
     ["gw2", true],
   ]);
+});
+
+describe("with a gateway and the registry down", () => {
+  /** The domain as it runs, with one more gateway, and a registry elsewhere: nobody listens on port 1. */
+  let args: readonly string[] = [];
+  beforeAll(() => {
+    const file = world.home.configFile("blue.example");
+    const url = world.network.configs[0].registry?.url ?? "";
+    const down = "https://127.0.0.1:1";
+    const text = readFileSync(file, "utf8").replace(`url: "${url}"`, `url: "${down}"`);
+    expect(text).toContain(`url: "${down}"`);
+    const copy = join(dirname(file), "with-more.yaml");
+    writeFileSync(copy, `${text}  - { name: gw3, level: 1, listen: "127.0.0.1:1", url: "${down}", uplinks: [gw2] }\n`);
+    args = ["--config", copy];
+  });
+
+  const failed = (service: string) => ({
+    service,
+    error: { code: "CAUSEWAY_UNREACHABLE", message: expect.stringContaining(`${service}: `) },
+  });
+
+  const nobody = "blue.example/management/nobody";
+  test.each([
+    [
+      ["limits", "list"],
+      ["gateway gw3", "registry"],
+      { limits: expect.arrayContaining([expect.objectContaining({ service: "gateway gw2" })]) },
+    ],
+    [
+      ["limits", "reload"],
+      ["gateway gw3", "registry"],
+      { services: [{ service: "gateway gw1" }, { service: "gateway gw2" }] },
+    ],
+    [["limits", "set", "heldMessagesMax", "9"], ["gateway gw3", "registry"], { changes: [{ to: 9 }, { to: 9 }] }],
+    [["limits", "set", "queriesPerMinute", "9"], ["gateway gw3", "registry"], { changes: [] }],
+    [["metrics"], ["gateway gw3"], { gateways: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
+    [["mailbox", "list"], ["gateway gw3"], { mailboxes: [], totals: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
+    [["mailbox", "show", nobody], ["gateway gw3"], { messages: [], total: 0 }],
+    [["mailbox", "dead-letters"], ["gateway gw3"], { messages: [], total: 0 }],
+    [["mailbox", "replay", "--all"], ["gateway gw3"], { replayed: 0, refused: 0 }],
+    [["mailbox", "purge", nobody], ["gateway gw3"], { purged: 0 }],
+    [
+      ["peer", "list"],
+      ["gateway gw3"],
+      { peers: expect.arrayContaining([expect.objectContaining({ gateway: "gw1" })]) },
+    ],
+    [["explain", nobody], ["gateway gw3"], { summaries: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
+  ] as const)(
+    "%j shows what the others say, names who did not answer, and ends with 1",
+    async (words, down, rest) => {
+      const { exitCode, stdout, stderr } = await causeway(...words, "--json", ...args);
+      expect([exitCode, stderr]).toEqual([1, ""]);
+      expect(JSON.parse(stdout)).toMatchObject({ ok: false, ...rest, failures: down.map(failed) });
+    },
+  );
+
+  test("for people the result is on standard output and who did not answer on standard error", async () => {
+    const { exitCode, stdout, stderr } = await causeway("limits", "set", "heldMessagesMax", "100", ...args);
+    expect(exitCode).toBe(1);
+    expect(stdout).toMatch(/^gateway gw1: heldMessagesMax is 100.*\ngateway gw2: heldMessagesMax is 100/);
+    expect(stderr).toMatch(/^causeway: gateway gw3: .*127\.0\.0\.1:1.* \[CAUSEWAY_UNREACHABLE\]$/m);
+    expect(stderr).toMatch(/^causeway: registry: .*127\.0\.0\.1:1.* \[CAUSEWAY_UNREACHABLE\]$/m);
+  });
+
+  test("who asks only one that is down gets its error, with its name", async () => {
+    for (const words of [
+      ["metrics"],
+      ["limits", "set", "heldMessagesMax", "9"],
+      ["mailbox", "list"],
+      ["peer", "list"],
+    ]) {
+      const { exitCode, stdout } = await causeway(...words, "--gateway", "gw3", "--json", ...args);
+      expect([words, exitCode]).toEqual([words, 1]);
+      expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: failed("gateway gw3").error });
+    }
+  });
+
+  test("a value that every gateway refuses is to be corrected in the command", async () => {
+    const { exitCode, stdout } = await causeway(
+      "limits",
+      "set",
+      "heldMessagesMax",
+      "9999999999999999",
+      "--json",
+      ...args,
+    );
+    expect(exitCode).toBe(2);
+    expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { code: "CAUSEWAY_CONFIG_INVALID" } });
+  });
 });

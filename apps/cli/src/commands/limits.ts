@@ -6,6 +6,7 @@ import type { Command } from "commander";
 import type { Operator } from "../processes/operator.ts";
 import { counted, table } from "../terminal/output.ts";
 import { asOperator } from "./acting.ts";
+import { type Asked, askAll, showAsked } from "./asking.ts";
 import { type CommonOptions, type Context, withCommonOptions } from "./context.ts";
 
 /** How long a service may take to answer. */
@@ -47,14 +48,12 @@ export function addLimitCommands(program: Command): void {
 }
 
 async function list(operator: Operator, { out }: Context, options: ListOptions): Promise<void> {
-  const rows = await Promise.all(
-    servicesOf(operator, options).map(async ({ service, client }) => {
-      const { limits } = await client.listLimits({}, { timeoutMs: answerMs });
-      return limits.map((limit) => ({ service, ...limit }));
-    }),
-  );
-  const limits = rows.flat().filter((each) => options.changed !== true || each.value !== each.defaultValue);
-  out.result({ limits }, () =>
+  const asked = await askAll(servicesOf(operator, options), async ({ service, client }) => {
+    const { limits } = await client.listLimits({}, { timeoutMs: answerMs });
+    return limits.map((limit) => ({ service, ...limit }));
+  });
+  const limits = asked.answers.flat().filter((each) => options.changed !== true || each.value !== each.defaultValue);
+  showAsked(out, asked, { limits }, () =>
     table(
       ["service", "name", "value", "unit", "default", "from", "to", "counts", "set by"],
       limits.map((each) => [
@@ -82,31 +81,28 @@ async function set(
 ): Promise<void> {
   if (!/^\d{1,16}$/.test(value))
     throw refuse("CAUSEWAY_CONFIG_INVALID", `expected a whole number for ${name}, got ${JSON.stringify(value)}`);
-  const chosen = await whoHas(operator, options, name);
-  const changes = await Promise.all(
-    chosen.map(async ({ service, client }) => {
-      const { limit, before } = await client.setLimit({ name, value: BigInt(value) }, { timeoutMs: answerMs });
-      return { service, name, from: before, to: limit?.value ?? before, effect: limit?.effect ?? "" };
-    }),
-  );
-  out.result({ changes }, () =>
+  const { chosen, failures } = await whoHas(servicesOf(operator, options), name);
+  const { answers: changes, failures: more } = await askAll(chosen, async ({ service, client }) => {
+    const { limit, before } = await client.setLimit({ name, value: BigInt(value) }, { timeoutMs: answerMs });
+    return { service, name, from: before, to: limit?.value ?? before, effect: limit?.effect ?? "" };
+  });
+  showAsked(out, { answers: changes, failures: [...failures, ...more] }, { changes }, () =>
     [
       ...changes.map((each) => `${each.service}: ${name} is ${each.to}, was ${each.from}; it counts ${each.effect}`),
       "This lasts until the next restart or reload. To keep it, write it to the configuration as well.",
     ].join("\n"),
   );
+  if (chosen.length === 0) out.problem(`${name} was changed nowhere: no service that answers has it`);
 }
 
 async function reload(operator: Operator, { out }: Context, options: ServiceChoice): Promise<void> {
-  const outcomes = await Promise.all(
-    servicesOf(operator, options).map(async ({ service, client }) => {
-      const { changed, pending } = await client.reloadLimits({}, { timeoutMs: answerMs });
-      const plain = (each: admin.LimitChange) => ({ name: each.name, from: each.from, to: each.to });
-      return { service, changed: changed.map(plain), pending: pending.map(plain) };
-    }),
-  );
-  out.result({ services: outcomes }, () =>
-    outcomes
+  const asked = await askAll(servicesOf(operator, options), async ({ service, client }) => {
+    const { changed, pending } = await client.reloadLimits({}, { timeoutMs: answerMs });
+    const plain = (each: admin.LimitChange) => ({ name: each.name, from: each.from, to: each.to });
+    return { service, changed: changed.map(plain), pending: pending.map(plain) };
+  });
+  showAsked(out, asked, { services: asked.answers }, ({ services }) =>
+    services
       .flatMap(({ service, changed, pending }) => [
         `${service}: ${counted(changed.length, "limit")} changed`,
         ...changed.map((each) => `  ${each.name} is ${each.to}, was ${each.from}`),
@@ -118,17 +114,20 @@ async function reload(operator: Operator, { out }: Context, options: ServiceChoi
   );
 }
 
-/** Only those services that know the limit; all of them when none does, so that one of them says so. */
-async function whoHas(operator: Operator, options: ServiceChoice, name: string): Promise<readonly Limited[]> {
-  const services = servicesOf(operator, options);
-  const known = await Promise.all(
-    services.map(async (each) => {
-      const { limits } = await each.client.listLimits({}, { timeoutMs: answerMs });
-      return limits.some((limit) => limit.name === name);
-    }),
-  );
-  const chosen = services.filter((_, i) => known[i]);
-  return chosen.length > 0 ? chosen : services;
+/**
+ * Only those services that know the limit, and the failures of those that did not say; all services when every one said
+ * that it does not, so that one of them says why.
+ */
+async function whoHas(
+  services: readonly Limited[],
+  name: string,
+): Promise<{ readonly chosen: readonly Limited[]; readonly failures: Asked<Limited>["failures"] }> {
+  const { answers, failures } = await askAll(services, async (each) => {
+    const { limits } = await each.client.listLimits({}, { timeoutMs: answerMs });
+    return limits.some((limit) => limit.name === name) ? [each] : [];
+  });
+  const chosen = answers.flat();
+  return { chosen: chosen.length === 0 && failures.length === 0 ? services : chosen, failures };
 }
 
 function servicesOf(operator: Operator, options: ServiceChoice): readonly Limited[] {

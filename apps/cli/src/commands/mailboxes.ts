@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import type { Operator } from "../processes/operator.ts";
 import { counted, table } from "../terminal/output.ts";
 import { asOperator } from "./acting.ts";
+import { askGateways, showAsked } from "./asking.ts";
 import { type CommonOptions, type Context, withCommonOptions } from "./context.ts";
 import { messageIdOf } from "./data.ts";
 
@@ -54,12 +55,11 @@ export function addMailboxCommands(program: Command): void {
 }
 
 async function list(operator: Operator, { out }: Context, options: MailboxOptions): Promise<void> {
-  const answers = await Promise.all(
-    operator.gateways(options.gateway).map(async (gateway) => ({
-      gateway: gateway.name,
-      ...(await operator.gateway(gateway).listMailboxes({}, { timeoutMs: answerMs })),
-    })),
-  );
+  const asked = await askGateways(operator, options.gateway, async (gateway) => ({
+    gateway: gateway.name,
+    ...(await operator.gateway(gateway).listMailboxes({}, { timeoutMs: answerMs })),
+  }));
+  const { answers } = asked;
   const mailboxes = answers.flatMap(({ gateway, mailboxes: each }) => each.map((box) => ({ gateway, ...box })));
   const totals = answers.map(({ gateway, messages, messagesMax, bytes, bytesMax, deadLetters }) => ({
     gateway,
@@ -69,7 +69,7 @@ async function list(operator: Operator, { out }: Context, options: MailboxOption
     bytesMax,
     deadLetters,
   }));
-  out.result({ mailboxes, totals }, () =>
+  showAsked(out, asked, { mailboxes, totals }, () =>
     table(
       ["gateway", "agent", "state", "messages", "bytes", "under way", "oldest", "dead letters"],
       mailboxes.map((box) => [
@@ -95,17 +95,16 @@ async function show(
 ): Promise<void> {
   const { agent, deadLetters } = what;
   const agentId = agent === undefined ? "" : parseAgentId(agent);
-  const answers = await Promise.all(
-    operator.gateways(options.gateway).map(async (gateway) => ({
-      gateway: gateway.name,
-      ...(await operator.gateway(gateway).listStored({ agentId, deadLetters }, { timeoutMs: answerMs })),
-    })),
-  );
+  const asked = await askGateways(operator, options.gateway, async (gateway) => ({
+    gateway: gateway.name,
+    ...(await operator.gateway(gateway).listStored({ agentId, deadLetters }, { timeoutMs: answerMs })),
+  }));
+  const { answers } = asked;
   const messages = answers.flatMap(({ gateway, messages: each }) =>
     each.map(({ messageId, ...mail }) => ({ gateway, messageId: hex(messageId), ...mail })),
   );
   const total = answers.reduce((sum, answer) => sum + Number(answer.total), 0);
-  out.result({ messages, total }, () => {
+  showAsked(out, asked, { messages, total }, () => {
     const rows = messages.map((mail) => [
       mail.gateway,
       mail.messageId,
@@ -140,14 +139,13 @@ async function replay(
   agent: string | undefined,
 ): Promise<void> {
   const choice = choiceOf(options, agent);
-  const answers = await Promise.all(
-    operator
-      .gateways(options.gateway)
-      .map((gateway) => operator.gateway(gateway).replayDeadLetters(choice, { timeoutMs: answerMs })),
+  const asked = await askGateways(operator, options.gateway, (gateway) =>
+    operator.gateway(gateway).replayDeadLetters(choice, { timeoutMs: answerMs }),
   );
+  const { answers } = asked;
   const replayed = answers.reduce((sum, answer) => sum + answer.replayed, 0);
   const refused = answers.reduce((sum, answer) => sum + answer.refused, 0);
-  out.result({ replayed, refused }, () => {
+  showAsked(out, asked, { replayed, refused }, () => {
     const rest = refused > 0 ? `; ${refused} did not fit into their mailboxes and stay dead letters` : "";
     return `${counted(replayed, "dead letter")} put back${rest}`;
   });
@@ -160,13 +158,11 @@ async function purge(
   agent: string | undefined,
 ): Promise<void> {
   const request = { ...choiceOf(options, agent), deadLettersOnly: options.dead === true };
-  const answers = await Promise.all(
-    operator
-      .gateways(options.gateway)
-      .map((gateway) => operator.gateway(gateway).purgeStored(request, { timeoutMs: answerMs })),
+  const asked = await askGateways(operator, options.gateway, (gateway) =>
+    operator.gateway(gateway).purgeStored(request, { timeoutMs: answerMs }),
   );
-  const purged = answers.reduce((sum, answer) => sum + answer.purged, 0);
-  out.result({ purged }, () => `${counted(purged, "message")} deleted`);
+  const purged = asked.answers.reduce((sum, answer) => sum + answer.purged, 0);
+  showAsked(out, asked, { purged }, () => `${counted(purged, "message")} deleted`);
 }
 
 /** Everything has to be said, so that nobody deletes it by leaving something out. */

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import type { Operator } from "../processes/operator.ts";
 import { asOperator } from "./acting.ts";
+import { askGateways, showAsked } from "./asking.ts";
 import { type CommonOptions, type Context, withCommonOptions } from "./context.ts";
 
 /** How long a gateway may take to answer. */
@@ -21,14 +22,12 @@ export function addMetricsCommand(program: Command): void {
 }
 
 async function metrics(operator: Operator, { out }: Context, name: string | undefined): Promise<void> {
-  const gateways = await Promise.all(
-    operator.gateways(name).map(async (gateway) => ({
-      gateway: gateway.name,
-      text: (await operator.metrics(gateway).readMetrics({}, { timeoutMs: answerMs })).text,
-    })),
-  );
+  const asked = await askGateways(operator, name, async (gateway) => ({
+    gateway: gateway.name,
+    text: (await operator.metrics(gateway).readMetrics({}, { timeoutMs: answerMs })).text,
+  }));
   // One text alone is printed as it is, for whoever collects it: nothing may follow its end.
-  out.result({ gateways }, () =>
+  showAsked(out, asked, { gateways: asked.answers }, ({ gateways }) =>
     name === undefined
       ? gateways.map(({ gateway, text }) => `## gateway ${gateway}\n${text}`).join("\n")
       : gateways.map(({ text }) => text.trimEnd()).join("\n"),

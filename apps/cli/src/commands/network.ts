@@ -6,6 +6,7 @@ import type { Operator } from "../processes/operator.ts";
 import { sentenceOf } from "../terminal/failure.ts";
 import { counted, table } from "../terminal/output.ts";
 import { asOperator } from "./acting.ts";
+import { askGateways, showAsked } from "./asking.ts";
 import { type CommonOptions, type Context, contextOf, withCommonOptions } from "./context.ts";
 import { messageIdOf, numberOf } from "./data.ts";
 import { type DiscoveryCommandOptions, discoveryOf, withDiscoveryOptions } from "./discovery.ts";
@@ -59,16 +60,14 @@ export function addNetworkCommands(program: Command): void {
 }
 
 async function listPeers(operator: Operator, { out }: Context, name: string | undefined): Promise<void> {
-  const rows = await Promise.all(
-    operator.gateways(name).map(async (gateway) => {
-      const { peers } = await operator.gateway(gateway).listPeers({}, { timeoutMs: answerMs });
-      return peers.map((p) => ({ gateway: gateway.name, ...p }));
-    }),
-  );
-  out.result(rows.flat(), (all) =>
+  const asked = await askGateways(operator, name, async (gateway) => {
+    const { peers } = await operator.gateway(gateway).listPeers({}, { timeoutMs: answerMs });
+    return peers.map((p) => ({ gateway: gateway.name, ...p }));
+  });
+  showAsked(out, asked, { peers: asked.answers.flat() }, ({ peers }) =>
     table(
       ["gateway", "peer", "level", "sync", "link", "received", "sent"],
-      all.map((p) => [
+      peers.map((p) => [
         p.gateway,
         p.gatewayUri,
         p.level === 0 ? "" : String(p.level),
@@ -165,24 +164,16 @@ async function explain(what: string, id: string | undefined, options: CommonOpti
   }
   const request = messageId === undefined ? { target: parseSpiffeId(what) } : { messageId };
   await asOperator(options, async (operator, { out }) => {
-    const answers = await Promise.all(
-      operator.gateways().map(async (gateway) => {
-        try {
-          return {
-            gateway: gateway.name,
-            ...(await operator.gateway(gateway).explain(request, { timeoutMs: answerMs })),
-          };
-        } catch (thrown) {
-          // One gateway that is down must not hide what the others know.
-          return { gateway: gateway.name, hops: [], summary: `no answer: ${sentenceOf(thrown)}` };
-        }
-      }),
-    );
+    const asked = await askGateways(operator, undefined, async (gateway) => ({
+      gateway: gateway.name,
+      ...(await operator.gateway(gateway).explain(request, { timeoutMs: answerMs })),
+    }));
+    const { answers } = asked;
     const hops = answers
       .flatMap((answer) => answer.hops.map((hop) => ({ gateway: answer.gateway, ...hop })))
       .toSorted((a, b) => b.hopTtl - a.hopTtl || Number(a.atUnixMs - b.atUnixMs));
     const summaries = answers.map(({ gateway, summary }) => ({ gateway, summary }));
-    out.result({ hops, summaries }, () => {
+    showAsked(out, asked, { hops, summaries }, () => {
       if (hops.length === 0)
         return summaries.map(({ gateway, summary }) => `${gateway}: ${summary || "nothing is known"}`).join("\n");
       const way = table(

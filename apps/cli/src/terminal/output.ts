@@ -7,6 +7,8 @@ export interface Output {
   result<T>(value: T, render: (value: T) => string): void;
   /** A line for people; silent with --json. */
   line(text?: string): void;
+  /** What went wrong beside the result, for people; silent with --json, whose value has it. */
+  problem(text: string): void;
   /** Runs `work`; says what is going on when it takes longer than a second. */
   during<T>(what: string, work: Promise<T>): Promise<T>;
   readonly style: Style;
@@ -33,6 +35,9 @@ export function createOutput(options: { readonly json: boolean }): Output {
     },
     line(text = "") {
       if (!options.json) process.stdout.write(`${text}\n`);
+    },
+    problem(text) {
+      if (!options.json) process.stderr.write(`${text}\n`);
     },
     async during(what, work) {
       const started = performance.now();
