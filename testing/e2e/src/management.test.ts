@@ -191,14 +191,11 @@ describe("with a gateway and the registry down", () => {
       { peers: expect.arrayContaining([expect.objectContaining({ gateway: "gw1" })]) },
     ],
     [["explain", nobody], ["gateway gw3"], { summaries: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
-  ] as const)(
-    "%j shows what the others say, names who did not answer, and ends with 1",
-    async (words, down, rest) => {
-      const { exitCode, stdout, stderr } = await causeway(...words, "--json", ...args);
-      expect([exitCode, stderr]).toEqual([1, ""]);
-      expect(JSON.parse(stdout)).toMatchObject({ ok: false, ...rest, failures: down.map(failed) });
-    },
-  );
+  ] as const)("%j shows what the others say, names who did not answer, and ends with 1", async (words, down, rest) => {
+    const { exitCode, stdout, stderr } = await causeway(...words, "--json", ...args);
+    expect([exitCode, stderr]).toEqual([1, ""]);
+    expect(JSON.parse(stdout)).toMatchObject({ ok: false, ...rest, failures: down.map(failed) });
+  });
 
   test("for people the result is on standard output and who did not answer on standard error", async () => {
     const { exitCode, stdout, stderr } = await causeway("limits", "set", "heldMessagesMax", "100", ...args);
