@@ -47,6 +47,7 @@ import type {
   StreamHandler,
   StreamOptions,
   Subscription,
+  TopicDescription,
   TopicRights,
   TransportOptions,
   Watch,
@@ -240,6 +241,7 @@ class NetworkAgent implements Agent {
       nextTurn: (run) => inNextTurn(connector, run),
       onDeliver: (arrived) => this.#deliver(arrived),
       onTopic: (topic, opened, body) => this.#topics.handle(topic, opened, body),
+      onUnknownTopic: (topic) => this.#topics.handleUnknown(topic),
       onSettled: (header, error) => this.#mailboxAcks.add(header, error),
       onHandshake: (opened) => {
         if (opened.kind === "handshake" && opened.change === "joined") this.#keyPackages.handleUsed();
@@ -257,6 +259,7 @@ class NetworkAgent implements Agent {
       self: this.id,
       connector,
       session: this.#session,
+      delivery,
       messenger: this.#messenger,
       endToEnd,
       exchanges: () => this.#exchanges,
@@ -399,6 +402,24 @@ class NetworkAgent implements Agent {
   async createTopic(topic: string, rights: TopicRights = {}, options: CallOptions = {}): Promise<string> {
     this.#check();
     return this.#topics.create(topic, rights, options);
+  }
+
+  async deleteTopic(topic: string, options: CallOptions = {}): Promise<void> {
+    this.#check();
+    await this.#topics.delete(topic, options);
+  }
+
+  async describeTopic(
+    topic: string,
+    options: CallOptions & { readonly owner?: string } = {},
+  ): Promise<TopicDescription> {
+    this.#check();
+    return this.#topics.describe(topic, options);
+  }
+
+  async listTopics(owner?: string, options: CallOptions = {}): Promise<readonly TopicDescription[]> {
+    this.#check();
+    return this.#topics.list(owner, options);
   }
 
   async publish(topic: string, data: Data, options: CallOptions = {}): Promise<void> {

@@ -287,6 +287,14 @@ export interface TopicRights {
   readonly retainedMs?: number;
 }
 
+/** A topic as the gateway of its owner keeps it. */
+export interface TopicDescription {
+  readonly topic: string;
+  readonly owner: AgentId;
+  readonly rights: Required<TopicRights>;
+  readonly createdUnixMs: number;
+}
+
 /** One thing that an agent can do. */
 export interface Skill {
   readonly id: string;
@@ -493,9 +501,25 @@ export interface Agent extends AsyncDisposable {
   lookup(agent: string, options?: CallOptions): Promise<Match | undefined>;
   /** Creates a topic under the own name (`deals` becomes `<own name>/deals`). Returns its full name. */
   createTopic(topic: string, rights?: TopicRights, options?: CallOptions): Promise<string>;
+  /**
+   * Deletes a topic of this agent. Its members are out, and what they publish later fails with
+   * `CAUSEWAY_TOPIC_NOT_FOUND`, as this does for a topic that this agent did not create.
+   */
+  deleteTopic(topic: string, options?: CallOptions): Promise<void>;
+  /**
+   * What the gateway of the topic's owner knows of it. `owner`: for topics more than one segment below its name. Throws
+   * `CAUSEWAY_TOPIC_NOT_FOUND`.
+   */
+  describeTopic(topic: string, options?: CallOptions & { readonly owner?: string }): Promise<TopicDescription>;
+  /** The topics of an agent, at most 1,000. Default: of this one. */
+  listTopics(owner?: string, options?: CallOptions): Promise<readonly TopicDescription[]>;
   /** Publishes to every present subscriber. Resolves when the gateway has taken it over. */
   publish(topic: string, data: Data, options?: CallOptions): Promise<void>;
-  /** Asks the topic's owner for membership and handles what is published from then on. */
+  /**
+   * Asks the topic's owner for membership and handles what is published from then on. `<owner>/*`: every topic of the
+   * owner that this agent may hear, those that come later included; deeper patterns need `owner`. Each publication says
+   * which topic it is of.
+   */
   subscribe(
     topic: string,
     handler: PublicationHandler,

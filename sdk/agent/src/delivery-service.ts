@@ -2,6 +2,7 @@
  * The delivery service of RFC 9750 as this agent reaches it: key packages, the order of commits and missed handshakes,
  * asked for in Control frames that gateways route to the serving gateway of the agent concerned (AGP-60).
  */
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
   type AgentId,
   CausewayError,
@@ -21,6 +22,8 @@ import { errorOf } from "./session/messages.ts";
 
 type ControlBody = Exclude<agp.Control["body"], { case: undefined }>;
 type ControlInit = Extract<Parameters<typeof encodeFrame>[0], { case: "control" }>["value"]["body"];
+
+type TopicQuestion = NonNullable<MessageInitShape<typeof agp.TopicCommandSchema>["command"]>;
 
 interface Pending {
   readonly resolve: (body: ControlBody) => void;
@@ -93,6 +96,14 @@ export class DeliveryService implements DeliveryPort {
 
   isOrdered(peer: AgentId): boolean {
     return this.#link.isOrdered(peer);
+  }
+
+  /** What the gateway that serves `owner` knows of its topics. */
+  async askTopics(owner: AgentId, command: TopicQuestion): Promise<readonly agp.TopicInfo[]> {
+    const body = await this.#ask(owner, { case: "topicCommand", value: { command } });
+    if (body.case !== "topicResult") throw unexpected("topics", body.case);
+    if (body.value.error) throw errorOf(body.value.error, "CAUSEWAY_TOPIC_NOT_FOUND");
+    return body.value.topics;
   }
 
   /** Takes an answer. False when it belongs to nothing that was asked here. */

@@ -52,6 +52,8 @@ export interface MessengerPorts extends SealedSenderPorts {
   readonly onDeliver: (delivery: Delivery) => void;
   /** A message or handshake of a topic's group. */
   readonly onTopic: (topic: string, opened: Opened, body: SessionBody | undefined) => void;
+  /** A message came of a topic whose group this agent does not know. */
+  readonly onUnknownTopic: (topic: string) => void;
   /** A welcome or commit of a pair was processed. */
   readonly onHandshake: (opened: Opened) => void;
   /** A gateway may have stored the envelope: it need not any more. */
@@ -348,7 +350,11 @@ export class Messenger {
       return;
     }
     // A publication that came before this member's welcome is nothing unusual.
-    if (header.targetKind === agp.TargetKind.TOPIC || !this.#hints.allows(header.source)) return;
+    if (header.targetKind === agp.TargetKind.TOPIC) {
+      this.#ports.onUnknownTopic(header.target);
+      return;
+    }
+    if (!this.#hints.allows(header.source)) return;
     this.sender.report(header, error).catch((thrown: unknown) => this.#warn(thrown));
   }
 

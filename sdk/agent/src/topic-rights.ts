@@ -24,6 +24,11 @@ export function topicName(topic: string, self: AgentId): string {
   return full;
 }
 
+/** Full name of a pattern: `*` stands for all topics of `self`. Throws `CAUSEWAY_NAME_INVALID`. */
+export function patternName(pattern: string, self: AgentId): string {
+  return pattern === "*" ? `${shortName(self)}/*` : `${topicName(pattern.slice(0, -2), self)}/*`;
+}
+
 /** The agent under whose name the topic is: everything before the last segment. */
 export function defaultOwner(topic: string): AgentId {
   return parseAgentId(topic.slice(0, topic.lastIndexOf("/")));
@@ -47,6 +52,23 @@ export function policyOf(rights: TopicRights): agp.TopicPolicy {
     retained,
     retainedMs: BigInt(rights.retainedMs ?? 0),
   });
+}
+
+/** What a policy says, in the words of the API. */
+export function rightsOf(policy: agp.TopicPolicy | undefined): Required<TopicRights> {
+  const overflow = policy?.overflow ?? agp.TopicOverflow.UNSPECIFIED;
+  const [name = "drop-oldest"] = (Object.keys(overflows) as (keyof typeof overflows)[]).filter(
+    (each) => overflows[each] === overflow,
+  );
+  return {
+    publishers: policy?.publishers ?? [],
+    subscribers: policy?.subscribers ?? [],
+    idleExpiryMs: Number(policy?.idleExpiryMs ?? 0n),
+    overflow: name,
+    priority: isBulkTopic(policy) ? "bulk" : "interactive",
+    retained: policy?.retained ?? 0,
+    retainedMs: Number(policy?.retainedMs ?? 0n),
+  };
 }
 
 /** True when the publications of the topic are bulk. */

@@ -4,12 +4,29 @@
  * (AGP-20). Gateways see the topic's name and ciphertext.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type AgentId, agentOf, CausewayError, parseSpiffeId, refuse, shortName } from "@causeway/core-base";
+import {
+  type AgentId,
+  agentOf,
+  CausewayError,
+  parseAgentId,
+  parseSpiffeId,
+  refuse,
+  shortName,
+} from "@causeway/core-base";
 import { agp, session } from "@causeway/core-wire";
-import type { AgentEvent, CallOptions, Publication, PublicationHandler, Subscription, TopicRights } from "./api.ts";
+import type {
+  AgentEvent,
+  CallOptions,
+  Publication,
+  PublicationHandler,
+  Subscription,
+  TopicDescription,
+  TopicRights,
+} from "./api.ts";
 import { fromHex, toHex } from "./bytes.ts";
 import type { Connector } from "./connector.ts";
 import { Content, type Data } from "./content.ts";
+import type { DeliveryService } from "./delivery-service.ts";
 import type { EndToEnd, GroupChange, GroupView, Opened } from "./end-to-end.ts";
 import { handlerError } from "./exchange/answers.ts";
 import { timeoutOf } from "./exchange/limits.ts";
@@ -19,13 +36,24 @@ import type { Delivery, Messenger } from "./messenger.ts";
 import { Serial } from "./serial.ts";
 import { contentOf, dataOf, errorOf, type SessionBody } from "./session/messages.ts";
 import { Rate } from "./session/rate.ts";
+import { descriptionOf, TopicCommands } from "./topic-commands.ts";
 import { TopicHistory } from "./topic-history.ts";
-import { defaultOwner, isBulkTopic, mayPublish, maySubscribe, policyOf, topicName } from "./topic-rights.ts";
+import { TopicPatterns } from "./topic-patterns.ts";
+import {
+  defaultOwner,
+  isBulkTopic,
+  mayPublish,
+  maySubscribe,
+  patternName,
+  policyOf,
+  topicName,
+} from "./topic-rights.ts";
 
 export interface TopicsPorts {
   readonly self: AgentId;
   readonly connector: Connector;
   readonly session: GatewaySession;
+  readonly delivery: DeliveryService;
   readonly messenger: Messenger;
   readonly endToEnd: EndToEnd;
   readonly exchanges: () => Exchanges;
@@ -56,6 +84,8 @@ export class Topics {
   readonly #joined = new Map<string, Joined>();
   readonly #serial = new Serial();
   readonly #history = new TopicHistory();
+  readonly #commands: TopicCommands;
+  readonly #patterns: TopicPatterns;
   readonly #run: Uint8Array;
   readonly #joins: Rate;
   #nextHandler = 1;
@@ -63,6 +93,16 @@ export class Topics {
   constructor(ports: TopicsPorts) {
     this.#ports = ports;
     this.#run = ports.connector.random.bytes(8);
+    this.#commands = new TopicCommands(ports.self, ports.session, ports.delivery);
+    this.#patterns = new TopicPatterns({
+      self: ports.self,
+      scheduler: ports.connector.scheduler,
+      link: (pattern, options) => this.#link(pattern, options),
+      unlink: (pattern) => this.#unlink(pattern),
+      list: (prefix, owner, options) => this.#commands.list(prefix, owner, options),
+      subscribe: (topic, run, options) => this.#subscribeTo(topic, run, options),
+      warn: (thrown) => ports.onEvent({ type: "warning", error: CausewayError.from(thrown) }),
+    });
     this.#joins = new Rate(ports.connector.scheduler, joinsMax, joinsMs);
   }
 
@@ -87,14 +127,48 @@ export class Topics {
     if (!endToEnd.groupByName(name)) await endToEnd.createGroup(name);
     this.#owned.set(name, policy);
     await this.#store();
+    this.#patterns.handleUnknown(name);
     return name;
+  }
+
+  /** Its members are out first, so that what they publish later is refused for them at once. */
+  async delete(topic: string, options: CallOptions): Promise<void> {
+    const { self, endToEnd } = this.#ports;
+    const name = topicName(topic, self);
+    await this.#serial.run(`owner ${name}`, async () => {
+      if (!this.#owned.has(name))
+        throw refuse("CAUSEWAY_TOPIC_NOT_FOUND", `expected a topic that this agent created, got ${name}`);
+      const group = endToEnd.groupByName(name);
+      if (group) await this.sendChange(await endToEnd.leave(group.groupId));
+      await this.#commands.erase(name, options);
+      this.#owned.delete(name);
+      this.#joined.delete(name);
+      this.#history.forget(name);
+      await this.#store();
+      await this.#attempt(this.#unlink(name));
+    });
+  }
+
+  async describe(topic: string, options: CallOptions & { readonly owner?: string }): Promise<TopicDescription> {
+    const name = topicName(topic, this.#ports.self);
+    return this.#commands.describe(name, ownerOf(name, options.owner), options);
+  }
+
+  /** Topics of one agent. */
+  async list(owner: string | undefined, options: CallOptions): Promise<readonly TopicDescription[]> {
+    const of = owner === undefined ? this.#ports.self : parseAgentId(owner);
+    return (await this.#commands.list(shortName(of), of, options)).map(descriptionOf);
   }
 
   async publish(topic: string, data: Data, options: CallOptions & { readonly owner?: string }): Promise<void> {
     const { self, messenger } = this.#ports;
     const name = topicName(topic, self);
     const joined = this.#joinedTo(name, options.owner);
-    const group = await this.#member(name, joined, options);
+    const group = await this.#member(name, joined, options).catch((thrown: unknown) => {
+      const isUnused = joined.handlers.size === 0 && this.#joined.get(name) === joined;
+      if (isUnused && !this.#ports.endToEnd.groupByName(name)) this.#joined.delete(name);
+      throw thrown;
+    });
     if (!mayPublish(joined.policy, joined.owner, self)) throw notAllowed(self, "publish to", name);
     const value = create(session.TopicDataSchema, {
       topic: name,
@@ -113,6 +187,22 @@ export class Topics {
   }
 
   async subscribe(
+    topic: string,
+    run: PublicationHandler,
+    options: CallOptions & { readonly owner?: string },
+  ): Promise<Subscription> {
+    if (topic !== "*" && !topic.endsWith("/*")) return this.#subscribeTo(topic, run, options);
+    const pattern = patternName(topic, this.#ports.self);
+    // What comes before the `*` is the owner, if nobody says otherwise.
+    return this.#patterns.subscribe(pattern, ownerOf(pattern, options.owner), run, options);
+  }
+
+  /** A message of a topic came that this agent is no member of. */
+  handleUnknown(topic: string): void {
+    this.#patterns.handleUnknown(topic);
+  }
+
+  async #subscribeTo(
     topic: string,
     run: PublicationHandler,
     options: CallOptions & { readonly owner?: string },
@@ -226,6 +316,7 @@ export class Topics {
     for (const topic of new Set([...this.#owned.keys(), ...this.#joined.keys()]))
       await this.#attempt(this.#link(topic, {}));
     for (const [topic, joined] of this.#joined) await this.#attempt(this.#catchUp(topic, joined));
+    await this.#patterns.handleAttached();
   }
 
   /** Sends what a change of a group's members or keys has to tell the others. */
@@ -247,6 +338,7 @@ export class Topics {
   /** Removal of revoked members, key updates: what the end-to-end layer finds due. */
   async maintain(): Promise<void> {
     for (const change of await this.#ports.endToEnd.maintain()) await this.#attempt(this.sendChange(change));
+    if (this.#ports.session.lease) this.#patterns.maintain();
   }
 
   report(): readonly {
@@ -367,18 +459,13 @@ export class Topics {
   }
 
   async #announce(topic: string, policy: agp.TopicPolicy, options: CallOptions): Promise<void> {
-    const answer = await this.#ports.session.call(
-      (request) => ({
-        case: "topicCommand",
-        value: { request, command: { case: "create", value: { topic, policy } } },
-      }),
-      { timeoutMs: timeoutOf(options), signal: options.signal, expected: `the gateway to create ${topic}` },
-    );
-    if (answer.case !== "topicResult" || !answer.value.error) return;
-    const error = errorOf(answer.value.error, "CAUSEWAY_INTERNAL");
-    // Created before by this agent, which alone can: its gateway remembers.
-    if (error.code === "CAUSEWAY_TOPIC_EXISTS" && defaultOwner(topic) === this.#ports.self) return;
-    throw error;
+    try {
+      await this.#commands.announce(topic, policy, options);
+    } catch (thrown) {
+      const error = CausewayError.from(thrown);
+      // Created before by this agent, which alone can: its gateway remembers.
+      if (error.code !== "CAUSEWAY_TOPIC_EXISTS" || defaultOwner(topic) !== this.#ports.self) throw error;
+    }
   }
 
   async #unsubscribe(topic: string, joined: Joined, handler: Handler): Promise<void> {

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { type Agent, connect } from "@causeway/agent/node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { causeway } from "./adversary/program.ts";
 import { startWorld, until, type World } from "./world.ts";
 
 let world: World;
@@ -65,6 +66,46 @@ test("a protobuf service answers all four kinds of calls across two domains, wit
 });
 
 describe("between two domains", () => {
+  test("topics are found, heard by pattern as they come, and deleted [AGP-12, AGP-20]", {
+    timeout: 120_000,
+  }, async () => {
+    const owner = await registered(await world.agent("blue.example/press/office"));
+    const reader = await world.agent("green.example/press/reader");
+    await reachable(reader, owner.id);
+    const news = await owner.createTopic("news", { publishers: ["green.example/press/"], idleExpiryMs: 3_600_000 });
+    await owner.createTopic("staff", { subscribers: ["blue.example/"] });
+    const heard: string[] = [];
+    const subscription = await reader.subscribe("blue.example/press/office/*", ({ topic, data }) => {
+      heard.push(`${topic.slice(topic.lastIndexOf("/") + 1)} ${String(data)}`);
+    });
+    const names = async () => (await reader.listTopics("blue.example/press/office")).map(({ topic }) => topic).sort();
+    expect(await names()).toEqual([news, "blue.example/press/office/staff"]);
+    const { rights, owner: by } = await reader.describeTopic(news);
+    expect([by, rights.publishers, rights.idleExpiryMs]).toEqual([
+      owner.id,
+      ["spiffe://green.example/press/"],
+      3_600_000,
+    ]);
+    await owner.publish("news", "one");
+    await owner.publish("staff", "not for readers");
+    // Nobody says that there is another topic but its first message.
+    await owner.createTopic("sport", { retained: 5 });
+    await until("the new topic to be heard", async () => {
+      await owner.publish("sport", "score");
+      return heard.includes("sport score");
+    });
+    expect(heard.filter((each) => !each.startsWith("sport"))).toEqual(["news one"]);
+    await owner.deleteTopic("news");
+    expect(await names()).not.toContain(news);
+    await until("the reader to be out", () =>
+      reader.publish(news, "too late").then(
+        () => false,
+        ({ code }: { readonly code?: string }) => code === "CAUSEWAY_TOPIC_NOT_FOUND",
+      ),
+    );
+    await subscription.close();
+  });
+
   test("streams share the agent's one connection, and megabytes arrive whole [AGP-7, AGP-21]", {
     timeout: 120_000,
   }, async () => {
@@ -120,6 +161,48 @@ describe("between two domains", () => {
     }
     await until("the last message", () => taken.length === 4);
     expect(taken).toEqual(["accepted", "stored", "delivered", "processed"]);
+  });
+
+  test("somebody at a terminal says how far a message has to come, and until when it is needed", {
+    timeout: 120_000,
+  }, async () => {
+    const name = "green.example/shell/receiver";
+    const receiver = await registered(await world.agent(name));
+    receiver.onMessage(() => undefined);
+    await reachable(await world.agent("blue.example/shell/sender"), receiver.id);
+    const home = ["--home", world.home.directory];
+    const say = (...words: string[]) => causeway("send", name, "hi", ...words, ...home, "--domain", "blue.example");
+    expect(await say("--ack", "processed", "--priority", "bulk")).toEqual({
+      exitCode: 0,
+      stdout: expect.stringMatching(/^processed: the other agent took the message \(message [0-9a-f]{32}\)\n$/),
+      stderr: expect.any(String),
+    });
+    for (const ack of ["accepted", "delivered"]) {
+      const { stdout } = await say("--ack", ack, "--json");
+      expect(JSON.parse(stdout)).toMatchObject({
+        ok: true,
+        target: name,
+        messageId: expect.stringMatching(/^[0-9a-f]{32}$/),
+      });
+      const levels = ["accepted", "stored", "delivered", "processed"];
+      expect(levels.indexOf((JSON.parse(stdout) as { reached: string }).reached)).toBeGreaterThanOrEqual(
+        levels.indexOf(ack),
+      );
+    }
+
+    await receiver.close({ away: true });
+    const { stdout } = await say("--ack", "stored", "--expires", "3600000", "--json");
+    const { reached, messageId } = JSON.parse(stdout) as { readonly reached: string; readonly messageId: string };
+    expect(reached).toBe("stored");
+    const show = await causeway("mailbox", "show", name, "--json", ...home, "--domain", "green.example");
+    const { messages } = JSON.parse(show.stdout) as {
+      readonly messages: readonly { messageId: string; storedUnixMs: number; expiresUnixMs: number }[];
+    };
+    const mail = messages.find((each) => each.messageId === messageId);
+    // A day, when its sender does not say.
+    const keptMs = (mail?.expiresUnixMs ?? 0) - (mail?.storedUnixMs ?? 0);
+    expect(keptMs).toBeGreaterThan(0);
+    expect(keptMs).toBeLessThanOrEqual(3_600_000);
   });
 
   test("an agent that was away takes what was stored for it, once", { timeout: 120_000 }, async () => {

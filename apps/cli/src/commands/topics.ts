@@ -1,13 +1,16 @@
 /** Topics from the command line. */
-import { refuse, shortName } from "@causeway/core-base";
+
+import type { TopicDescription } from "@causeway/agent/node";
+import { shortName } from "@causeway/core-base";
 import type { Command } from "commander";
 import { interruption } from "../terminal/interruption.ts";
+import { table } from "../terminal/output.ts";
 import { type AgentCommandOptions, asAgent, withAgentOptions } from "./acting.ts";
 import { contextOf } from "./context.ts";
-import { dataOf, numberOf, printable } from "./data.ts";
+import { dataOf, numberOf, printable, wordOf } from "./data.ts";
 
 export function addTopicCommands(program: Command): void {
-  const topic = program.command("topic").description("create topics, publish and subscribe");
+  const topic = program.command("topic").description("create, find and delete topics, publish and subscribe");
   withAgentOptions(topic.command("create <topic>"))
     .description("create a topic under the own name and admit subscribers until Ctrl-C")
     .option("--publishers <prefix...>", "names, or prefixes ending in /, that may publish (default: the own domain)")
@@ -19,8 +22,17 @@ export function addTopicCommands(program: Command): void {
     .description("publish to everyone who subscribed; data is text, JSON, or - for standard input")
     .action(publish);
   withAgentOptions(topic.command("subscribe <topic>"))
-    .description("print what is published until Ctrl-C; with --json one value for each")
+    .description(
+      "print what is published until Ctrl-C; with --json one value for each. 'OWNER/*' is every topic of an agent",
+    )
     .action(subscribe);
+  withAgentOptions(topic.command("list [owner]"))
+    .description("topics of an agent (default: the own ones), with who may use them")
+    .action(list);
+  withAgentOptions(topic.command("describe <topic>")).description("one topic as its gateway keeps it").action(describe);
+  withAgentOptions(topic.command("delete <topic>"))
+    .description("delete a topic of this agent: its members are out")
+    .action(remove);
 }
 
 interface CreateOptions extends AgentCommandOptions {
@@ -32,9 +44,7 @@ interface CreateOptions extends AgentCommandOptions {
 
 async function create(topic: string, options: CreateOptions): Promise<void> {
   const { out } = contextOf(options);
-  const { overflow } = options;
-  if (overflow !== "drop-oldest" && overflow !== "block" && overflow !== "disconnect")
-    throw refuse("CAUSEWAY_CONFIG_INVALID", `expected --overflow drop-oldest, block or disconnect, got ${overflow}`);
+  const overflow = wordOf(options.overflow, "--overflow", ["drop-oldest", "block", "disconnect"]);
   const retained = numberOf(options.retained, "--retained", 0, 100);
   const full = (prefixes: readonly string[]) => prefixes.map((prefix) => prefix.replace(/^(?!spiffe:)/, "spiffe://"));
   await asAgent(
@@ -88,3 +98,53 @@ async function subscribe(topic: string, options: AgentCommandOptions): Promise<v
     await stop;
   });
 }
+
+async function list(owner: string | undefined, options: AgentCommandOptions): Promise<void> {
+  const { out } = contextOf(options);
+  await asAgent(options, async (agent) => {
+    const topics = await out.during("asking for topics", agent.listTopics(owner));
+    out.result({ topics }, () =>
+      table(["topic", "publishers", "subscribers", "retained", "overflow", "priority"], topics.map(rowOf), "no topics"),
+    );
+  });
+}
+
+async function describe(topic: string, options: AgentCommandOptions): Promise<void> {
+  const { out } = contextOf(options);
+  await asAgent(options, async (agent) => {
+    const found = await out.during(`asking for ${topic}`, agent.describeTopic(topic));
+    const { rights } = found;
+    out.result(found, () =>
+      [
+        `${found.topic} of ${shortName(found.owner)}, since ${new Date(found.createdUnixMs).toISOString()}`,
+        `  publishers   ${publishersOf(rights)}`,
+        `  subscribers  ${subscribersOf(rights)}`,
+        `  retained     ${rights.retained}${rights.retainedMs > 0 ? `, for ${rights.retainedMs} ms` : ""}`,
+        `  overflow     ${rights.overflow}`,
+        `  priority     ${rights.priority}`,
+        `  idle expiry  ${rights.idleExpiryMs > 0 ? `${rights.idleExpiryMs} ms` : "never"}`,
+      ].join("\n"),
+    );
+  });
+}
+
+async function remove(topic: string, options: AgentCommandOptions): Promise<void> {
+  const { out } = contextOf(options);
+  await asAgent(options, async (agent) => {
+    await out.during(`deleting ${topic}`, agent.deleteTopic(topic));
+    out.result({ ok: true, topic }, () => `${topic} is deleted`);
+  });
+}
+
+const rowOf = ({ topic, rights }: TopicDescription): string[] => [
+  topic,
+  publishersOf(rights),
+  subscribersOf(rights),
+  String(rights.retained),
+  rights.overflow,
+  rights.priority,
+];
+
+const short = (names: readonly string[]): string => names.map((name) => name.replace("spiffe://", "")).join(" ");
+const publishersOf = ({ publishers }: TopicDescription["rights"]): string => short(publishers) || "the owner's domain";
+const subscribersOf = ({ subscribers }: TopicDescription["rights"]): string => short(subscribers) || "every agent";

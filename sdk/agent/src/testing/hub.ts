@@ -349,7 +349,7 @@ export class Hub {
     if (flags & HeaderFlag.accepted) this.#reportFate(source, messageId, target, agp.Fate.ACCEPTED);
     if (flags & HeaderFlag.stored) this.#reportFate(source, messageId, target, agp.Fate.STORED);
     if (targetKind === agp.TargetKind.TOPIC) {
-      for (const member of this.#subscribers.get(target) ?? []) if (member !== source) this.#deliver(member, frame);
+      for (const member of this.#membersOf(target)) if (member !== source) this.#deliver(member, frame);
       return;
     }
     if (this.#linkOf(target)) {
@@ -411,13 +411,14 @@ export class Hub {
       }
       case "subscribe": {
         const topic = this.#topics.get(body.value.topic);
-        if (topic) {
+        if (topic || body.value.topic.endsWith("/*")) {
           const members = this.#subscribers.get(body.value.topic) ?? new Set();
           this.#subscribers.set(body.value.topic, members.add(link.agent));
         }
-        const error = topic
-          ? undefined
-          : toErrorDetail(refuse("CAUSEWAY_TOPIC_NOT_FOUND", `no topic ${body.value.topic}`));
+        const error =
+          topic || body.value.topic.endsWith("/*")
+            ? undefined
+            : toErrorDetail(refuse("CAUSEWAY_TOPIC_NOT_FOUND", `no topic ${body.value.topic}`));
         send({ case: "subscriptionResult", value: { request: body.value.request, ...(error && { error }) } });
         return;
       }
@@ -452,16 +453,43 @@ export class Hub {
     }
   }
 
+  /** Who subscribed to the topic, or to a pattern that covers it. */
+  #membersOf(topic: string): ReadonlySet<string> {
+    const patterns = [...this.#subscribers.keys()].filter((each) => each.endsWith("/*"));
+    const covering = patterns.filter((each) => topic.startsWith(each.slice(0, -1)));
+    return new Set([topic, ...covering].flatMap((each) => [...(this.#subscribers.get(each) ?? [])]));
+  }
+
   #handleTopicCommand(link: HubLink, { request, command }: agp.TopicCommand): void {
-    let error: CausewayError | undefined;
-    if (command.case === "create") {
-      const { topic, policy } = command.value;
-      if (this.#topics.has(topic)) error = refuse("CAUSEWAY_TOPIC_EXISTS", `${topic} exists`);
-      else this.#topics.set(topic, { owner: link.agent, policy });
+    const value = { request, ...this.#serveTopics(link.agent, command) };
+    link.deliver(encodeFrame({ case: "topicResult", value }));
+  }
+
+  #serveTopics(caller: string, command: agp.TopicCommand["command"]) {
+    const info = (topic: string) => ({ topic, ...this.#topics.get(topic), createdUnixMs: 1n });
+    if (command.case === "list") {
+      const { prefix } = command.value;
+      return { topics: [...this.#topics.keys()].filter((each) => each.startsWith(`${prefix}/`)).map(info) };
     }
-    link.deliver(
-      encodeFrame({ case: "topicResult", value: { request, ...(error && { error: toErrorDetail(error) }) } }),
-    );
+    const topic = command.value?.topic ?? "";
+    const known = this.#topics.get(topic);
+    const missing = { error: toErrorDetail(refuse("CAUSEWAY_TOPIC_NOT_FOUND", `no topic ${topic}`)) };
+    switch (command.case) {
+      case "create":
+        if (known) return { error: toErrorDetail(refuse("CAUSEWAY_TOPIC_EXISTS", `${topic} exists`)) };
+        this.#topics.set(topic, { owner: caller, policy: command.value.policy });
+        return { topics: [info(topic)] };
+      case "describe":
+        return known ? { topics: [info(topic)] } : missing;
+      case "delete": {
+        if (known?.owner !== caller) return missing;
+        const gone = info(topic);
+        this.#topics.delete(topic);
+        return { topics: [gone] };
+      }
+      default:
+        throw new Error(`the SDK sent an unexpected topic command ${command.case}`);
+    }
   }
 
   #handleControl(link: HubLink, control: Control): void {
@@ -511,6 +539,17 @@ export class Hub {
       }
       case "deliveryReport":
         this.#deliver(header.target, encodeFrame({ case: "control", value: control }));
+        return;
+      case "topicCommand":
+        if (this.#attached.has(header.target))
+          answer({ case: "topicResult", value: this.#serveTopics(link.agent, body.value.command) });
+        else
+          this.#report(
+            link.agent,
+            header.messageId,
+            header.target,
+            refuse("CAUSEWAY_FORWARDING_NO_ROUTE", `no gateway knows ${header.target}`),
+          );
         return;
       default:
         throw new Error(`the SDK sent an unexpected control ${body.case}`);
