@@ -112,6 +112,19 @@ test("a receiver that is no name is refused before anything is looked for", asyn
   }
 });
 
+test.each([
+  [["--ack", "read"], 'expected --ack accepted, stored, delivered or processed, got "read"'],
+  [["--expires", "1h"], 'expected a whole number from 1 to 604800000 for --expires, got "1h"'],
+  [["--expires", "604800001"], 'expected a whole number from 1 to 604800000 for --expires, got "604800001"'],
+  [["--priority", "urgent"], 'expected --priority interactive or bulk, got "urgent"'],
+])("send with %j is refused with what was expected, before anything is looked for", async (words, said) => {
+  expect(await run("send", "blue.example/a/b", "hi", ...words)).toEqual({
+    code: 2,
+    out: "",
+    err: `causeway: ${said} [CAUSEWAY_CONFIG_INVALID]\n`,
+  });
+});
+
 test("a mistyped command is corrected", async () => {
   const { code, err } = await run("discovr", "hotel");
   expect(code).toBe(2);

@@ -1,12 +1,14 @@
 /** What agents do, from the command line: discover, call, send. */
+import type { Receipt, SendOptions } from "@causeway/agent";
 import { parseSpiffeId } from "@causeway/core-base";
 import type { Command } from "commander";
 import { table } from "../terminal/output.ts";
 import { type AgentCommandOptions, asAgent, withAgentOptions } from "./acting.ts";
 import { contextOf } from "./context.ts";
-import { dataOf, numberOf, printable } from "./data.ts";
+import { dataOf, numberOf, printable, wordOf } from "./data.ts";
 
 const timeoutMsMax = 86_400_000;
+const expiresMsMax = 604_800_000;
 const matchesMax = 100;
 
 export function addAgentCommands(program: Command): void {
@@ -28,7 +30,17 @@ export function addAgentCommands(program: Command): void {
     .action(call);
 
   withAgentOptions(program.command("send <target> <data>"))
-    .description("send a message; done when the other agent took it")
+    .description("send a message; done when it has come as far as --ack says, and says how far, and its id")
+    .option(
+      "--ack <level>",
+      "accepted: the own gateway passed it on; stored: on the disk of the gateway of the other agent; delivered: the other agent has it; processed: its handler took it",
+      "processed",
+    )
+    .option(
+      "--expires <ms>",
+      "after which nobody needs it any more, at most 604800000 (default: --timeout; with --ack stored, a day)",
+    )
+    .option("--priority <priority>", "interactive, or bulk for what nobody waits for", "interactive")
     .option("--timeout <ms>", "how long to wait", "30000")
     .option("--trace", "keep the way for: causeway explain")
     .action(send);
@@ -119,27 +131,46 @@ async function call(target: string, data: string | undefined, options: CallOptio
   });
 }
 
-interface SendOptions extends AgentCommandOptions {
+interface SendCommandOptions extends AgentCommandOptions {
   readonly timeout: string;
+  readonly ack: string;
+  readonly expires?: string;
+  readonly priority: string;
   readonly trace?: boolean;
 }
 
-async function send(target: string, data: string, options: SendOptions): Promise<void> {
+async function send(target: string, data: string, options: SendCommandOptions): Promise<void> {
   const { out } = contextOf(options);
   const to = receiverOf(target);
-  const timeoutMs = numberOf(options.timeout, "--timeout", 1, timeoutMsMax);
-  const isTraced = options.trace === true;
+  const wanted = wantedOf(options);
   const body = dataOf(data);
   await asAgent(options, async (agent, { domain }) => {
-    const { messageId } = await out.during(
-      `waiting for ${target}`,
-      agent.send(to, body, { timeoutMs, trace: isTraced }),
-    );
-    out.result({ ok: true, target, messageId }, () =>
-      isTraced ? `${target} took the message\n${wayOf(messageId, domain)}` : `${target} took the message`,
-    );
+    const { messageId, reached } = await out.during(`waiting for ${target}`, agent.send(to, body, wanted));
+    out.result({ ok: true, target, messageId, reached }, () => {
+      const line = `${reached}: ${meaningOf[reached]} (message ${messageId})`;
+      return options.trace === true ? `${line}\n${wayOf(messageId, domain)}` : line;
+    });
   });
 }
+
+/** What the SDK is asked for. Throws `CAUSEWAY_CONFIG_INVALID`, saying what was expected. */
+export function wantedOf({ ack, expires, priority, timeout, trace }: SendCommandOptions): SendOptions {
+  return {
+    ack: wordOf(ack, "--ack", ["accepted", "stored", "delivered", "processed"]),
+    ...(expires !== undefined && { expiresMs: numberOf(expires, "--expires", 1, expiresMsMax) }),
+    priority: wordOf(priority, "--priority", ["interactive", "bulk"]),
+    timeoutMs: numberOf(timeout, "--timeout", 1, timeoutMsMax),
+    trace: trace === true,
+  };
+}
+
+const meaningOf: Readonly<Record<Receipt["reached"], string>> = {
+  sent: "the message left this process",
+  accepted: "the own gateway passed the message on",
+  stored: "the message is on the disk of the other agent's gateway",
+  delivered: "the other agent has the message",
+  processed: "the other agent took the message",
+};
 
 /** An agent, one instance of it, or a prefix, of which any one agent is meant. Looked at before anything is connected. */
 const receiverOf = (target: string): string => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { dataOf, messageIdOf, numberOf } from "./data.ts";
+import { dataOf, messageIdOf, numberOf, wordOf } from "./data.ts";
 
 describe("content on the command line", () => {
   test.each([
@@ -22,6 +22,21 @@ describe("numbers of options", () => {
   test.each(["ten", "0", "101", "1.5", "", " ", "-1", "1e9"])("%j is refused with what was expected", (text) => {
     expect(() => numberOf(text, "--limit", 1, 100)).toThrow(
       `expected a whole number from 1 to 100 for --limit, got ${JSON.stringify(text)}`,
+    );
+  });
+});
+
+describe("words of options", () => {
+  test("one of the words", () => {
+    expect(wordOf("bulk", "--priority", ["interactive", "bulk"])).toBe("bulk");
+  });
+
+  test.each(["", "Bulk", "bulky"])("%j is refused with what was expected", (text) => {
+    expect(() => wordOf(text, "--priority", ["interactive", "bulk"])).toThrow(
+      `expected --priority interactive or bulk, got ${JSON.stringify(text)}`,
+    );
+    expect(() => wordOf(text, "--ack", ["accepted", "stored", "delivered"])).toThrow(
+      `expected --ack accepted, stored or delivered, got ${JSON.stringify(text)}`,
     );
   });
 });

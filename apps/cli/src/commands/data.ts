@@ -31,6 +31,14 @@ export function numberOf(text: string, option: string, min: number, max: number)
   );
 }
 
+/** One of the words that an option takes. Throws `CAUSEWAY_CONFIG_INVALID` for another one. */
+export function wordOf<W extends string>(text: string, option: string, words: readonly W[]): W {
+  const word = words.find((each) => each === text);
+  if (word !== undefined) return word;
+  const choice = `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+  throw refuse("CAUSEWAY_CONFIG_INVALID", `expected ${option} ${choice}, got ${JSON.stringify(text)}`);
+}
+
 /** The 16 bytes of a message id, with or without hyphens; undefined for anything else. */
 export function messageIdOf(text: string): Uint8Array | undefined {
   const hex = text.replaceAll("-", "");

@@ -2,6 +2,7 @@
 import type { DiscoveryMethod, DiscoveryOptions } from "@causeway/agent/node";
 import { refuse } from "@causeway/core-base";
 import type { Command } from "commander";
+import { wordOf } from "./data.ts";
 
 /** Options of commands that look for a gateway. */
 export interface DiscoveryCommandOptions {
@@ -26,7 +27,9 @@ export function discoveryOf({ via, prefer }: DiscoveryCommandOptions): Discovery
   if (via === undefined) return undefined;
   return {
     methods: via.map(methodOf),
-    ...(prefer !== undefined && { prefer: prefer.split(",").map(criterionOf) }),
+    ...(prefer !== undefined && {
+      prefer: prefer.split(",").map((word) => wordOf(word, "--prefer", ["domain", "load", "delay"])),
+    }),
   };
 }
 
@@ -58,9 +61,4 @@ function methodOf(text: string): DiscoveryMethod {
         `expected --via static:…, anycast, datagram, dns, dhcp or directory, got ${JSON.stringify(text.slice(0, 100))}`,
       );
   }
-}
-
-function criterionOf(word: string): "domain" | "load" | "delay" {
-  if (word === "domain" || word === "load" || word === "delay") return word;
-  throw refuse("CAUSEWAY_CONFIG_INVALID", `expected --prefer domain, load or delay, got ${JSON.stringify(word)}`);
 }
