@@ -104,6 +104,7 @@ export class Mailboxes implements Machine<MailboxEffect> {
     this.#handOver.takeBack(now, lane, lane.items(MailState.underWay).filter(isLost));
     lane.unpark();
     lane.burst = lane.burstBytes = 0;
+    if (links.length > 0) this.#transfers.withdraw(now, lane);
     this.#handOver.pump(now, lane);
     this.#transfers.offerFrom(now, lane);
   }

@@ -60,6 +60,19 @@ export class Transfers {
     this.#end(now, lane, rest, count >= rows.length);
   }
 
+  /**
+   * The agent is here again: what is offered is handed to it, in order, without waiting for the answer. Should the other
+   * gateway have stored it, there are two copies, and the agent takes one.
+   */
+  withdraw(now: Now, lane: Lane): void {
+    const { transfer } = lane;
+    if (transfer === undefined || transfer.rows.length === 0) return;
+    const rest = transfer.rows.filter((row, index) => this.#isOffered(row, transfer.sequences[index] ?? 0));
+    this.#held.transferring.delete(transfer.number);
+    lane.transfer = undefined;
+    this.#handOver.takeBack(now, lane, rest);
+  }
+
   handleTimeout(now: Now): void {
     for (const lane of [...this.#held.transferring.values()]) {
       const { transfer } = lane;
