@@ -64,7 +64,7 @@ export class Mailboxes implements Machine<MailboxEffect> {
     if (known >= 0) return this.#repeat(known, mail);
     const isBehind = box !== undefined && box.ahead > 0;
     if (!mail.wantsStored && mail.link !== undefined && !isBehind) return "pass";
-    const full = overQuota(mail, there, box, held, this.#limits);
+    const full = overQuota(mail, there, box, held, this.#limits, mail.storedAt !== undefined);
     if (full !== undefined) return full;
     const lane = there ?? held.open(mail.agentId);
     const stored = held.storedMail(now, mail);

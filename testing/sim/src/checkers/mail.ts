@@ -187,17 +187,26 @@ export function diskIsMemory(world: World): Checker {
   };
 }
 
-/** No mailbox, no sender's share of one and not all of them together exceed their bounds. */
+/**
+ * No mailbox, no sender's share of one and not all of them together exceed their bounds. What other gateways handed over
+ * has as much room again.
+ */
 export function mailboxBounds(world: World): Checker {
+  const handedOver = new Set<string>();
   const demand = (at: Gateway, limit: keyof MailboxLimits, value: number): void => {
     const max = world.plan.limits.mail?.mailbox[limit] ?? 0;
     if (value > max) world.fail("mailbox-bounds", `${at.name} has ${value} with ${limit} ${max}`);
   };
   return {
     name: "mailbox-bounds",
+    mailVerdict(at, mail, verdict) {
+      if (mail.storedAt !== undefined && verdict === "taken") handedOver.add(keyOf(at, mail));
+    },
     mailCommitted(at) {
-      const { waiting, dead } = at.mailStore.load();
+      const { waiting: all, dead } = at.mailStore.load();
+      const waiting = all.filter((mail) => !handedOver.has(keyOf(at, mail)));
       demand(at, "mailboxTotalMessagesMax", waiting.length);
+      demand(at, "mailboxTotalMessagesMax", all.length / 2);
       demand(at, "deadLettersMax", dead.length);
       const boxes = new Map<string, number>();
       const count = (key: string): number => boxes.set(key, (boxes.get(key) ?? 0) + 1).get(key) ?? 0;
@@ -213,6 +222,9 @@ export function mailboxBounds(world: World): Checker {
     },
   };
 }
+
+const keyOf = (at: Gateway, { agentId, source, id }: Pick<StoredMail, "agentId" | "source" | "id">): string =>
+  `${at.name} ${agentId} ${source} ${id}`;
 
 const numbers = (mails: readonly StoredMail[]): string =>
   mails
