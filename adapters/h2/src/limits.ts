@@ -4,6 +4,8 @@ import { wireLimits } from "@causeway/core-wire";
 export interface H2Limits {
   /** TLS connections at once. Further ones are closed before the handshake. */
   readonly sessionsMax: number;
+  /** Unfinished TLS handshakes of one IPv4 address or IPv6 /64 network. When more than half of `sessionsMax` are taken, each new connection closes the oldest of a source that has more. */
+  readonly handshakesPerSourceMax: number;
   /** TLS connections at once of one certified identity. Further ones are refused with CAUSEWAY_LIMIT_COUNT. */
   readonly sessionsPerPeerMax: number;
   /** HTTP/2 streams at once on one connection (SETTINGS_MAX_CONCURRENT_STREAMS). */
@@ -59,6 +61,7 @@ export interface H2Limits {
 /** Default bounds. */
 export const h2Limits: H2Limits = {
   sessionsMax: 20_000,
+  handshakesPerSourceMax: 64,
   sessionsPerPeerMax: 64,
   streamsPerSessionMax: 128,
   headerListBytesMax: 16_384,

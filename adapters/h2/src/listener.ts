@@ -7,6 +7,8 @@ export interface ListenerEvents {
   onHandshakeFailed(remote: string | undefined, reason: string): void;
   /** There are too many connections. */
   onDropped(): void;
+  /** A connection of a source with too many unfinished handshakes was closed. */
+  onHandshakeCut(source: string): void;
   /** It listens no more, or for a while. */
   onFailed(event: string, facts: Readonly<Record<string, string | number>>, thrown: unknown): void;
 }

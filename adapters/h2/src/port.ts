@@ -125,6 +125,7 @@ class H2Port implements Port {
       host,
       port,
       sessionsMax: this.#limits.sessionsMax,
+      handshakesPerSourceMax: this.#limits.handshakesPerSourceMax,
     };
     const events = this.#listenerEvents(counters.counter("causeway_h2_workers_failed_total"));
     this.#listener = workers > 0 ? new WorkerListener({ ...listen, workers }, events) : new TlsListener(listen, events);
@@ -225,6 +226,14 @@ class H2Port implements Port {
       },
       onDropped: () =>
         this.#security.warn("h2.connection_dropped", { limit: "sessionsMax", value: this.#limits.sessionsMax }),
+      onHandshakeCut: (source) => {
+        const { handshakesPerSourceMax } = this.#limits;
+        this.#security.warn("h2.handshake_cut", {
+          source,
+          limit: "handshakesPerSourceMax",
+          value: handshakesPerSourceMax,
+        });
+      },
       onFailed: (event, facts, thrown) => {
         if (event === "h2.worker_failed") workersFailed.add();
         this.#log.error(event, facts, thrown);

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { createServer, type Server, type TlsOptions } from "node:tls";
+import { Handshakes } from "./handshakes.ts";
 import type { Listener, ListenerEvents } from "./listener.ts";
 import { listenError } from "./node-errors.ts";
 
@@ -9,6 +10,7 @@ export interface TlsListenerOptions {
   readonly host: string;
   readonly port: number;
   readonly sessionsMax: number;
+  readonly handshakesPerSourceMax: number;
 }
 
 /** Listens in this thread. */
@@ -26,15 +28,30 @@ export class TlsListener implements Listener {
   }
 
   async start(): Promise<number> {
-    const { host, port, tls, sessionsMax } = this.#options;
+    const { host, port, tls, sessionsMax, handshakesPerSourceMax } = this.#options;
+    const handshakes = new Handshakes<Socket>({
+      perSourceMax: handshakesPerSourceMax,
+      sessionsMax,
+      cut: (socket, source) => {
+        // Its place is free now, not when the socket says so.
+        this.#sockets.delete(socket);
+        socket.destroy();
+        this.#events.onHandshakeCut(source);
+      },
+    });
     const server = createServer(tls(), (socket) => {
+      handshakes.finished(socket);
       socket.setNoDelay(true);
       this.#events.onConnection(socket);
     });
     server.maxConnections = sessionsMax;
     server.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
-      socket.on("close", () => this.#sockets.delete(socket));
+      socket.on("close", () => {
+        this.#sockets.delete(socket);
+        handshakes.closed(socket);
+      });
+      handshakes.begin(socket, this.#sockets.size);
     });
     server.on("drop", () => this.#events.onDropped());
     server.on("tlsClientError", (error, socket) => this.#events.onHandshakeFailed(socket.remoteAddress, error.message));

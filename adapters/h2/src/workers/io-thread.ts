@@ -10,7 +10,7 @@ import {
   wakeUp,
 } from "./protocol.ts";
 import { decodeFacts, decodeFailure, type Failure, RecordKind } from "./records.ts";
-import { createRing, RingReader } from "./ring.ts";
+import { copyOf, createRing, RingReader } from "./ring.ts";
 import { RingOutput } from "./ring-output.ts";
 import { type SocketOwner, WorkerSocket } from "./worker-socket.ts";
 
@@ -19,6 +19,7 @@ export interface IoThreadEvents {
   onConnection(socket: WorkerSocket): void;
   onHandshakeFailed(failure: Failure): void;
   onDropped(): void;
+  onHandshakeCut(source: string): void;
   /** It does not listen any more, or not for now. */
   onListenFailed(thrown: unknown): void;
   /** It is gone, and its connections with it. */
@@ -136,6 +137,7 @@ export class IoThread implements SocketOwner {
     else if (kind === RecordKind.opened) this.#open(id, memory, start, end);
     else if (kind === RecordKind.failed) this.#events.onHandshakeFailed(decodeFailure(memory, start, end));
     else if (kind === RecordKind.dropped) this.#events.onDropped();
+    else if (kind === RecordKind.handshakeCut) this.#events.onHandshakeCut(copyOf(memory, start, end).toString());
   };
 
   #open(id: number, memory: Buffer, start: number, end: number): void {

@@ -6,6 +6,7 @@
 import { createServer as createTcpServer, type Socket } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { Handshakes } from "../handshakes.ts";
 import { Carried } from "./carried.ts";
 import { type FromWorker, recordBytesMax, type ToWorker, turnBytesMax, type WorkerStart, wakeUp } from "./protocol.ts";
 import { encodeFacts, type Failure, RecordKind } from "./records.ts";
@@ -20,6 +21,8 @@ const cells = new Int32Array(start.shared);
 const renewals = cells.length - 1;
 let renewal = start.renewal;
 const connections = new Map<number, Carried>();
+/** TCP connections that are counted. */
+const admitted = new Set<Socket>();
 /** Connections that are not read because the ring is full. */
 const blocked = new Set<Carried>();
 /** Connections with bytes that were written since the last turn, or with writes of this turn to let go. */
@@ -39,7 +42,23 @@ const output = new RingOutput(start.up, recordBytesMax, {
   },
 });
 
-const server = createServer({ ...start.tls }, (socket) => onConnection(socket));
+const handshakes = new Handshakes<Socket>({
+  perSourceMax: start.handshakesPerSourceMax,
+  sessionsMax: start.sessionsMax,
+  cut(socket, source) {
+    // Its place is free now, not when the socket says so.
+    leave(socket);
+    socket.destroy();
+    if (output.isFull) return;
+    output.send(RecordKind.handshakeCut, 0, Buffer.from(source));
+    flushLater();
+  },
+});
+
+const server = createServer({ ...start.tls }, (socket) => {
+  handshakes.finished(socket);
+  onConnection(socket);
+});
 server.on("tlsClientError", (error, socket) => {
   // While the main thread does not keep up, what strangers cause is not told.
   if (output.isFull) return;
@@ -90,8 +109,16 @@ function admit(socket: Socket): boolean {
     return false;
   }
   Atomics.add(cells, start.index, 1);
-  socket.once("close", () => Atomics.sub(cells, start.index, 1));
+  admitted.add(socket);
+  socket.once("close", () => leave(socket));
+  handshakes.begin(socket, count + 1);
   return true;
+}
+
+function leave(socket: Socket): void {
+  if (!admitted.delete(socket)) return;
+  Atomics.sub(cells, start.index, 1);
+  handshakes.closed(socket);
 }
 
 /** A connection that begins after a renewal gets the renewed certificate, also when its message is still on the way. */

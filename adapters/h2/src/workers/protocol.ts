@@ -19,6 +19,8 @@ export interface WorkerStart {
   readonly port: number;
   /** Of all workers together. */
   readonly sessionsMax: number;
+  /** Of this worker. */
+  readonly handshakesPerSourceMax: number;
 }
 
 /** Beside `wakeUp`, what the main thread posts. */

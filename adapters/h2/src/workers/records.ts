@@ -23,6 +23,8 @@ export const RecordKind = {
   failed: 9,
   /** A connection was dropped because there are too many. From the worker. */
   dropped: 10,
+  /** A connection of a source with too many unfinished handshakes was closed; payload: the source. From the worker. */
+  handshakeCut: 11,
 } as const;
 
 /** What a thread has to know of a connection that another one terminates. */

@@ -10,6 +10,7 @@ export interface WorkerListenerOptions {
   readonly host: string;
   readonly port: number;
   readonly sessionsMax: number;
+  readonly handshakesPerSourceMax: number;
   readonly workers: number;
 }
 
@@ -84,14 +85,18 @@ export class WorkerListener implements Listener {
   }
 
   #startThread(index: number, failures: number): IoThread {
-    const { tls, host, sessionsMax } = this.#options;
+    const { tls, host, sessionsMax, workers } = this.#options;
+    // The kernel spreads the connections of an address evenly.
+    const handshakesPerSourceMax = Math.ceil(this.#options.handshakesPerSourceMax / workers);
+    const bounds = { sessionsMax, handshakesPerSourceMax };
     const startedAt = performance.now();
     const thread = new IoThread(
-      { shared: this.#cells.buffer, index, tls: tls(), renewal: this.#renewal, host, port: this.#port, sessionsMax },
+      { shared: this.#cells.buffer, index, tls: tls(), renewal: this.#renewal, host, port: this.#port, ...bounds },
       {
         onConnection: (socket) => this.#events.onConnection(socket),
         onHandshakeFailed: ({ remoteAddress, message }) => this.#events.onHandshakeFailed(remoteAddress, message),
         onDropped: () => this.#events.onDropped(),
+        onHandshakeCut: (source) => this.#events.onHandshakeCut(source),
         onListenFailed: (thrown) => {
           if (this.#isListening) this.#events.onFailed("h2.server_failed", { worker: index }, thrown);
         },
