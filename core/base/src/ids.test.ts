@@ -8,6 +8,7 @@ import {
   parseAgentId,
   parseDomain,
   parseGatewayUri,
+  parsePrefix,
   parseSpiffeId,
   pathOf,
   shortName,
@@ -83,6 +84,16 @@ test("domains", () => {
   expect(parseDomain("blue.example")).toBe("blue.example");
   for (const bad of ["", "Blue.example", "a/b", "a b", "x".repeat(256)])
     expect(() => parseDomain(bad)).toThrow(invalid);
+});
+
+test("prefixes of whole segments lose the slash at their end and nothing else", () => {
+  expect(parsePrefix("blue.example/")).toBe("spiffe://blue.example");
+  expect(parsePrefix("blue.example/travel/")).toBe("spiffe://blue.example/travel");
+  expect(parsePrefix("spiffe://blue.example/travel")).toBe("spiffe://blue.example/travel");
+  for (const bad of ["", "/", "//", "Blue.example/", "blue.example//", "blue.example//a/", "blue.example/a b/"])
+    expect(() => parsePrefix(bad)).toThrow(invalid);
+  for (const bad of ["blue.example/../", "blue.example/a/@i/", `blue.example/${"x".repeat(512)}/`])
+    expect(() => parsePrefix(bad)).toThrow(invalid);
 });
 
 test("gateway URIs; a bare address becomes amsp://", () => {

@@ -57,6 +57,24 @@ export function parseAgentId(text: string): AgentId {
   return id as AgentId;
 }
 
+/**
+ * Parses a prefix of whole segments, `domain/` or `domain/namespace/`, into its full form without the slash at its end.
+ * Throws `CAUSEWAY_NAME_INVALID`.
+ */
+export function parsePrefix(text: string): string {
+  const bare = text.endsWith("/") ? text.slice(0, -1) : text;
+  const full = bare.startsWith(scheme) ? bare : scheme + bare;
+  const [domain = "", ...path] = full.slice(scheme.length).split("/");
+  const isWhole = path.every((s) => segmentPattern.test(s) && s !== "." && s !== "..");
+  if (full.length > nameBytesMax || !domainPattern.test(domain) || !isWhole) {
+    throw refuse(
+      "CAUSEWAY_NAME_INVALID",
+      `expected a prefix of whole segments like blue.example/tools/, got ${JSON.stringify(text.slice(0, 100))}`,
+    );
+  }
+  return full;
+}
+
 /** Parses a domain name. Throws `CAUSEWAY_NAME_INVALID`. */
 export function parseDomain(text: string): Domain {
   if (!domainPattern.test(text)) {

@@ -50,3 +50,11 @@ test("a choice that could not be made is made again", async () => {
   expect(await codeOf(anycast.use(prefix, "", nameOf))).toBe("CAUSEWAY_FORWARDING_NO_ROUTE");
   expect(await anycast.use(prefix, "", nameOf)).toBe("hotel1");
 });
+
+test.each(["/", "green.example//", "green.example//hotels/", "green.example/ho tels/", "green.example/../", "Green/"])(
+  "%j is no prefix: refused before anything is asked [AAP-69]",
+  async (target) => {
+    const anycast = new Anycast(() => Promise.reject(new Error("asked")));
+    expect(await codeOf(anycast.use(target, "", nameOf))).toBe("CAUSEWAY_NAME_INVALID");
+  },
+);

@@ -2,7 +2,7 @@
  * Targets that are a prefix: any one agent below it. The gateways choose, and a session stays with their choice as long
  * as it can be reached.
  */
-import { CausewayError, type ErrorCode, type SpiffeId } from "@causeway/core-base";
+import { CausewayError, type ErrorCode, parsePrefix, type SpiffeId } from "@causeway/core-base";
 
 export class Anycast {
   readonly #choose: (prefix: string) => Promise<SpiffeId>;
@@ -18,8 +18,7 @@ export class Anycast {
    * outcome, and the next thing asks the gateways for an agent anew.
    */
   async use<T>(target: string, session: string, run: (to: SpiffeId) => Promise<T>): Promise<T> {
-    const bare = target.slice(0, -1);
-    const prefix = bare.startsWith("spiffe://") ? bare : `spiffe://${bare}`;
+    const prefix = parsePrefix(target);
     const key = `${prefix} ${session}`;
     const choice = this.#chosen.get(key) ?? this.#choose(prefix);
     this.#remember(key, choice);

@@ -1,5 +1,5 @@
 /** `requestMany`: one question to many agents, and whatever answers come in time. */
-import { type AgentId, CausewayError, isPrefixOf, parseAgentId, refuse } from "@causeway/core-base";
+import { type AgentId, CausewayError, isPrefixOf, parseAgentId, parsePrefix, refuse } from "@causeway/core-base";
 import type { Answer, Ask, CallOptions, DiscoverOptions, Discovery, ManyAnswers, ManyOptions } from "./api.ts";
 import { timeoutOf } from "./exchange/limits.ts";
 
@@ -64,8 +64,8 @@ async function agentsOf(
     const problem = `expected names, or a prefix that ends in '/', got ${JSON.stringify(targets)}`;
     throw refuse("CAUSEWAY_MISUSE", problem);
   }
-  const prefix = targets.startsWith("spiffe://") ? targets : `spiffe://${targets}`;
-  const [domain = "", ...path] = prefix.slice("spiffe://".length, -1).split("/");
+  const prefix = parsePrefix(targets);
+  const [domain = "", ...path] = prefix.slice("spiffe://".length).split("/");
   const found = await ports.discover(path.join(" "), {
     domains: [domain],
     limit: foundMax,
