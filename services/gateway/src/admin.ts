@@ -21,6 +21,7 @@ import type { Links } from "./links.ts";
 import type { MailboxAdmin } from "./mailbox-admin.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { GatewayConfig, GatewayDeps } from "./ports.ts";
+import { listTopics } from "./subscription-table.ts";
 import type { SyncDriver } from "./sync-driver.ts";
 import type { TopicsDriver } from "./topics-driver.ts";
 
@@ -42,7 +43,8 @@ export interface AdminParts {
   readonly drain: (deadlineMs: number) => void;
 }
 
-const routesPerAnswerMax = 10_000;
+/** Rows of one answer. */
+const rowsMax = 10_000;
 const drainMsDefault = 30_000;
 
 /** Answers operators. */
@@ -84,21 +86,22 @@ export class Admin {
     });
   }
 
-  listAttachments(): admin.ListAttachmentsResponse {
-    const attachments = this.#parts.attachments.attachments().map((each) => this.#attachment(each));
-    return create(admin.ListAttachmentsResponseSchema, { attachments });
+  listAttachments(request: admin.ListAttachmentsRequest): admin.ListAttachmentsResponse {
+    const isAsked = below(request.prefix);
+    const attachments: admin.Attachment[] = [];
+    const found = this.#parts.attachments.attachments().filter((each) => isAsked(each.agentId));
+    for (const each of found.slice(0, limitOf(request))) attachments.push(this.#attachment(each));
+    const truncated = found.length > attachments.length;
+    return create(admin.ListAttachmentsResponseSchema, { attachments, truncated });
   }
 
   listRoutes(request: admin.ListRoutesRequest): admin.ListRoutesResponse {
-    const limit = Math.min(request.limit || routesPerAnswerMax, routesPerAnswerMax);
-    const prefix = request.prefix === "" ? "" : `spiffe://${request.prefix.replace(/^spiffe:\/\//, "")}`;
+    const limit = limitOf(request);
     const routes: admin.Route[] = [];
-    for (const route of this.#parts.sync.machine.allRoutes()) {
-      if (routes.length >= limit) break;
-      if (prefix === "" || isPrefixOf(prefix, route.agentId)) routes.push(toRoute(route));
+    for (const route of this.#routes(request.prefix)) {
+      if (routes.length === limit) return create(admin.ListRoutesResponseSchema, { routes, truncated: true });
+      routes.push(route);
     }
-    if (prefix === "")
-      routes.push(...this.#unadvertised(), ...this.#waysBack(limit - routes.length), ...this.#uplinks());
     return create(admin.ListRoutesResponseSchema, { routes });
   }
 
@@ -135,19 +138,7 @@ export class Admin {
   }
 
   listTopics(): admin.ListTopicsResponse {
-    const { topics } = this.#parts;
-    const subscriptions = topics.subscriptions();
-    const owners = new Map(topics.machine.topics().map((each) => [each.topic as string, each.owner]));
-    const names = [...new Set([...owners.keys(), ...subscriptions.keys()])].sort();
-    return create(admin.ListTopicsResponseSchema, {
-      topics: names.map((topic) =>
-        create(admin.TopicSchema, {
-          topic,
-          owner: owners.get(topic) ?? "",
-          subscribers: [...(subscriptions.get(topic) ?? [])],
-        }),
-      ),
-    });
+    return listTopics(this.#parts.topics, this.#parts.attachments);
   }
 
   explain(request: admin.ExplainRequest): admin.ExplainResponse {
@@ -198,18 +189,27 @@ export class Admin {
     }
   }
 
+  /** The default routes are for no name, and last. */
+  *#routes(prefix: string): Generator<admin.Route> {
+    const isAsked = below(prefix);
+    for (const route of this.#parts.sync.machine.allRoutes()) if (isAsked(route.agentId)) yield toRoute(route);
+    yield* this.#unadvertised(isAsked);
+    yield* this.#waysBack(isAsked);
+    if (prefix === "") yield* this.#uplinks();
+  }
+
   /** Agents that are attached here and have no record: reachable through this gateway only. */
-  #unadvertised(): readonly admin.Route[] {
+  #unadvertised(isAsked: (agentId: string) => boolean): readonly admin.Route[] {
     const { attachments, sync, config } = this.#parts;
     return attachments
       .attachments()
-      .filter((each) => sync.ownRoute(each.agentId) === undefined)
+      .filter((each) => isAsked(each.agentId) && sync.ownRoute(each.agentId) === undefined)
       .map((each) =>
         create(admin.RouteSchema, {
           target: each.agentId,
           kind: "local",
           origin: config.gatewayUri,
-          status: each.state === "stale" ? "offline" : "online",
+          status: statusOf(each),
           applicable: true,
           reason: "attached here and not advertised",
         }),
@@ -217,16 +217,12 @@ export class Admin {
   }
 
   /** Senders that are not advertised and not attached here: where they were heard of. */
-  #waysBack(limit: number): readonly admin.Route[] {
-    const found: admin.Route[] = [];
+  *#waysBack(isAsked: (agentId: string) => boolean): Generator<admin.Route> {
+    const reason = reasonTexts["return-path"];
     for (const { agentId, peer } of this.#parts.table.returnPaths.senders()) {
-      if (found.length >= limit) break;
-      const reason = reasonTexts["return-path"];
-      found.push(
-        create(admin.RouteSchema, { target: agentId, kind: "return", nextHop: peer, applicable: true, reason }),
-      );
+      if (isAsked(agentId))
+        yield create(admin.RouteSchema, { target: agentId, kind: "return", nextHop: peer, applicable: true, reason });
     }
-    return found;
   }
 
   /** Where everything unknown goes. */
@@ -245,7 +241,7 @@ export class Admin {
   }
 
   #attachment(each: Attachment): admin.Attachment {
-    const { links, deps, sync } = this.#parts;
+    const { links, deps, sync, config } = this.#parts;
     const now: Now = deps.scheduler.now();
     const entry = links.get(each.link);
     const { leaseMs, staleAfterMs, removeAfterStaleMs } = each.times;
@@ -263,8 +259,23 @@ export class Admin {
       messagesIn: BigInt(entry?.messagesIn ?? 0),
       messagesOut: BigInt(entry?.messagesOut ?? 0),
       advertised: sync.ownRoute(each.agentId) !== undefined,
+      condition: each.condition,
+      gatewayUri: config.gatewayUri,
     });
   }
+}
+
+function statusOf({ state, condition }: Attachment): string {
+  if (state === "stale") return "offline";
+  return condition === "running" ? "online" : condition;
+}
+
+const limitOf = ({ limit }: { readonly limit: number }): number => Math.min(limit || rowsMax, rowsMax);
+
+/** Tells whether an agent is the one that was asked for, or below the domain or namespace; every one is for "". */
+function below(prefix: string): (agentId: string) => boolean {
+  const full = `spiffe://${prefix.replace(/^spiffe:\/\//, "")}`;
+  return (agentId) => prefix === "" || isPrefixOf(full, agentId);
 }
 
 function toRoute(route: RouteCandidate): admin.Route {

@@ -162,7 +162,7 @@ export class GatewayTables {
   #rest() {
     const { limits, trace, events, topics, attachments } = this.#parts;
     const { keyPackages, groups, commits } = this.#delivery();
-    const subscriptions = [...topics.subscriptions().values()].reduce((sum, each) => sum + each.length, 0);
+    const subscriptions = [...topics.subscriptions()].length;
     return {
       topics: { entries: topics.machine.topics().length, entriesMax: topics.machine.topicsMax },
       subscriptions: {

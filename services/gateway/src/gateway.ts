@@ -320,7 +320,7 @@ export class GatewayService implements Gateway {
     });
     router.service(admin.GatewayAdminService, {
       status: (_request, context) => operator(context).status(),
-      listAttachments: (_request, context) => operator(context).listAttachments(),
+      listAttachments: (request, context) => operator(context).listAttachments(request),
       listRoutes: (request, context) => operator(context).listRoutes(request),
       listPeers: (_request, context) => operator(context).listPeers(),
       listTopics: (_request, context) => operator(context).listTopics(),

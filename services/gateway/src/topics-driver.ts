@@ -164,13 +164,9 @@ export class TopicsDriver {
     this.#wake.arm(this.machine.deadline());
   }
 
-  /** Patterns and their subscribers at this gateway. */
-  subscriptions(): ReadonlyMap<string, readonly string[]> {
-    const out = new Map<string, string[]>();
-    for (const [entry, patterns] of this.#patterns) {
-      for (const pattern of patterns) out.set(pattern, [...(out.get(pattern) ?? []), entry.peer.spiffeId]);
-    }
-    return out;
+  /** Who subscribed to what at this gateway. */
+  *subscriptions(): Generator<{ readonly pattern: string; readonly entry: LinkEntry }> {
+    for (const [entry, patterns] of this.#patterns) for (const pattern of patterns) yield { pattern, entry };
   }
 
   /** A subscriber of this gateway has come or gone: its topic's owner hears of it, and itself. */

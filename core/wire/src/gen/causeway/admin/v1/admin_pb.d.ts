@@ -118,6 +118,19 @@ export declare const StatusResponseSchema: GenMessage<StatusResponse>;
  * @generated from message causeway.admin.v1.ListAttachmentsRequest
  */
 export declare type ListAttachmentsRequest = Message<"causeway.admin.v1.ListAttachmentsRequest"> & {
+  /**
+   * An agent, or a domain or namespace for all agents below it; empty for all.
+   *
+   * @generated from field: string prefix = 1;
+   */
+  prefix: string;
+
+  /**
+   * Default and most: 10,000.
+   *
+   * @generated from field: uint32 limit = 2;
+   */
+  limit: number;
 };
 
 /**
@@ -134,6 +147,13 @@ export declare type ListAttachmentsResponse = Message<"causeway.admin.v1.ListAtt
    * @generated from field: repeated causeway.admin.v1.Attachment attachments = 1;
    */
   attachments: Attachment[];
+
+  /**
+   * There are more than the limit.
+   *
+   * @generated from field: bool truncated = 2;
+   */
+  truncated: boolean;
 };
 
 /**
@@ -202,6 +222,20 @@ export declare type Attachment = Message<"causeway.admin.v1.Attachment"> & {
    * @generated from field: bool advertised = 11;
    */
   advertised: boolean;
+
+  /**
+   * What the agent said of itself last: running, degraded or offline (ANA-100).
+   *
+   * @generated from field: string condition = 12;
+   */
+  condition: string;
+
+  /**
+   * The gateway that holds the attachment: the one that answers.
+   *
+   * @generated from field: string gateway_uri = 13;
+   */
+  gatewayUri: string;
 };
 
 /**
@@ -215,11 +249,15 @@ export declare const AttachmentSchema: GenMessage<Attachment>;
  */
 export declare type ListRoutesRequest = Message<"causeway.admin.v1.ListRoutesRequest"> & {
   /**
+   * An agent, or a domain or namespace for all agents below it; empty for all, and for the default routes.
+   *
    * @generated from field: string prefix = 1;
    */
   prefix: string;
 
   /**
+   * Default and most: 10,000.
+   *
    * @generated from field: uint32 limit = 2;
    */
   limit: number;
@@ -239,6 +277,13 @@ export declare type ListRoutesResponse = Message<"causeway.admin.v1.ListRoutesRe
    * @generated from field: repeated causeway.admin.v1.Route routes = 1;
    */
   routes: Route[];
+
+  /**
+   * There are more than the limit.
+   *
+   * @generated from field: bool truncated = 2;
+   */
+  truncated: boolean;
 };
 
 /**
@@ -425,9 +470,25 @@ export declare const ListTopicsRequestSchema: GenMessage<ListTopicsRequest>;
  */
 export declare type ListTopicsResponse = Message<"causeway.admin.v1.ListTopicsResponse"> & {
   /**
+   * Topics that are kept here, and what agents here subscribed to.
+   *
    * @generated from field: repeated causeway.admin.v1.Topic topics = 1;
    */
   topics: Topic[];
+
+  /**
+   * Who wants what, here and elsewhere; at most 10,000 (AGP-59).
+   *
+   * @generated from field: repeated causeway.admin.v1.Subscription subscriptions = 2;
+   */
+  subscriptions: Subscription[];
+
+  /**
+   * There are more subscriptions than that.
+   *
+   * @generated from field: bool truncated = 3;
+   */
+  truncated: boolean;
 };
 
 /**
@@ -456,6 +517,8 @@ export declare type Topic = Message<"causeway.admin.v1.Topic"> & {
   subscribers: string[];
 
   /**
+   * Neighbours through which this very name or pattern is wanted elsewhere.
+   *
    * @generated from field: repeated string peers = 4;
    */
   peers: string[];
@@ -466,6 +529,52 @@ export declare type Topic = Message<"causeway.admin.v1.Topic"> & {
  * Use `create(TopicSchema)` to create a new message.
  */
 export declare const TopicSchema: GenMessage<Topic>;
+
+/**
+ * @generated from message causeway.admin.v1.Subscription
+ */
+export declare type Subscription = Message<"causeway.admin.v1.Subscription"> & {
+  /**
+   * A name, or all topics below one when it ends in /*.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * An agent that is attached here, or a gateway that wants it for agents of its own or of others.
+   *
+   * @generated from field: string subscriber = 2;
+   */
+  subscriber: string;
+
+  /**
+   * Of an agent.
+   *
+   * @generated from field: string instance = 3;
+   */
+  instance: string;
+
+  /**
+   * Of a gateway: the neighbour that leads there.
+   *
+   * @generated from field: string peer = 4;
+   */
+  peer: string;
+
+  /**
+   * ATTACHED or STALE of an agent, ANNOUNCED of a gateway.
+   *
+   * @generated from field: string state = 5;
+   */
+  state: string;
+};
+
+/**
+ * Describes the message causeway.admin.v1.Subscription.
+ * Use `create(SubscriptionSchema)` to create a new message.
+ */
+export declare const SubscriptionSchema: GenMessage<Subscription>;
 
 /**
  * @generated from message causeway.admin.v1.ExplainRequest
