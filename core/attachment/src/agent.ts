@@ -33,7 +33,7 @@ import type {
   GatewayChoice,
   Lease,
 } from "./effects.ts";
-import { defaultFeatures, securityFeatures } from "./features.ts";
+import { defaultFeatures, featuresMax, isFeatureList, securityFeatures } from "./features.ts";
 import { GatewaySearch, sourcesMax } from "./gateway-search.ts";
 import { type ChallengeFacts, readChallenge, readLease, verifyLease } from "./lease.ts";
 import type { OfferPolicy, VerifiedOffer } from "./offers.ts";
@@ -49,7 +49,7 @@ export interface AgentAttachmentOptions {
   readonly sources?: readonly BootstrapSource[];
   /** Default `defaultFeatures`. */
   readonly features?: readonly string[];
-  /** Needed of the gateway, beside the security features. Default none. */
+  /** Needed of the gateway, beside the security features. One that lacks one of them is passed over. Default none. */
   readonly requiredFeatures?: readonly string[];
   /** Default stateful. */
   readonly model?: AttachmentModelName;
@@ -109,7 +109,10 @@ export class AgentAttachment implements Machine<AgentEffect> {
   #clockSkewMs = 0;
   #effects: AgentEffect[] = [];
 
-  /** Throws `CAUSEWAY_NAME_INVALID` for a bad instance and `CAUSEWAY_MISUSE` without hints. */
+  /**
+   * Throws `CAUSEWAY_NAME_INVALID` for a bad instance, and `CAUSEWAY_MISUSE` without hints, for a rate that is no whole
+   * number, and for features that are not of the form name/version.
+   */
   constructor(options: AgentAttachmentOptions) {
     withInstance(options.agentId, options.instance);
     const hinted = options.hints?.[0];
@@ -119,6 +122,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
         "CAUSEWAY_MISUSE",
         `expected 1 to ${sourcesMax} ways to find a gateway, or hints where one is, got ${sources.length}`,
       );
+    checkTerms(options);
     this.#options = options;
     this.#features = options.features ?? defaultFeatures;
     this.#required = [...securityFeatures, ...(options.requiredFeatures ?? [])];
@@ -551,6 +555,19 @@ export class AgentAttachment implements Machine<AgentEffect> {
   }
 }
 
+function checkTerms({ messagesPerSecondMax = 0, requiredFeatures = [] }: AgentAttachmentOptions): void {
+  if (!Number.isInteger(messagesPerSecondMax) || messagesPerSecondMax < 0 || messagesPerSecondMax > rateMax)
+    throw refuse(
+      "CAUSEWAY_MISUSE",
+      `expected messagesPerSecondMax as a whole number of 0 (any) to ${rateMax}, got ${messagesPerSecondMax}`,
+    );
+  if (!isFeatureList(requiredFeatures))
+    throw refuse(
+      "CAUSEWAY_MISUSE",
+      `expected at most ${featuresMax} required features such as mailbox/1, got ${requiredFeatures.join(", ").slice(0, 200)}`,
+    );
+}
+
 const unexpected = (frame: string): ErrorFacts => ({
   code: "CAUSEWAY_FRAME_UNEXPECTED",
   message: `${frame} does not fit the state of the handshake`,
@@ -570,4 +587,6 @@ const finalCodes: ReadonlySet<string> = new Set([
   "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED",
 ]);
 const clockSkewMsMax = 30_000;
+/** Messages each second; what the field of AttachHello holds. */
+const rateMax = 0xff_ff_ff_ff;
 const endingMs = 5_000;

@@ -250,7 +250,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
     );
   }
 
-  /** Authenticated traffic from the agent: renews a soft attachment (AAP-90). Cheap; call it for every message. */
+  /** Authenticated frames of any kind from the agent: renew a soft attachment (AAP-90). Cheap; call it for every read. */
   handleTraffic(now: Now, link: LinkId): void {
     const session = this.#sessions.get(link);
     if (session?.state !== "attached" || session.lease?.facts.model !== "soft") return;

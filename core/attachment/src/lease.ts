@@ -4,7 +4,7 @@ import { asUnixMs, type ErrorFacts, isCausewayError } from "@causeway/core-base"
 import { type CryptoPort, type VerifiedPeer, verifyByPeer } from "@causeway/core-identity";
 import { aap } from "@causeway/core-wire";
 import type { Lease } from "./effects.ts";
-import { isFeatureList, missingFeatures, negotiate } from "./features.ts";
+import { isFeatureList, missingFeatures, negotiate, securityFeatures } from "./features.ts";
 import { decodeGatewayUse } from "./gateway-use.ts";
 import { leaseMessage, nonceBytes } from "./transcript.ts";
 
@@ -38,11 +38,15 @@ export function readChallenge(
   }
   if (!isFeatureList(challenge.features)) return malformed("expected at most 64 features of the form name/version");
   const features = negotiate(own, challenge.features);
-  const missing = missingFeatures(features, required);
-  if (missing.length > 0) {
+  // What is needed of the gateway this agent need not speak itself; what protects the attachment both have to.
+  const missing = new Set([
+    ...missingFeatures(features, securityFeatures),
+    ...missingFeatures(challenge.features, required),
+  ]);
+  if (missing.size > 0) {
     return {
       code: "CAUSEWAY_ATTACHMENT_FEATURE_MISSING",
-      message: `expected the features ${missing.join(", ")}, which ${peer.spiffeId} does not offer`,
+      message: `expected the features ${[...missing].join(", ")}, which ${peer.spiffeId} does not offer`,
     };
   }
   return { features };

@@ -1,5 +1,5 @@
 /** One agent on the network: puts the parts together and keeps them alive while the link comes and goes. */
-import { type GatewayUse, type Lease, mailboxFeature } from "@causeway/core-attachment";
+import { type AttachmentModelName, type GatewayUse, type Lease, mailboxFeature } from "@causeway/core-attachment";
 import {
   type AgentId,
   agentOf,
@@ -85,7 +85,22 @@ export interface OpenOptions {
   readonly instance?: string;
   /** False keeps the agent unknown outside of its gateway. Default true. */
   readonly advertise?: boolean;
-  /** Messages that this agent takes each second; its gateway refuses more for it, with the time to wait. Default: any. */
+  /**
+   * How the gateway keeps the attachment when the agent has the choice. `stateful`: a heartbeat each 30 seconds; after three
+   * that are missing messages wait for the agent, until it is removed. `soft`: whatever the agent sends renews it, without
+   * traffic a refresh at a third of the lease, and it is gone when the lease runs out in silence. A gateway that does not
+   * offer it gives its own; `status().model` has what was agreed. Default `stateful`.
+   */
+  readonly model?: AttachmentModelName;
+  /**
+   * Features that the gateway has to have, for example `mailbox/1`. One without them is passed over; `status().discovery`
+   * says why. Default: none beside those that every attachment needs.
+   */
+  readonly requiredFeatures?: readonly string[];
+  /**
+   * Messages that this agent takes each second through its gateway, which refuses more for it and tells the senders when to
+   * try again; reliable messages are then repeated. Default: any.
+   */
   readonly messagesPerSecondMax?: number;
   /**
    * Messages inside the own domain: `always` through gateways; `prefer` them, and go directly while there is none; `never`,
@@ -203,7 +218,9 @@ class NetworkAgent implements Agent {
       connector,
       instance: options.instance ?? "main",
       advertise: options.advertise ?? true,
-      ...(options.messagesPerSecondMax !== undefined && { messagesPerSecondMax: options.messagesPerSecondMax }),
+      model: options.model ?? "stateful",
+      requiredFeatures: options.requiredFeatures ?? [],
+      messagesPerSecondMax: options.messagesPerSecondMax ?? 0,
       limits: bounds,
       onMessage: (envelope) => this.#messenger.handleEnvelope(envelope),
       onControl: (control) => this.#handleControl(control),
@@ -461,6 +478,8 @@ class NetworkAgent implements Agent {
       state: this.#state(),
       gateway: lease?.gatewayId,
       leaseMs: lease?.lifetimeMs,
+      model: lease?.model,
+      features: lease?.features ?? [],
       discovery: {
         chosen: choice && {
           method: choice.candidate.method,

@@ -429,8 +429,12 @@ export interface AgentReport {
   /** `detached`: the gateway has ended the attachment for good, for example because the agent was revoked. */
   readonly state: "connecting" | "attached" | "reconnecting" | "detached" | "closed";
   readonly gateway: string | undefined;
-  /** Lifetime that the gateway grants from each heartbeat on. */
+  /** Lifetime that the gateway grants from each heartbeat on; in the soft model from all that the agent sends. */
   readonly leaseMs: number | undefined;
+  /** How the gateway keeps this attachment, as agreed with it; undefined while there is none. */
+  readonly model: "stateful" | "soft" | undefined;
+  /** What agent and gateway both speak, signed at attachment; empty while there is none. */
+  readonly features: readonly string[];
   readonly discovery: DiscoveryReport;
   readonly direct: DirectReport;
   readonly lastError: CausewayError | undefined;

@@ -93,7 +93,7 @@ export interface Connector {
   /** Sends GW-DISCOVER to udp://host:port and hands over every answer until the signal ends it. */
   discoverByDatagram?(
     endpoint: string,
-    nonce: Uint8Array,
+    request: aap.DiscoverRequest,
     onAnswer: (answer: aap.DiscoverResponse) => void,
     signal: AbortSignal,
   ): Promise<void>;

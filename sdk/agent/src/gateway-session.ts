@@ -8,6 +8,7 @@ import {
   AgentAttachment,
   type AgentEffect,
   type AgentStatusView,
+  type AttachmentModelName,
   type Condition,
   defaultFeatures,
   type Lease,
@@ -40,7 +41,10 @@ export interface GatewaySessionPorts {
   readonly connector: Connector;
   readonly instance: string;
   readonly advertise: boolean;
-  readonly messagesPerSecondMax?: number;
+  readonly model: AttachmentModelName;
+  /** Needed of the gateway; others are passed over. */
+  readonly requiredFeatures: readonly string[];
+  readonly messagesPerSecondMax: number;
   readonly limits: Pick<SessionLimits, "receivingMax" | "receivingBytesMax">;
   /** Processes a message; reading pauses while too many are being processed. */
   readonly onMessage: (envelope: agp.Envelope) => Promise<void>;
@@ -109,9 +113,10 @@ export class GatewaySession {
       instance: ports.instance,
       sources: connector.sources,
       policy: { preferDomain: domainOf(identity.agentId), ...connector.offerPolicy },
-      model: "stateful",
+      model: ports.model,
       features: [...defaultFeatures, mailboxFeature],
-      messagesPerSecondMax: ports.messagesPerSecondMax ?? 0,
+      requiredFeatures: ports.requiredFeatures,
+      messagesPerSecondMax: ports.messagesPerSecondMax,
       advertise: ports.advertise,
       signer: () => identity.signer("tls"),
       crypto: identity.crypto,
@@ -281,8 +286,13 @@ export class GatewaySession {
   }
 
   async #discover(endpoint: string, nonce: Uint8Array): Promise<void> {
-    const { connector } = this.#ports;
+    const { connector, requiredFeatures } = this.#ports;
     const { identity, scheduler } = connector;
+    const request = create(aap.DiscoverRequestSchema, {
+      agentId: identity.agentId,
+      nonce,
+      requiredFeatures: [...requiredFeatures],
+    });
     const asked = scheduler.now().instant;
     const take = (response: aap.DiscoverResponse): void => {
       const offer = openOffer(response, {
@@ -299,7 +309,7 @@ export class GatewaySession {
       if (endpoint.startsWith("udp:")) {
         await connector.discoverByDatagram?.(
           endpoint,
-          nonce,
+          request,
           (response) => {
             try {
               take(response);
@@ -311,7 +321,6 @@ export class GatewaySession {
           this.#closed.signal,
         );
       } else {
-        const request = create(aap.DiscoverRequestSchema, { agentId: identity.agentId, nonce, requiredFeatures: [] });
         take(await connector.discoverGateway(endpoint, request, this.#closed.signal));
       }
       this.#step(() => this.#machine.handleAnswered(this.#now(), nonce));

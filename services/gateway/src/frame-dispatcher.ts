@@ -53,6 +53,7 @@ export class FrameDispatcher {
   handle(entry: LinkEntry, frames: readonly FrameSlice[]): void {
     const now = this.#parts.deps.scheduler.now();
     let messages = 0;
+    let isSign = false;
     for (const { buffer, start, end } of frames) {
       if (entry.role.kind === "closed") return;
       const fault = scanFrame(buffer, start, end, this.#scan, entry.id);
@@ -61,6 +62,7 @@ export class FrameDispatcher {
           if (isOpen(entry)) this.#parts.relay.handleRefused(entry, this.#scan, now);
           throw new CausewayError(fault);
         }
+        isSign = true;
         if (this.#scan.kind <= FrameKind.control) messages++;
         this.#handleOne(entry, this.#scan, now);
       } catch (thrown) {
@@ -68,7 +70,7 @@ export class FrameDispatcher {
       }
     }
     if (entry.bulk !== undefined) this.#parts.relay.handleReadEnd(entry);
-    if (messages > 0 && entry.role.kind === "agent") this.#parts.attachments.handleTraffic(entry, now);
+    if (isSign && entry.role.kind === "agent") this.#parts.attachments.handleTraffic(entry, now);
     if (messages > 0) this.#parts.topics.rearm();
   }
 

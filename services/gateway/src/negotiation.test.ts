@@ -67,3 +67,17 @@ test("a soft agent that falls silent is gone at its lifetime, with an info event
   expect(lines.filter((line) => line.level === "warn" || line.level === "error")).toEqual([]);
   expect(soft.errors).toEqual([]);
 });
+
+test("whatever a soft agent sends renews its attachment, not only messages; silence then loses it [AAP-90]", async () => {
+  const soft = await world.agent(net.blue1, "blue.example/travel/soft", { model: "soft" }).attach();
+  // No refresh from here on.
+  soft.freeze();
+  for (let sent = 0; sent < 10; sent++) {
+    await world.scheduler.advance(200_000);
+    await soft.send({ case: "eventWatch", value: { request: BigInt(sent + 1), types: [] } });
+    expect(attachments()).toHaveLength(1);
+  }
+  soft.vanish();
+  await world.scheduler.advance(300_001);
+  expect(attachments()).toEqual([]);
+});

@@ -12,7 +12,10 @@ interface AttachOptions extends CommonOptions, DiscoveryCommandOptions {
   readonly name?: string;
   readonly token?: string;
   readonly languages: string;
+  readonly rate?: string;
 }
+
+const rateMax = 1_000_000;
 
 export function addA2aCommands(program: Command): void {
   withDiscoveryOptions(withCommonOptions(program.command("attach <url>")))
@@ -20,6 +23,7 @@ export function addA2aCommands(program: Command): void {
     .option("--name <name>", "its Agent ID (default: <domain>/a2a/<name of its card>)")
     .option("--token <token>", "join token, when the operator's identity is not on this machine")
     .option("--languages <codes>", "BCP 47 codes, separated by commas", "en")
+    .option("--rate <n>", "messages that it takes each second; its gateway refuses more for it (default: any)")
     .action(attach);
 
   withAgentOptions(program.command("a2a"))
@@ -32,6 +36,7 @@ async function attach(url: string, options: AttachOptions): Promise<void> {
   const { out, home } = contextOf(options);
   const config = home.config(options, options.name);
   const discovery = discoveryOf(options);
+  const messagesPerSecondMax = options.rate === undefined ? 0 : numberOf(options.rate, "--rate", 1, rateMax);
   const { attachA2aAgent, openUpstream } = await import("@causeway/bridge-a2a");
   const upstream = await out.during(`fetching the card of ${url}`, openUpstream(url));
   const name = options.name ?? `${config.domain}/a2a/${slug(upstream.card.name)}`;
@@ -39,7 +44,11 @@ async function attach(url: string, options: AttachOptions): Promise<void> {
   await runService(log, async (signal) => {
     const agent = await out.during(
       `connecting ${name}`,
-      connect({ home, config, name, log, signal, ...(discovery && { discovery }), ...tokenOf(options) }),
+      connect({
+        ...{ home, config, name, log, signal, messagesPerSecondMax },
+        ...(discovery && { discovery }),
+        ...tokenOf(options),
+      }),
     );
     const attached = await out.during(
       `registering ${name}`,

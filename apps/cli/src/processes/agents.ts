@@ -18,6 +18,8 @@ export interface AgentOptions {
   readonly instance?: string;
   /** Default true. */
   readonly advertise?: boolean;
+  /** Messages that it takes each second. Default: any. */
+  readonly messagesPerSecondMax?: number;
   /** Ways to find a gateway, in place of the gateways of `config`. */
   readonly discovery?: DiscoveryOptions;
   /** URL of the registry, in place of that of `config`. */
@@ -55,6 +57,7 @@ export async function connectAgent(options: AgentOptions): Promise<Agent> {
       ...(token !== undefined && { token }),
       ...(options.instance !== undefined && { instance: options.instance }),
       ...(options.advertise !== undefined && { advertise: options.advertise }),
+      ...(options.messagesPerSecondMax !== undefined && { messagesPerSecondMax: options.messagesPerSecondMax }),
       ...(options.signal && { signal: options.signal }),
       ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
     });

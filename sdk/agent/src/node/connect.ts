@@ -37,6 +37,23 @@ export interface ConnectOptions {
   /** False keeps the agent unknown outside of its gateway. Default true. */
   readonly advertise?: boolean;
   /**
+   * How the gateway keeps the attachment when the agent has the choice. `stateful`: a heartbeat each 30 seconds; after three
+   * that are missing messages wait for the agent, until it is removed. `soft`: whatever the agent sends renews it, without
+   * traffic a refresh at a third of the lease, and it is gone when the lease runs out in silence. A gateway that does not
+   * offer it gives its own; `status().model` has what was agreed. Default `stateful`.
+   */
+  readonly model?: "stateful" | "soft";
+  /**
+   * Features that the gateway has to have, for example `mailbox/1`. One without them is passed over; `status().discovery`
+   * says why. Default: none beside those that every attachment needs.
+   */
+  readonly requiredFeatures?: readonly string[];
+  /**
+   * Messages that this agent takes each second through its gateway, which refuses more for it and tells the senders when to
+   * try again; reliable messages are then repeated. Default: any.
+   */
+  readonly messagesPerSecondMax?: number;
+  /**
    * Messages inside the own domain: `always` through gateways; `prefer` them, and go directly while there is none; `never`,
    * directly only. The domain may prescribe one of them, and the stricter wins. Default `prefer`.
    */
@@ -104,6 +121,9 @@ async function connectLocked(agentId: AgentId, options: ConnectOptions, release:
     return await openAgent(connector, {
       ...(options.instance !== undefined && { instance: options.instance }),
       ...(options.advertise !== undefined && { advertise: options.advertise }),
+      ...(options.model && { model: options.model }),
+      ...(options.requiredFeatures && { requiredFeatures: options.requiredFeatures }),
+      ...(options.messagesPerSecondMax !== undefined && { messagesPerSecondMax: options.messagesPerSecondMax }),
       ...(options.gatewayUse && { gatewayUse: options.gatewayUse }),
       ...(options.direct && { direct: options.direct }),
       ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),

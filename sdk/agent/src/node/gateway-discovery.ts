@@ -19,8 +19,6 @@ export interface DiscoveryOptions {
    * `delay` (the quickest answer). Default in this order.
    */
   readonly prefer?: readonly ("domain" | "load" | "delay")[];
-  /** Features that a gateway has to have, for example `mailbox/1`. */
-  readonly requiredFeatures?: readonly string[];
 }
 
 export interface DiscoveryPlace {
@@ -39,7 +37,7 @@ export function discoveryOf(place: DiscoveryPlace): Pick<Connector, "sources" | 
     const hints = gateways.map((endpoint) => ({ method: "static" as const, endpoint, discover: false }));
     return { sources: [{ method: "static", hints }], lookUp: async () => [] };
   }
-  const { methods, prefer, requiredFeatures } = discovery;
+  const { methods, prefer } = discovery;
   const found = createDiscovery(methods, {
     domain,
     now: () => performance.now(),
@@ -49,10 +47,7 @@ export function discoveryOf(place: DiscoveryPlace): Pick<Connector, "sources" | 
   return {
     sources: found.sources,
     lookUp: (source, signal) => found.lookUp(source, signal),
-    offerPolicy: {
-      ...(prefer && { order: prefer }),
-      ...(requiredFeatures && { requiredFeatures }),
-    } satisfies OfferPolicy,
+    offerPolicy: { ...(prefer && { order: prefer }) } satisfies OfferPolicy,
   };
 }
 

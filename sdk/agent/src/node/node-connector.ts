@@ -73,7 +73,7 @@ export function nodeConnector(options: NodeConnectorOptions): Connector {
         transport.close();
       }
     },
-    discoverByDatagram: (endpoint, nonce, onAnswer, signal) =>
+    discoverByDatagram: (endpoint, { nonce, requiredFeatures }, onAnswer, signal) =>
       askByDatagram(
         endpoint,
         (cookie) =>
@@ -81,6 +81,7 @@ export function nodeConnector(options: NodeConnectorOptions): Connector {
             agentId: keeper.spiffeId,
             salt: systemRandom.bytes(saltBytes),
             nonce,
+            requiredFeatures,
             ...(cookie && { cookie }),
           }),
         (bytes) => {

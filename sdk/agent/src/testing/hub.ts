@@ -309,6 +309,7 @@ export class Hub {
       throw new Error("the SDK sent a frame that does not scan");
     const now = this.#scheduler.now();
     this.onFrame(kindNames.get(scan.kind) ?? "unknown");
+    this.#step(link.gateway, (machine) => machine.handleTraffic(now, link.id));
     switch (scan.kind) {
       case FrameKind.attachHello:
         this.#step(link.gateway, (machine) => machine.handleHello(now, link.id, scan.body()));

@@ -38,6 +38,8 @@ export interface TestAgentOptions extends OpenOptions {
   readonly home?: TestHome;
   /** True: the gateway is asked for an offer first (GW-DISCOVER). */
   readonly discover?: boolean;
+  /** Endpoints that are asked for offers, in this order, and the features that the gateway at each of them has. */
+  readonly offers?: Readonly<Record<string, readonly string[]>>;
   /** True: takes direct links. */
   readonly listens?: boolean;
   /** Stands in for dialling; `open` makes the link. */
@@ -149,7 +151,14 @@ export class TestNetwork {
         onTrust: listen(trustListeners),
         onRenewed: listen(renewals),
       },
-      sources: [{ method: "static", hints: [{ method: "static", endpoint, discover: options.discover ?? false }] }],
+      sources: [
+        {
+          method: "static",
+          hints: options.offers
+            ? Object.keys(options.offers).map((each) => ({ method: "static", endpoint: each, discover: true }))
+            : [{ method: "static", endpoint, discover: options.discover ?? false }],
+        },
+      ],
       lookUp: async () => [],
       dial: async () => {
         const gateway = this.#gatewayFor(options, domainOf(spiffeId));
@@ -157,14 +166,14 @@ export class TestNetwork {
           this.hub.open(this.#peer(this.#judge, home.identity), this.#peer(trust, gateway));
         return options.dial ? options.dial(open) : open();
       },
-      discoverGateway: async (_endpoint, request) => {
+      discoverGateway: async (asked, request) => {
         this.hub.onFrame("discover");
         const gateway = this.#gatewayFor(options, domainOf(spiffeId));
         const facts = {
           gatewayId: gateway.spiffeId,
           gatewayUri: parseGatewayUri(`https://gw.${domainOf(spiffeId)}/amsp`),
-          endpoint,
-          features: defaultFeatures,
+          endpoint: asked,
+          features: options.offers?.[asked] ?? defaultFeatures,
           load: 10,
         };
         const offer = makeOffer(request, facts, this.clock.now().unix, gateway.signer("tls"));
