@@ -34,7 +34,7 @@ const overflowLast = 2;
 export class TopicTable {
   readonly #max: number;
   readonly #perOwnerMax: () => number;
-  readonly #isWanted: (topic: TopicName) => boolean;
+  readonly #isWanted: (topic: Topic) => boolean;
   readonly #emit: (effect: TopicsEffect) => void;
   readonly #entries = new Map<TopicName, Entry>();
   readonly #perOwner = new Map<AgentId, number>();
@@ -43,8 +43,8 @@ export class TopicTable {
     readonly topicsMax: number;
     /** Asked for each time, as it may change. */
     readonly topicsPerOwnerMax: () => number;
-    /** True when a subscriber is known: such a topic isn't idle. */
-    readonly isWanted: (topic: TopicName) => boolean;
+    /** True when a subscriber other than its owner is known: such a topic isn't idle. */
+    readonly isWanted: (topic: Topic) => boolean;
     readonly emit: (effect: TopicsEffect) => void;
   }) {
     this.#max = options.topicsMax;
@@ -156,7 +156,7 @@ export class TopicTable {
     for (const entry of [...this.#entries.values()]) {
       const { topic, usedAt } = entry;
       if (topic.policy.idleExpiryMs === 0 || later(usedAt, topic.policy.idleExpiryMs) > now.instant) continue;
-      if (this.#isWanted(topic.topic)) entry.usedAt = now.instant;
+      if (this.#isWanted(topic)) entry.usedAt = now.instant;
       else this.#remove(topic, "topic.expired", `idle for ${topic.policy.idleExpiryMs} ms`);
     }
   }

@@ -406,3 +406,19 @@ test("a policy's options are kept and told, and what is out of bounds is refused
   expect(make({ retainedMs: 2n ** 60n }).error?.code).toBe("CAUSEWAY_NAME_INVALID");
   expect(topics.find(topic)?.policy.retained).toBe(100);
 });
+
+test("a topic that only its owner hears is idle: it goes after its time, and one that others hear stays [AGP-12]", () => {
+  const topics = new Topics({ self: uriOf("a"), level: 1, epoch: 1n });
+  const { now } = new Network();
+  const owner = parseAgentId("blue.example/agent-0");
+  const command = { case: "create", value: { topic, policy: { idleExpiryMs: 1_000n } } } as const;
+  const at = (ms: number) => ({ unix: now.unix + ms, instant: now.instant + ms }) as typeof now;
+  topics.handleCommand(now, owner, create(agp.TopicCommandSchema, { request: 1n, command }));
+  expect(topics.handleSubscribe(now, 1 as never, owner, topic)).toBeUndefined();
+  expect(topics.handleSubscribe(now, 2 as never, parseAgentId("blue.example/agent-1"), topic)).toBeUndefined();
+  topics.handleTimeout(at(1_500));
+  expect(topics.find(topic)).toBeDefined();
+  topics.handleLinkDown(at(1_600), 2 as never);
+  topics.handleTimeout(at(4_000));
+  expect(topics.find(topic)).toBeUndefined();
+});

@@ -293,10 +293,12 @@ export class Topics implements Machine<TopicsEffect> {
     return links;
   }
 
-  #isWanted(topic: TopicName): boolean {
+  /** Owners hear their own topics, where members say that they leave: that alone is no use of one. */
+  #isWanted({ topic, owner }: Topic): boolean {
     const links = new Set<LinkId>();
     this.#local.collect(topic, links);
-    return links.size > 0 || this.#interest.isWanted(topic);
+    const isHeard = [...links].some((link) => this.#subscribers.get(link)?.agentId !== owner);
+    return isHeard || this.#interest.isWanted(topic);
   }
 
   #armIdle(): void {

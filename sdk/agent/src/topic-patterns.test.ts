@@ -37,6 +37,71 @@ describe("a topic that its owner deletes", () => {
   });
 });
 
+describe("a topic that is created again", () => {
+  test("has its new policy at its owner and at every member [AGP-12]", async () => {
+    const { network, owner, other } = await world();
+    const staff = await network.connect("blue.example/travel/staff");
+    const topic = await network.clock.until(owner.createTopic("deals"));
+    const heard: Publication[] = [];
+    const gone: Publication[] = [];
+    const refused: AgentEvent[] = [];
+    other.onEvent((event) => void (event.type === "security" && refused.push(event)));
+    await network.clock.until(staff.subscribe(topic, (publication) => void gone.push(publication)));
+    await network.clock.until(other.subscribe(topic, (publication) => void heard.push(publication)));
+    expect(await codeOf(network.clock.until(other.publish(topic, "not yet")))).toBe("CAUSEWAY_TOPIC_NOT_ALLOWED");
+    const rights = { publishers: ["green.example/"], subscribers: ["green.example/"] };
+    await network.clock.until(owner.createTopic("deals", rights));
+    await network.clock.advance(1_000);
+    // A new publisher may, and who has no rights any more is out.
+    await network.clock.until(other.publish(topic, "from other"));
+    await network.clock.until(owner.publish(topic, "from owner"));
+    await network.clock.advance(1_000);
+    expect(heardOf(heard)).toEqual(["deals from owner"]);
+    expect(gone).toEqual([]);
+    expect(owner.status().topics[0]?.members).toBe(2);
+    expect(refused).toEqual([]);
+    expect(await codeOf(network.clock.until(staff.publish(topic, "out")))).toBe("CAUSEWAY_TOPIC_NOT_ALLOWED");
+    const third = await network.connect("green.example/hotels/third");
+    const late: Publication[] = [];
+    await network.clock.until(third.subscribe(topic, (publication) => void late.push(publication)));
+    await network.clock.until(other.publish(topic, "to all"));
+    await network.clock.advance(1_000);
+    expect(heardOf(late)).toEqual(["deals to all"]);
+  });
+
+  test("may not be heard any more by a member that may only publish now [AGP-12]", async () => {
+    const { network, owner, other } = await world();
+    const topic = await network.clock.until(owner.createTopic("box", { publishers: ["green.example/"] }));
+    const heard: Publication[] = [];
+    await network.clock.until(other.subscribe(topic, (publication) => void heard.push(publication)));
+    const rights = { publishers: ["green.example/"], subscribers: ["blue.example/"] };
+    await network.clock.until(owner.createTopic("box", rights));
+    await network.clock.advance(1_000);
+    await network.clock.until(owner.publish(topic, "secret"));
+    await network.clock.advance(1_000);
+    expect(heard).toEqual([]);
+    expect(network.hub.subscribersOf(topic)).toEqual([owner.id]);
+    await network.clock.until(other.publish(topic, "still"));
+  });
+});
+
+describe("a topic that expired because nobody used it", () => {
+  test("is gone for its owner and its members, and not made anew by a new link [AGP-12]", async () => {
+    const { network, owner, other } = await world();
+    const rights = { idleExpiryMs: 60_000, publishers: ["green.example/"] };
+    const topic = await network.clock.until(owner.createTopic("deals", rights));
+    await network.clock.until(other.publish(topic, "one"));
+    await network.clock.advance(120_000);
+    network.hub.expire(topic);
+    expect(await codeOf(network.clock.until(other.publish(topic, "two")))).toBe("CAUSEWAY_TOPIC_NOT_FOUND");
+    network.hub.cut(owner.id);
+    await network.clock.advance(30_000);
+    expect(await codeOf(network.clock.until(other.describeTopic(topic)))).toBe("CAUSEWAY_TOPIC_NOT_FOUND");
+    expect(await codeOf(network.clock.until(owner.publish(topic, "three")))).toBe("CAUSEWAY_TOPIC_NOT_FOUND");
+    expect(owner.status().topics).toEqual([]);
+  });
+});
+
 describe("topics are told", () => {
   test("by the gateway of their owner, with their rights, to other domains too [AGP-12]", async () => {
     const { network, owner, other } = await world();

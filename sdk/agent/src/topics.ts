@@ -8,6 +8,8 @@ import {
   type AgentId,
   agentOf,
   CausewayError,
+  type Instant,
+  later,
   parseAgentId,
   parseSpiffeId,
   refuse,
@@ -88,6 +90,8 @@ export class Topics {
   readonly #patterns: TopicPatterns;
   readonly #run: Uint8Array;
   readonly #joins: Rate;
+  /** When a topic was last published to, as far as this agent knows. */
+  readonly #usedAt = new Map<string, Instant>();
   #nextHandler = 1;
 
   constructor(ports: TopicsPorts) {
@@ -125,10 +129,32 @@ export class Topics {
     // The owner hears its own topic too: members announce there that they leave or renew their keys.
     await this.#link(name, options);
     if (!endToEnd.groupByName(name)) await endToEnd.createGroup(name);
+    const before = this.#owned.get(name);
     this.#owned.set(name, policy);
+    this.#noteUse(name);
     await this.#store();
+    if (before !== undefined) await this.#change(name, policy);
     this.#patterns.handleUnknown(name);
     return name;
+  }
+
+  /** Members that have no rights any more are out; the others hear what the policy is now. */
+  async #change(topic: string, policy: agp.TopicPolicy): Promise<void> {
+    const { self, endToEnd, messenger } = this.#ports;
+    const joined = this.#joined.get(topic);
+    if (joined) joined.policy = policy;
+    await this.#serial.run(`owner ${topic}`, async () => {
+      const group = endToEnd.groupByName(topic);
+      if (!group) return;
+      const isOut = (agent: AgentId): boolean => !mayPublish(policy, self, agent) && !maySubscribe(policy, self, agent);
+      const out = group.members.filter((agent) => agent !== self && isOut(agent));
+      if (out.length > 0) await this.sendChange(await endToEnd.removeMembers(group.groupId, out));
+      if (group.members.length - out.length < 2) return;
+      const value = create(session.TopicChangeSchema, { topic, policy });
+      const { overflow } = policy;
+      const facts = { trace: false, overflow, isBulk: isBulkTopic(policy) };
+      await messenger.publish(topic, group.groupId, { case: "topicChange", value }, facts);
+    });
   }
 
   /** Its members are out first, so that what they publish later is refused for them at once. */
@@ -141,11 +167,7 @@ export class Topics {
       const group = endToEnd.groupByName(name);
       if (group) await this.sendChange(await endToEnd.leave(group.groupId));
       await this.#commands.erase(name, options);
-      this.#owned.delete(name);
-      this.#joined.delete(name);
-      this.#history.forget(name);
-      await this.#store();
-      await this.#attempt(this.#unlink(name));
+      await this.#forget(name);
     });
   }
 
@@ -170,6 +192,8 @@ export class Topics {
       throw thrown;
     });
     if (!mayPublish(joined.policy, joined.owner, self)) throw notAllowed(self, "publish to", name);
+    await this.#checkIdle(name, joined, options);
+    this.#noteUse(name);
     const value = create(session.TopicDataSchema, {
       topic: name,
       data: dataOf(Content.of(data)),
@@ -234,9 +258,14 @@ export class Topics {
     }
     const joined = this.#joined.get(topic);
     const owned = this.#owned.get(topic);
-    if (body?.case !== "topicData" || body.value.topic !== topic) return;
     const from = opened.sender;
     const owner = joined?.owner ?? this.#ports.self;
+    if (body?.case === "topicChange" && body.value.topic === topic && joined && from === owner) {
+      this.#inBackground(this.#takePolicy(topic, joined, body.value.policy));
+      return;
+    }
+    if (body?.case !== "topicData" || body.value.topic !== topic) return;
+    this.#noteUse(topic);
     if ((joined !== undefined || owned !== undefined) && !mayPublish(joined?.policy ?? owned, owner, from)) {
       this.#ports.onEvent({ type: "security", peer: from, error: notAllowed(from, "publish to", topic) });
       return;
@@ -256,6 +285,19 @@ export class Topics {
       },
       missed,
     });
+  }
+
+  /** The owner has changed the rights. Who may not hear the topic any more ends its subscriptions. */
+  async #takePolicy(topic: string, joined: Joined, policy: agp.TopicPolicy | undefined): Promise<void> {
+    const { self, onEvent } = this.#ports;
+    if (policy === undefined || joined.owner === self) return;
+    joined.policy = policy;
+    this.#granted.set(topic, policy);
+    await this.#store();
+    if (joined.handlers.size === 0 || maySubscribe(policy, joined.owner, self)) return;
+    joined.handlers.clear();
+    await this.#attempt(this.#unlink(topic));
+    onEvent({ type: "warning", error: notAllowed(self, "subscribe to", topic) });
   }
 
   /** Another agent wants to be a member. */
@@ -312,7 +354,11 @@ export class Topics {
 
   /** Attached, perhaps to another gateway: it has to know the topics and subscriptions of this agent. */
   async handleAttached(): Promise<void> {
-    for (const [topic, policy] of this.#owned) await this.#attempt(this.#announce(topic, policy, {}));
+    for (const [topic, policy] of [...this.#owned]) {
+      if (!this.#mayBeExpired(topic, policy)) await this.#attempt(this.#announce(topic, policy, {}));
+      // What has expired is not made anew by its owner's return.
+      else await this.#checkIdle(topic, this.#joinedTo(topic, undefined), {}).catch(() => undefined);
+    }
     for (const topic of new Set([...this.#owned.keys(), ...this.#joined.keys()]))
       await this.#attempt(this.#link(topic, {}));
     for (const [topic, joined] of this.#joined) await this.#attempt(this.#catchUp(topic, joined));
@@ -415,6 +461,46 @@ export class Topics {
     });
   }
 
+  #noteUse(topic: string): void {
+    if (this.#owned.has(topic) || this.#joined.has(topic))
+      this.#usedAt.set(topic, this.#ports.connector.scheduler.now().instant);
+  }
+
+  /** True when the topic's gateway may have let it expire. */
+  #mayBeExpired(topic: string, policy: agp.TopicPolicy | undefined): boolean {
+    const idleMs = Number(policy?.idleExpiryMs ?? 0n);
+    const usedAt = this.#usedAt.get(topic);
+    if (idleMs === 0 || usedAt === undefined) return false;
+    return this.#ports.connector.scheduler.now().instant >= later(usedAt, idleMs);
+  }
+
+  /** Throws when the topic has expired, which ends it here as well. */
+  async #checkIdle(topic: string, joined: Joined, options: CallOptions): Promise<void> {
+    if (!this.#mayBeExpired(topic, joined.policy ?? this.#owned.get(topic))) return;
+    try {
+      await this.#commands.describe(topic, joined.owner, options);
+    } catch (thrown) {
+      if (CausewayError.from(thrown).code !== "CAUSEWAY_TOPIC_NOT_FOUND") return;
+      await this.#forget(topic);
+      throw thrown;
+    }
+  }
+
+  /** The topic is no more: nothing of it is kept. */
+  async #forget(topic: string): Promise<void> {
+    const { endToEnd } = this.#ports;
+    this.#owned.delete(topic);
+    this.#granted.delete(topic);
+    this.#joined.delete(topic);
+    this.#usedAt.delete(topic);
+    this.#history.forget(topic);
+    await this.#store();
+    const group = endToEnd.groupByName(topic);
+    // There is no topic on which the others could be told.
+    if (group) await endToEnd.leave(group.groupId);
+    await this.#attempt(this.#unlink(topic));
+  }
+
   /** The owner keeps what its topic's policy says. */
   #keep(topic: string, from: AgentId, data: session.TopicData): void {
     const policy = this.#owned.get(topic);
@@ -427,7 +513,8 @@ export class Topics {
     if (joined.owner === this.#ports.self || joined.handlers.size === 0 || !isMember) return;
     if ((joined.policy?.retained ?? 0) === 0) return;
     const join = create(session.TopicJoinSchema, { topic, subscribe: true, replayOnly: true });
-    const { retained } = await this.#ports.exchanges().join(joined.owner, join, {});
+    const { retained, policy } = await this.#ports.exchanges().join(joined.owner, join, {});
+    if (policy) joined.policy = policy;
     this.#replay(topic, joined, retained);
   }
 
@@ -477,6 +564,7 @@ export class Topics {
     return this.#serial.run(`member ${topic}`, async () => {
       if (joined.handlers.size > 0 || this.#joined.get(topic) !== joined) return;
       this.#joined.delete(topic);
+      if (!this.#owned.has(topic)) this.#usedAt.delete(topic);
       // An owner goes on hearing its topic, where members say that they leave or renew their keys.
       if (this.#owned.has(topic)) return;
       await this.#attempt(this.#unlink(topic));

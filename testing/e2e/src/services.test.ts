@@ -104,6 +104,10 @@ describe("between two domains", () => {
       ),
     );
     await subscription.close();
+    // Now its owner is the only one who hears it.
+    const brief = await owner.createTopic("brief", { idleExpiryMs: 1_000 });
+    await until("the idle topic to expire", async () => !(await names()).includes(brief));
+    await expect(owner.publish("brief", "too late")).rejects.toMatchObject({ code: "CAUSEWAY_TOPIC_NOT_FOUND" });
   });
 
   test("streams share the agent's one connection, and megabytes arrive whole [AGP-7, AGP-21]", {

@@ -17,6 +17,8 @@ export function addTopicCommands(program: Command): void {
     .option("--subscribers <prefix...>", "names, or prefixes ending in /, that may subscribe (default: every agent)")
     .option("--retained <count>", "last publications that are kept for those who subscribe later, 0 to 100", "0")
     .option("--overflow <policy>", "what happens to slow subscribers: drop-oldest, block or disconnect", "drop-oldest")
+    .option("--idle-expiry <ms>", "milliseconds without publication and subscriber after which it goes; 0: never", "0")
+    .option("--priority <class>", "class of its publications: interactive or bulk", "interactive")
     .action(create);
   withAgentOptions(topic.command("publish <topic> <data>"))
     .description("publish to everyone who subscribed; data is text, JSON, or - for standard input")
@@ -40,12 +42,16 @@ interface CreateOptions extends AgentCommandOptions {
   readonly subscribers?: string[];
   readonly retained: string;
   readonly overflow: string;
+  readonly idleExpiry: string;
+  readonly priority: string;
 }
 
 async function create(topic: string, options: CreateOptions): Promise<void> {
   const { out } = contextOf(options);
   const overflow = wordOf(options.overflow, "--overflow", ["drop-oldest", "block", "disconnect"]);
   const retained = numberOf(options.retained, "--retained", 0, 100);
+  const idleExpiryMs = numberOf(options.idleExpiry, "--idle-expiry", 0, Number.MAX_SAFE_INTEGER);
+  const priority = wordOf(options.priority, "--priority", ["interactive", "bulk"]);
   const full = (prefixes: readonly string[]) => prefixes.map((prefix) => prefix.replace(/^(?!spiffe:)/, "spiffe://"));
   await asAgent(
     options,
@@ -54,8 +60,7 @@ async function create(topic: string, options: CreateOptions): Promise<void> {
       const name = await agent.createTopic(topic, {
         ...(options.publishers && { publishers: full(options.publishers) }),
         ...(options.subscribers && { subscribers: full(options.subscribers) }),
-        retained,
-        overflow,
+        ...{ retained, overflow, idleExpiryMs, priority },
       });
       // Subscribers ask the owner, so it has to be reachable from everywhere.
       await agent.register({

@@ -254,6 +254,11 @@ export class Hub {
     return this.#attached.get(agent)?.serial;
   }
 
+  /** A topic goes, as one that nobody used for its time. */
+  expire(topic: string): void {
+    this.#topics.delete(topic);
+  }
+
   subscribersOf(topic: string): readonly string[] {
     return [...(this.#subscribers.get(topic) ?? [])];
   }
@@ -477,7 +482,8 @@ export class Hub {
     const missing = { error: toErrorDetail(refuse("CAUSEWAY_TOPIC_NOT_FOUND", `no topic ${topic}`)) };
     switch (command.case) {
       case "create":
-        if (known) return { error: toErrorDetail(refuse("CAUSEWAY_TOPIC_EXISTS", `${topic} exists`)) };
+        if (known && known.owner !== caller)
+          return { error: toErrorDetail(refuse("CAUSEWAY_TOPIC_EXISTS", `${topic} exists`)) };
         this.#topics.set(topic, { owner: caller, policy: command.value.policy });
         return { topics: [info(topic)] };
       case "describe":

@@ -192,6 +192,12 @@ export declare type SessionMessage = Message<"causeway.session.v1.SessionMessage
      */
     value: DirectAddress;
     case: "directAddress";
+  } | {
+    /**
+     * @generated from field: causeway.session.v1.TopicChange topic_change = 25;
+     */
+    value: TopicChange;
+    case: "topicChange";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -607,6 +613,29 @@ export declare type TopicLeave = Message<"causeway.session.v1.TopicLeave"> & {
  * Use `create(TopicLeaveSchema)` to create a new message.
  */
 export declare const TopicLeaveSchema: GenMessage<TopicLeave>;
+
+/**
+ * The owner's new policy of a topic, inside its group.
+ *
+ * @generated from message causeway.session.v1.TopicChange
+ */
+export declare type TopicChange = Message<"causeway.session.v1.TopicChange"> & {
+  /**
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * @generated from field: causeway.agp.v1.TopicPolicy policy = 2;
+   */
+  policy?: TopicPolicy | undefined;
+};
+
+/**
+ * Describes the message causeway.session.v1.TopicChange.
+ * Use `create(TopicChangeSchema)` to create a new message.
+ */
+export declare const TopicChangeSchema: GenMessage<TopicChange>;
 
 /**
  * One publication, inside the topic's group.
