@@ -1,10 +1,11 @@
 /**
  * Judges MLS credentials: an X.509 chain of an authority that we trust, whose leaf certifies the MLS key and whose
- * SPIFFE ID is the member's name (AGP-30, AGP-32). Verified chains are remembered until the trust store changes.
+ * SPIFFE ID is the member's name (AGP-30, AGP-32), and whose role is one that talks end to end: a gateway is nobody's
+ * group member, whatever its authority has certified (AAP-98). Verified chains are remembered until the trust store changes.
  */
 import { createHash } from "node:crypto";
 import { type AgentId, agentOf, refuse, type UnixMs } from "@causeway/core-base";
-import type { VerifiedPeer } from "@causeway/core-identity";
+import { rolesFor, type VerifiedPeer } from "@causeway/core-identity";
 import type { Credential, LeafNode } from "./library.ts";
 import type { UnixClock, VerifyLeaf } from "./ports.ts";
 
@@ -44,6 +45,12 @@ export class CredentialJudge {
         throw refuse(
           "CAUSEWAY_IDENTITY_ROLE_WRONG",
           `expected a certificate for MLS, got one for ${peer.purpose} of ${peer.spiffeId}`,
+        );
+      }
+      if (!memberRoles.includes(peer.role)) {
+        throw refuse(
+          "CAUSEWAY_IDENTITY_ROLE_WRONG",
+          `expected a group member with the role ${memberRoles.join(" or ")}, got ${peer.spiffeId} with the role ${peer.role}`,
         );
       }
       if (!certifies(peer.spki, holder.signaturePublicKey)) {
@@ -96,6 +103,8 @@ function chainId(chain: readonly Uint8Array[], publicKey: Uint8Array): string {
   return digest.digest("base64");
 }
 
+/** The roles whose leaves may be members of groups. */
+const memberRoles = rolesFor("mls");
 const ed25519Prefix = Buffer.from("302a300506032b6570032100", "hex");
 /** Verified chains kept; emptied when full. */
 const knownMax = 4096;

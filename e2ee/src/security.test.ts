@@ -1,11 +1,13 @@
 import { describe, expect, test } from "vitest";
+import type { EndToEnd, EndToEndOptions } from "./api.ts";
 import { privateMessage } from "./committer.ts";
 import { CredentialJudge } from "./credentials.ts";
+import { createEndToEnd } from "./end-to-end.ts";
 import { loadGroup } from "./group-records.ts";
 import { createApplicationMessage, encodeMlsMessage, unprotectPrivateMessage } from "./library.ts";
 import { SealedStore } from "./sealed-store.ts";
 import { suiteImpl } from "./suites.ts";
-import { broadcast, bytes, deliver, mlsOf, type TestAgent, textOf, World } from "./testing/world.ts";
+import { broadcast, bytes, deliver, mlsOf, TestAgent, textOf, World } from "./testing/world.ts";
 
 /** The group state that an attacker finds who copies store and state key of a member. */
 async function stolenState(agent: TestAgent, groupId: string) {
@@ -299,6 +301,70 @@ describe("a revoked member [AGP-33]", () => {
     const change = await owner.e2ee.addMembers(groupId, [dave.id]);
     expect(change.refused).toMatchObject([{ agent: dave.id, code: "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED" }]);
     expect(change.frames).toEqual([]);
+  });
+});
+
+describe("a gateway whose authority certified it for MLS", () => {
+  const roleWrong = { code: "CAUSEWAY_IDENTITY_ROLE_WRONG" };
+
+  /** An end-to-end layer that takes every leaf for an agent's: one that somebody altered. */
+  const blindly = (world: World): Partial<EndToEndOptions> => ({
+    verifyLeaf: (chain) => ({
+      ...world.trust.verifyChain(chain, { now: world.now, purpose: "mls" }),
+      role: "agent",
+    }),
+  });
+
+  /** Runs that layer with a real certificate for MLS, with key packages published. */
+  async function gatewayOf(world: World): Promise<TestAgent> {
+    const identity = world.blue.identity("gateway/gw1", { role: "gateway" });
+    const gateway = new TestAgent(world, identity, undefined as unknown as EndToEnd);
+    gateway.e2ee = await createEndToEnd(world.optionsOf(gateway, blindly(world)));
+    await gateway.publish();
+    return gateway;
+  }
+
+  test("has no end-to-end layer of ours [AAP-98]", async () => {
+    const gateway = await gatewayOf(new World());
+    await expect(gateway.restart()).rejects.toMatchObject(roleWrong);
+  });
+
+  test("is not added by its key package, and the refusal is a security event [AAP-98] [AAP-80]", async () => {
+    const world = new World();
+    const gateway = await gatewayOf(world);
+    const { owner, bob, carol, groupId } = await topicOfThree(world);
+    const change = await owner.e2ee.addMembers(groupId, [gateway.id]);
+    expect(change.refused).toMatchObject([{ agent: gateway.id, ...roleWrong }]);
+    expect(change.refused[0]?.message).toContain("spiffe://blue.example/gateway/gw1 with the role gateway");
+    expect([change.frames, change.welcomes]).toEqual([[], []]);
+    await expect(owner.e2ee.seal(gateway.id, bytes("x"))).rejects.toMatchObject(roleWrong);
+    const refusal = { type: "key_package.refused", peer: gateway.id, ...roleWrong };
+    expect(owner.events.filter(({ type }) => type === "key_package.refused")).toMatchObject([refusal, refusal]);
+    expect(await broadcast(groupId, owner, [owner, bob, carol], "among us")).toEqual(["among us", "among us"]);
+  });
+
+  test("is not followed into a group by the others when a member adds it all the same [AAP-98]", async () => {
+    const world = new World();
+    const gateway = await gatewayOf(world);
+    const { owner, bob, carol, groupId } = await topicOfThree(world);
+    await owner.restart(blindly(world));
+    const change = await owner.e2ee.addMembers(groupId, [gateway.id]);
+    expect(change.group.members).toContain(gateway.id);
+    for (const member of [bob, carol]) {
+      await expect(member.receive(owner, change.frames)).rejects.toMatchObject(roleWrong);
+      expect(member.refusals()).toEqual([roleWrong.code]);
+      expect(member.e2ee.groups()[0]?.members).toEqual([owner.id, bob.id, carol.id].sort());
+    }
+    // Nobody but its owner can go on in the group that has the gateway, so it hears nothing from them.
+    await expect(bob.e2ee.sealGroup(groupId, bytes("among us"))).rejects.toThrow("until its owner makes it anew");
+  });
+
+  test("founds no group with an agent [AAP-98]", async () => {
+    const world = new World();
+    const [gateway, bob] = [await gatewayOf(world), await world.agent("bob")];
+    await expect(bob.receive(gateway, await gateway.e2ee.seal(bob.id, bytes("x")))).rejects.toMatchObject(roleWrong);
+    expect(bob.refusals()).toEqual([roleWrong.code]);
+    expect(bob.e2ee.groups()).toEqual([]);
   });
 });
 

@@ -14,22 +14,24 @@ import {
   refuse,
   type Scheduler,
 } from "@causeway/core-base";
-import { type CryptoPort, parseJoinToken, pinnedTrust, purposes, TrustStore } from "@causeway/core-identity";
+import {
+  type CryptoPort,
+  type Purpose,
+  parseJoinToken,
+  pinnedTrust,
+  purposes,
+  purposesOf,
+  roleOfName,
+  TrustStore,
+} from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { type Client, createClient } from "@connectrpc/connect";
 import { applicantIdentity } from "./applicant.ts";
-import {
-  certificateRequests,
-  generatePurposeKeys,
-  type Identity,
-  identityOf,
-  type PurposeKeys,
-  saveIdentity,
-  saveTrust,
-} from "./identity.ts";
-import type { KeyPair } from "./key-pair.ts";
+import { type Identity, identityOf, saveIdentity, saveTrust } from "./identity.ts";
+import { generateKeyPair, type KeyPair, keyTypeOf } from "./key-pair.ts";
 import type { KeyVault } from "./key-vault.ts";
 import { type ConnectAuthority, callErrorOf, type FetchRoot } from "./network.ts";
+import { certificateRequests, forPurposes, type PurposeKeys } from "./purpose-keys.ts";
 import { Backoff, wait } from "./wait.ts";
 
 /** Supporting material (ANA-57 to ANA-60). */
@@ -93,7 +95,7 @@ export async function enrol(options: EnrolOptions): Promise<Enrolled> {
     "token" in enrolment
       ? authorityOf(enrolment.token)
       : { url: enrolment.authorityUrl, fingerprint: enrolment.rootFingerprint };
-  const keys = options.keys ?? (await pendingKeys(vault, options.replaced));
+  const keys = options.keys ?? (await pendingKeys(vault, spiffeId, options.replaced));
   const applicant = applicantIdentity(crypto, keys.tls, scheduler.now().unix);
   const root = await fetchRoot({ url, fingerprint, identity: applicant, signal });
   if (Buffer.from(crypto.sha256(root)).toString("hex") !== fingerprint.toLowerCase()) {
@@ -185,7 +187,7 @@ async function accept(
   const identity = identityOf({ spiffeId, authorityUrl: url, keys, certificates });
   const store = new TrustStore(options.crypto);
   store.replace(trust);
-  for (const purpose of purposes) {
+  for (const purpose of identity.purposes) {
     const peer = store.verifyChain(identity.signer(purpose).chain, { now: options.scheduler.now().unix, purpose });
     if (peer.spiffeId !== spiffeId) {
       throw refuse("CAUSEWAY_IDENTITY_MISMATCH", `expected certificates for ${spiffeId}, got one for ${peer.spiffeId}`);
@@ -198,17 +200,19 @@ async function accept(
   return { identity, trust };
 }
 
-/** The keys of an enrolment in progress; kept until its answer has come. */
-async function pendingKeys(vault: KeyVault, replaced: Identity | undefined): Promise<PurposeKeys> {
-  const fresh = generatePurposeKeys();
-  const key = async (purpose: keyof PurposeKeys): Promise<KeyPair> => {
+/** The keys of an enrolment in progress, for the purposes of the role that the name has; kept until its answer has come. */
+async function pendingKeys(vault: KeyVault, spiffeId: AgentId, replaced: Identity | undefined): Promise<PurposeKeys> {
+  const wanted = purposesOf[roleOfName(spiffeId)];
+  const keys = new Map<Purpose, KeyPair>();
+  for (const purpose of wanted) {
     const known = await vault.getKey(pendingName(purpose));
-    const isOld = known !== undefined && replaced !== undefined && known.hasSameKey(replaced.keys()[purpose]);
-    if (known && !isOld) return known;
-    await vault.putKey(pendingName(purpose), fresh[purpose]);
-    return fresh[purpose];
-  };
-  return { tls: await key("tls"), mls: await key("mls"), record: await key("record") };
+    const old = replaced?.keys()[purpose];
+    const isKept = known !== undefined && !(old && known.hasSameKey(old));
+    const key = isKept ? known : generateKeyPair(keyTypeOf[purpose]);
+    if (!isKept) await vault.putKey(pendingName(purpose), key);
+    keys.set(purpose, key);
+  }
+  return forPurposes(wanted, (purpose) => keys.get(purpose) as KeyPair);
 }
 
 function authorityOf(token: string): { readonly url: string; readonly fingerprint: string } {

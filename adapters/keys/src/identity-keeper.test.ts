@@ -1,9 +1,19 @@
 import { X509Certificate } from "node:crypto";
 import { inspect } from "node:util";
+import { asUnixMs, parseGatewayUri } from "@causeway/core-base";
+import { issueLeaf } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { expect, test } from "vitest";
 import { settle } from "../../../services/authority/src/testing/manual-scheduler.ts";
-import { type KeeperAlarm, loadIdentity, saveIdentity } from "./index.ts";
+import {
+  generateKeyPair,
+  Identity,
+  identityOf,
+  type KeeperAlarm,
+  loadIdentity,
+  nodeCrypto,
+  saveIdentity,
+} from "./index.ts";
 import { KeeperWorld, until } from "./testing/keeper-world.ts";
 
 const name = "spiffe://blue.example/travel/booker";
@@ -11,6 +21,25 @@ const material = { organisation: "Blue Travel Ltd", developer: "Ada", functionTy
 const refused = (code: string) => expect.objectContaining({ code });
 const minutes = 60_000;
 const day = 86_400_000;
+
+const gatewayName = "spiffe://blue.example/gateway/gw1";
+const gatewayUri = "https://gw1.blue.example/amsp";
+
+async function gatewayToken(net: KeeperWorld): Promise<string> {
+  const gateway = { gatewayUri, level: 1, namespaces: [] };
+  return (await net.world.operator.client.createToken({ spiffeId: gatewayName, role: "gateway", gateway })).token;
+}
+
+/** Purpose and type of every key in a vault, also of one that nothing names any more. */
+async function keysIn(net: KeeperWorld, name = "agent"): Promise<readonly string[]> {
+  const vault = await net.vault(name);
+  const found: string[] = [];
+  for (const each of await vault.names()) {
+    const [kind, purpose] = each.split("-");
+    if (kind === "key" || kind === "pending") found.push(`${purpose} ${(await vault.getKey(each))?.type}`);
+  }
+  return found.sort();
+}
 
 test("enrols with one token string, keeps the result and is ready to attach [ANA-68]", async () => {
   await using net = await KeeperWorld.open();
@@ -29,14 +58,84 @@ test("enrols with one token string, keeps the result and is ready to attach [ANA
   expect((await (await net.vault()).names()).filter((n) => n.startsWith("pending"))).toEqual([]);
 });
 
+test("a gateway that enrols makes, asks for and keeps no key of MLS, also after renewal and restart [AAP-98] [AAP-80]", async () => {
+  await using net = await KeeperWorld.open();
+  const keeper = await net.keeper({ enrolment: { token: await gatewayToken(net), spiffeId: gatewayName } });
+  const certified = () => new Set(net.world.store.certificates(gatewayName, 100).map(({ purpose }) => purpose));
+  expect(keeper.identity.role).toBe("gateway");
+  expect(await keysIn(net)).toEqual(["record ed25519", "tls p256"]);
+  await keeper.renew();
+  expect(await keysIn(net)).toEqual(["record ed25519", "tls p256"]);
+  expect(certified()).toEqual(new Set(["tls", "record"]));
+  expect(() => keeper.identity.mlsPrivateKey()).toThrow(refused("CAUSEWAY_IDENTITY_ROLE_WRONG"));
+  expect(() => keeper.identity.signer("mls")).toThrow(refused("CAUSEWAY_IDENTITY_ROLE_WRONG"));
+  await keeper.stop();
+  expect((await net.keeper()).identity.purposes).toEqual(["tls", "record"]);
+
+  // An agent has one, so the list would show it.
+  await net.keeper({
+    vault: await net.vault("other"),
+    enrolment: { token: await net.joinToken(name), spiffeId: name },
+  });
+  expect(await keysIn(net, "other")).toEqual(["mls ed25519", "record ed25519", "tls p256"]);
+});
+
+test("a gateway's vault of before, with a key of MLS, opens without it, is renewed and loses it [AAP-98]", async () => {
+  await using net = await KeeperWorld.open();
+  const first = await net.keeper({ enrolment: { token: await gatewayToken(net), spiffeId: gatewayName } });
+  await first.stop();
+  const { spiffeId, authorityUrl } = first.identity;
+  const [leaf, issuing] = first.identity.signer("tls").chain;
+  if (!leaf || !issuing) throw new Error("no chain");
+  const mls = generateKeyPair("ed25519");
+  const now = net.world.scheduler.now().unix;
+  const { certificate } = issueLeaf(
+    nodeCrypto,
+    { certificate: issuing, key: net.world.caKeys.issuing },
+    {
+      spiffeId,
+      spki: mls.spki,
+      purpose: "mls",
+      role: "gateway",
+      gateway: { uri: parseGatewayUri(gatewayUri), level: 1, namespaces: [] },
+      notBefore: asUnixMs(now - minutes),
+      notAfter: asUnixMs(now + day),
+    },
+  );
+  const [tls, record] = [first.identity.signer("tls").chain, first.identity.signer("record").chain];
+  await saveIdentity(
+    await net.vault(),
+    new Identity({
+      spiffeId,
+      authorityUrl,
+      keys: { ...first.identity.keys(), mls },
+      chains: { tls, record, mls: [certificate, issuing] },
+    }),
+  );
+  expect(await keysIn(net)).toEqual(["mls ed25519", "record ed25519", "tls p256"]);
+
+  const keeper = await net.keeper();
+  expect(keeper.identity.purposes).toEqual(["tls", "record"]);
+  await keeper.renew();
+  expect(keeper.identity.signer("tls").chain).not.toEqual(tls);
+  expect(await keysIn(net)).toEqual(["record ed25519", "tls p256"]);
+});
+
+test("certificates of a role that has other purposes than the keys are not taken", async () => {
+  await using net = await KeeperWorld.open();
+  const { spiffeId, keys, certificates } = await net.world.enrol(name);
+  const taken = (held: typeof keys) => () => identityOf({ spiffeId, authorityUrl: "", keys: held, certificates });
+  expect(taken(keys)).not.toThrow();
+  expect(taken({ tls: keys.tls })).toThrow(refused("CAUSEWAY_IDENTITY_ROLE_WRONG"));
+});
+
 test("no private key leaves the process, and an identity does not show its keys [ANA-62]", async () => {
   await using net = await KeeperWorld.open();
   const keeper = await net.keeper({ enrolment: { token: await net.joinToken(name), spiffeId: name } });
   const secrets = () => {
-    const keys = keeper.identity.keys();
-    return [keys.mls.exportSeed(), keys.record.exportSeed(), keys.tls.exportPkcs8().subarray(36, 68)].map((s) =>
-      Buffer.from(s),
-    );
+    const { tls, mls, record } = keeper.identity.keys();
+    if (!mls || !record) throw new Error("an agent has three keys");
+    return [mls.exportSeed(), record.exportSeed(), tls.exportPkcs8().subarray(36, 68)].map((s) => Buffer.from(s));
   };
   const before = secrets();
   await keeper.renew();

@@ -3,12 +3,29 @@
  * that belong together; it is replaced last, so that a crash leaves the old identity or the new one, never a mixture.
  */
 import { randomBytes, X509Certificate } from "node:crypto";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type AgentId, type Domain, domainOf, parseAgentId, refuse } from "@causeway/core-base";
-import { createCsr, encodePem, type Purpose, purposes, type Signer } from "@causeway/core-identity";
+import {
+  encodePem,
+  type Purpose,
+  parseCertificate,
+  purposesOf,
+  type Role,
+  rolesFor,
+  type Signer,
+} from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
-import { generateKeyPair, type KeyPair, keyTypeOf } from "./key-pair.ts";
+import type { KeyPair } from "./key-pair.ts";
 import type { KeyVault } from "./key-vault.ts";
+import {
+  certificateRequests,
+  entriesOf,
+  forPurposes,
+  generatePurposeKeys,
+  type PurposeChains,
+  type PurposeKeys,
+  wirePurpose,
+} from "./purpose-keys.ts";
 
 /** What node:tls needs of an identity. Both are PEM and stay in memory. */
 export interface TlsIdentity {
@@ -42,15 +59,12 @@ export interface IdentityValidity {
   readonly serial: Uint8Array;
 }
 
-/** The keys of an identity, one for each purpose (AGP-30). */
-export type PurposeKeys = Readonly<Record<Purpose, KeyPair>>;
-/** The chains of an identity: DER, leaf first, root left out. */
-export type PurposeChains = Readonly<Record<Purpose, readonly Uint8Array[]>>;
-
 /** Keys and chains of one SPIFFE ID: an immutable snapshot; renewal makes a new one. */
 export class Identity {
   readonly spiffeId: AgentId;
   readonly domain: Domain;
+  /** As its certificate says. */
+  readonly role: Role;
   /** URL of the authority that issued it. */
   readonly authorityUrl: string;
   readonly #keys: PurposeKeys;
@@ -65,16 +79,22 @@ export class Identity {
   }) {
     this.spiffeId = facts.spiffeId;
     this.domain = domainOf(facts.spiffeId);
+    this.role = roleOf(facts.chains.tls);
     this.authorityUrl = facts.authorityUrl;
     this.#keys = facts.keys;
     this.#chains = facts.chains;
     this.#tls = new TlsCredential(facts.keys.tls, encodePem("CERTIFICATE", ...facts.chains.tls));
   }
 
-  /** Chain and signing for a purpose; the key itself never leaves. */
+  /** What it has keys and certificates for. */
+  get purposes(): readonly Purpose[] {
+    return entriesOf(this.#keys).map(([purpose]) => purpose);
+  }
+
+  /** Chain and signing for a purpose; the key itself never leaves. Throws for a purpose that the role does not have. */
   signer(purpose: Purpose): Signer {
-    const key = this.#keys[purpose];
-    return { chain: this.#chains[purpose], spki: key.spki, sign: (message) => key.sign(message) };
+    const key = this.#key(purpose);
+    return { chain: this.#chains[purpose] ?? [], spki: key.spki, sign: (message) => key.sign(message) };
   }
 
   /** Key and chain for TLS connections. */
@@ -82,38 +102,38 @@ export class Identity {
     return this.#tls;
   }
 
-  /** Raw Ed25519 seed of the MLS leaf key, for the MLS library in this process. */
+  /** Raw Ed25519 seed of the MLS leaf key, for the MLS library in this process. Agents have one, nobody else. */
   mlsPrivateKey(): Uint8Array {
-    return this.#keys.mls.exportSeed();
+    return this.#key("mls").exportSeed();
   }
 
   /** Validity of the certificate of each purpose. */
   validity(): readonly IdentityValidity[] {
-    return purposes.map((purpose) => ({ purpose, ...validityOf(this.#chains[purpose]) }));
+    return this.purposes.map((purpose) => ({ purpose, ...validityOf(this.#chains[purpose] ?? []) }));
   }
 
   /** The keys, for renewal under the same or partly new ones. */
   keys(): PurposeKeys {
     return this.#keys;
   }
+
+  #key(purpose: Purpose): KeyPair {
+    const key = this.#keys[purpose];
+    if (key !== undefined) return key;
+    throw refuse(
+      "CAUSEWAY_IDENTITY_ROLE_WRONG",
+      `expected a ${purpose} key of ${this.spiffeId}, whose role ${this.role} has none; use an identity with one of the roles ${rolesFor(purpose).join(", ")}`,
+    );
+  }
 }
 
-/** Fresh keys for all purposes, made in this process (ANA-62). */
-export function generatePurposeKeys(): PurposeKeys {
-  return {
-    tls: generateKeyPair(keyTypeOf.tls),
-    mls: generateKeyPair(keyTypeOf.mls),
-    record: generateKeyPair(keyTypeOf.record),
-  };
-}
-
-/** The CSRs for `keys`, each signed by its own key (ANA-61). */
-export function certificateRequests(spiffeId: AgentId, keys: PurposeKeys): aca.CertificateRequest[] {
-  return purposes.map((purpose) =>
-    create(aca.CertificateRequestSchema, {
-      purpose: wirePurpose[purpose],
-      csr: createCsr(keys[purpose], { spiffeId }),
-    }),
+/** The role that a chain's leaf is certified for. Only a certificate of the profile has one. */
+function roleOf([leaf]: readonly Uint8Array[]): Role {
+  const attributes = leaf && parseCertificate(leaf).extensions.attributes;
+  if (attributes) return attributes.role;
+  throw refuse(
+    "CAUSEWAY_IDENTITY_CERTIFICATE_MALFORMED",
+    `expected a leaf certificate that certifies a role, got ${leaf ? "one without" : "an empty chain"}; enrol again`,
   );
 }
 
@@ -128,7 +148,7 @@ export function identityOf(options: {
   const chain = (purpose: Purpose): readonly Uint8Array[] => {
     const issued = certificates.certificates.find((c) => c.purpose === wirePurpose[purpose])?.chain ?? [];
     const leaf = issued[0];
-    if (!leaf || !Buffer.from(keys[purpose].spki).equals(publicKeyOf(leaf))) {
+    if (!leaf || !Buffer.from(keys[purpose]?.spki ?? []).equals(publicKeyOf(leaf))) {
       throw refuse(
         "CAUSEWAY_IDENTITY_CERTIFICATE_MALFORMED",
         `expected a ${purpose} certificate over our own key, got ${leaf ? "one over another key" : "none"}; the authority answered wrongly`,
@@ -136,19 +156,26 @@ export function identityOf(options: {
     }
     return issued;
   };
-  const chains = { tls: chain("tls"), mls: chain("mls"), record: chain("record") };
-  return new Identity({ spiffeId, authorityUrl, keys, chains });
+  const held = entriesOf(keys).map(([purpose]) => purpose);
+  const identity = new Identity({ spiffeId, authorityUrl, keys, chains: forPurposes(held, chain) });
+  const due = purposesOf[identity.role];
+  if (held.length === due.length && held.every((purpose) => due.includes(purpose))) return identity;
+  throw refuse(
+    "CAUSEWAY_IDENTITY_ROLE_WRONG",
+    `expected a role with ${held.join(", ")}, for which ${spiffeId} has keys, got ${identity.role} (${due.join(", ")}); ask an operator for a token with the role of this name`,
+  );
 }
 
 /** Makes keys and an identity in the vault, certified by `issue` (an authority's own identities). */
 export async function createIdentity(options: {
   readonly vault: KeyVault;
   readonly spiffeId: AgentId;
+  readonly role: Role;
   readonly authorityUrl: string;
   readonly issue: (requests: readonly aca.CertificateRequest[]) => Promise<aca.CertificateSet> | aca.CertificateSet;
 }): Promise<Identity> {
-  const { vault, spiffeId, authorityUrl, issue } = options;
-  const keys = generatePurposeKeys();
+  const { vault, spiffeId, role, authorityUrl, issue } = options;
+  const keys = generatePurposeKeys(role);
   const certificates = await issue(certificateRequests(spiffeId, keys));
   const identity = identityOf({ spiffeId, authorityUrl, keys, certificates });
   await saveIdentity(vault, identity);
@@ -159,11 +186,10 @@ export async function createIdentity(options: {
 /** Writes an identity; older key files of the vault's previous identity are removed afterwards. */
 export async function saveIdentity(vault: KeyVault, identity: Identity): Promise<void> {
   const generation = randomBytes(6).toString("hex");
-  const keys = identity.keys();
   const certificates: Record<string, StoredPurpose> = {};
-  for (const purpose of purposes) {
+  for (const [purpose, key] of entriesOf(identity.keys())) {
     const name = `key-${purpose}-${generation}`;
-    await vault.putKey(name, keys[purpose]);
+    await vault.putKey(name, key);
     const chain = identity.signer(purpose).chain.map((der) => Buffer.from(der).toString("base64"));
     certificates[purpose] = { key: name, chain };
   }
@@ -174,36 +200,38 @@ export async function saveIdentity(vault: KeyVault, identity: Identity): Promise
   }
 }
 
-/** Reads the identity of a vault; undefined when there is none. */
+/**
+ * Reads the identity of a vault; undefined when there is none. A key of a purpose that the role does not have is left
+ * alone: it is not read, not renewed, and gone with the next `saveIdentity`.
+ */
 export async function loadIdentity(vault: KeyVault): Promise<Identity | undefined> {
   for (let attempt = 1; ; attempt++) {
     const text = await vault.get(identityName);
     if (!text) return undefined;
     const document = parseDocument(vault, text);
-    const missing = purposes.find((purpose) => !document.certificates[purpose]);
-    if (missing) throw incomplete(vault, missing);
-    const keys = await loadKeys(vault, document);
-    if (keys.missing === undefined) return assemble(document, keys.found);
+    const chain = (purpose: Purpose): readonly Uint8Array[] =>
+      (document.certificates[purpose]?.chain ?? []).map((der) => new Uint8Array(Buffer.from(der, "base64")));
+    if (!document.certificates["tls"]) throw incomplete(vault, "tls");
+    const wanted = purposesOf[roleOf(chain("tls"))];
+    const without = wanted.find((purpose) => !document.certificates[purpose]);
+    if (without) throw incomplete(vault, without);
+    const found = new Map<Purpose, KeyPair | undefined>();
+    for (const purpose of wanted)
+      found.set(purpose, await vault.getKey(document.certificates[purpose]?.key ?? identityName));
+    const missing = wanted.find((purpose) => !found.get(purpose));
+    if (!missing) {
+      const keys = forPurposes(wanted, (purpose) => found.get(purpose) as KeyPair);
+      const { spiffeId, authorityUrl } = document;
+      return new Identity({
+        spiffeId: parseAgentId(spiffeId),
+        authorityUrl,
+        keys,
+        chains: forPurposes(wanted, chain),
+      });
+    }
     // Another process may have renewed between the two reads; then the document names other keys now.
-    if (attempt === loadAttempts) throw incomplete(vault, keys.missing);
+    if (attempt === loadAttempts) throw incomplete(vault, missing);
   }
-}
-
-async function loadKeys(
-  vault: KeyVault,
-  document: StoredIdentity,
-): Promise<{ readonly found: PurposeKeys; readonly missing?: undefined } | { readonly missing: Purpose }> {
-  const key = (purpose: Purpose) => vault.getKey(document.certificates[purpose]?.key ?? identityName);
-  const [tls, mls, record] = [await key("tls"), await key("mls"), await key("record")];
-  if (tls && mls && record) return { found: { tls, mls, record } };
-  return { missing: tls ? (mls ? "record" : "mls") : "tls" };
-}
-
-function assemble(document: StoredIdentity, keys: PurposeKeys): Identity {
-  const chain = (purpose: Purpose): readonly Uint8Array[] =>
-    (document.certificates[purpose]?.chain ?? []).map((der) => new Uint8Array(Buffer.from(der, "base64")));
-  const chains = { tls: chain("tls"), mls: chain("mls"), record: chain("record") };
-  return new Identity({ spiffeId: parseAgentId(document.spiffeId), authorityUrl: document.authorityUrl, keys, chains });
 }
 
 /** Keeps the trust state for a start without the authority. It is sealed, since it names the trust anchors. */
@@ -227,13 +255,6 @@ export async function isMarkedRevoked(vault: KeyVault, identity: Identity): Prom
   const marked = await vault.get(revokedName);
   return marked !== undefined && Buffer.from(marked).equals(identity.signer("tls").spki);
 }
-
-/** The wire's name of a purpose. */
-export const wirePurpose: Readonly<Record<Purpose, aca.KeyPurpose>> = {
-  tls: aca.KeyPurpose.TLS,
-  mls: aca.KeyPurpose.MLS,
-  record: aca.KeyPurpose.RECORD,
-};
 
 interface StoredPurpose {
   readonly key: string;

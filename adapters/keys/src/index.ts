@@ -1,16 +1,12 @@
 export { applicantIdentity } from "./applicant.ts";
 export type { Enrolment, EnrolmentMaterial } from "./enrolment.ts";
 export {
-  certificateRequests,
   createIdentity,
-  generatePurposeKeys,
   Identity,
   type IdentityValidity,
   identityOf,
   loadIdentity,
   loadTrust,
-  type PurposeChains,
-  type PurposeKeys,
   saveIdentity,
   saveTrust,
   TlsCredential,
@@ -26,3 +22,9 @@ export { generateKeyPair, importKeyPair, KeyPair, type KeyType, keyTypeOf } from
 export { type KeyVault, type KeyVaultOptions, openKeyVault } from "./key-vault.ts";
 export type { AuthorityConnection, AuthorityTransport, ConnectAuthority, FetchRoot } from "./network.ts";
 export { createNodeCrypto, isAcceptedKey, type NodeCryptoOptions, nodeCrypto } from "./node-crypto.ts";
+export {
+  certificateRequests,
+  generatePurposeKeys,
+  type PurposeChains,
+  type PurposeKeys,
+} from "./purpose-keys.ts";

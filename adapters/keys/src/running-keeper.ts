@@ -1,23 +1,17 @@
 /** An identity keeper at work: renews at two thirds of the lifetime and raises alarms; trust is the follower's part. */
 import { create } from "@bufbuild/protobuf";
 import { type AgentId, type CausewayError, type Domain, defaults, refuse } from "@causeway/core-base";
-import { type Purpose, purposes, type TrustStore } from "@causeway/core-identity";
+import type { TrustStore } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { type Client, createClient } from "@connectrpc/connect";
 import type { Enrolled } from "./enrolment.ts";
-import {
-  certificateRequests,
-  type Identity,
-  identityOf,
-  markRevoked,
-  type PurposeKeys,
-  saveIdentity,
-} from "./identity.ts";
+import { type Identity, identityOf, markRevoked, saveIdentity } from "./identity.ts";
 import type { IdentityKeeper, IdentityKeeperOptions, KeeperAlarm } from "./identity-keeper.ts";
 import { generateKeyPair, keyTypeOf } from "./key-pair.ts";
 import { restoreLapsed } from "./lapsed.ts";
 import { Listeners } from "./listeners.ts";
 import { type AuthorityTransport, callErrorOf } from "./network.ts";
+import { certificateRequests, forPurposes } from "./purpose-keys.ts";
 import { TrustFollower } from "./trust-follower.ts";
 import { Backoff, wait } from "./wait.ts";
 
@@ -176,9 +170,10 @@ export class RunningKeeper implements IdentityKeeper {
     if (expiryOf(this.#identity) <= this.#settings.scheduler.now().unix && (await this.#restore())) return;
     const { vault, rotate, log } = this.#settings;
     const old = this.#identity;
-    const next = (purpose: Purpose) =>
-      rotate.includes(purpose) ? generateKeyPair(keyTypeOf[purpose]) : old.keys()[purpose];
-    const keys: PurposeKeys = { tls: next("tls"), mls: next("mls"), record: next("record") };
+    const keys = forPurposes(
+      old.purposes,
+      (purpose) => (rotate.includes(purpose) ? undefined : old.keys()[purpose]) ?? generateKeyPair(keyTypeOf[purpose]),
+    );
     const request = create(aca.RenewRequestSchema, { requests: certificateRequests(this.spiffeId, keys) });
     const { certificates } = await this.#client.renew(request, { signal: this.#stopped.signal });
     if (!certificates) {
@@ -215,7 +210,7 @@ export class RunningKeeper implements IdentityKeeper {
   /** What our own trust state would not accept is not put to use. */
   #check(identity: Identity): void {
     const now = this.#settings.scheduler.now().unix;
-    for (const purpose of purposes) {
+    for (const purpose of identity.purposes) {
       const peer = this.trust.verifyChain(identity.signer(purpose).chain, { now, purpose });
       if (peer.spiffeId === this.spiffeId) continue;
       throw refuse(

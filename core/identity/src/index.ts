@@ -24,6 +24,7 @@ export { decodePem, encodePem } from "./pem.ts";
 export { type CryptoPort, type Purpose, purposes, type Role, roles, type Signer, type SigningKey } from "./ports.ts";
 export { acceptKey, type KeyKind } from "./public-key.ts";
 export { crlGraceMs } from "./revocation.ts";
+export { purposesOf, roleOfName, rolesFor } from "./role-purposes.ts";
 export {
   type LabelledBytes,
   labelled,

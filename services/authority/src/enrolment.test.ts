@@ -17,7 +17,9 @@ test("issues three certificates with identity, key, validity and signature that 
   for (const purpose of ["tls", "mls", "record"] as const) {
     const [leaf, issuing] = member.chain(purpose).map((der) => new X509Certificate(der));
     expect(leaf?.subjectAltName).toBe(`URI:${name}`);
-    expect(leaf?.publicKey.export({ format: "der", type: "spki" })).toEqual(Buffer.from(member.keys[purpose].spki));
+    expect(leaf?.publicKey.export({ format: "der", type: "spki" })).toEqual(
+      Buffer.from(member.keys[purpose]?.spki ?? []),
+    );
     expect(leaf?.validToDate.getTime()).toBe(world.scheduler.now().unix + 86_400_000);
     expect(leaf?.validFromDate.getTime()).toBe(world.scheduler.now().unix - 60_000);
     expect(issuing && leaf?.verify(issuing.publicKey)).toBe(true);
@@ -32,7 +34,7 @@ test("keeps one key for each purpose, and certifies the key that MLS signs with 
   const peer = world.peer(member.chain("mls"), "mls");
   expect(peer.spiffeId).toBe(name);
   const message = new TextEncoder().encode("key package");
-  expect(nodeCrypto.verify(peer.spki, message, member.keys.mls.sign(message))).toBe(true);
+  expect(nodeCrypto.verify(peer.spki, message, member.keys.mls?.sign(message) ?? message)).toBe(true);
   expect(() => world.peer(member.chain("mls"), "tls")).toThrow();
 
   const shared = { ...generatePurposeKeys(), mls: generateKeyPair("ed25519") };
@@ -171,11 +173,52 @@ test("role, hosts and gateway attributes come from the token and from nowhere el
   expect(await codeOf(world.enrol("spiffe://blue.example/gateway/gw2"))).toBe("CAUSEWAY_IDENTITY_ROLE_WRONG");
 });
 
+test("certificates for MLS are for agents: a request of any other role is refused, by every way [AAP-98] [AAP-80]", async () => {
+  const world = await World.open();
+  const gateway = { gatewayUri: "https://gw1.blue.example/amsp", level: 1, namespaces: [] };
+  const grants = [
+    { spiffeId: "spiffe://blue.example/gateway/gw1", role: "gateway", gateway },
+    // A name that is not reserved makes no difference: the role is what the token says.
+    { spiffeId: "spiffe://blue.example/travel/edge", role: "gateway", gateway },
+    { spiffeId: "spiffe://blue.example/registry", role: "registry" },
+    { spiffeId: "spiffe://blue.example/operator/second", role: "operator" },
+  ] as const;
+  for (const grant of grants) {
+    const { spiffeId, role } = grant;
+    const token = await world.token(grant);
+    const keys = generatePurposeKeys();
+    const client = world.client(() => applicant(keys));
+    const asked = client.enrol(enrolment(spiffeId, keys, { token }));
+    expect(await codeOf(asked)).toBe("CAUSEWAY_IDENTITY_ROLE_WRONG");
+    await expect(asked).rejects.toThrow(`whose role is ${role}, got one for mls`);
+    expect(world.store.certificates(spiffeId, 10)).toEqual([]);
+
+    // The token is still good for what the role has.
+    const { tls, record } = keys;
+    const own = role === "operator" ? { tls } : { tls, record };
+    const { certificates } = await client.enrol(enrolment(spiffeId, own, { token }));
+    if (!certificates) throw new Error("no certificates");
+    const member = world.member(parseAgentId(spiffeId), own, certificates);
+    expect(world.store.certificates(spiffeId, 10).map((c) => c.purpose)).not.toContain("mls");
+    const renewal = member.client.renew({ requests: certificateRequests(member.spiffeId, keys) });
+    expect(await codeOf(renewal)).toBe("CAUSEWAY_IDENTITY_ROLE_WRONG");
+    expect(
+      (await member.client.renew({ requests: certificateRequests(member.spiffeId, own) })).certificates,
+    ).toBeDefined();
+  }
+  for (const role of ["authority", "operator", "registry"] as const) {
+    const spiffeId = parseAgentId(`spiffe://blue.example/${role}`);
+    const requests = certificateRequests(spiffeId, generatePurposeKeys());
+    expect(() => world.authority.issueOwn({ spiffeId, role, requests })).toThrow("got one for mls");
+  }
+  expect((await world.enrol(name)).chain("mls")).not.toEqual([]);
+});
+
 test("hosts in a request that were not granted are refused", async () => {
   const world = await World.open();
   const spiffeId = parseAgentId("spiffe://blue.example/registry");
   const token = await world.token({ spiffeId, role: "registry", hosts: ["ars.blue.example"] });
-  const keys = generatePurposeKeys();
+  const keys = generatePurposeKeys("registry");
   const requests = certificateRequests(spiffeId, keys);
   const withHost = (host: string) => [
     create(aca.CertificateRequestSchema, {

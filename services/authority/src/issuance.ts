@@ -5,7 +5,14 @@
  */
 import { create } from "@bufbuild/protobuf";
 import { type AgentId, asUnixMs, domainOf, refuse } from "@causeway/core-base";
-import { type CertifiedGateway, issueLeaf, type LeafProfile, type Role } from "@causeway/core-identity";
+import {
+  type CertifiedGateway,
+  issueLeaf,
+  type LeafProfile,
+  purposesOf,
+  type Role,
+  roleOfName,
+} from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import { hashHex, toHex } from "./bytes.ts";
 import type { AuthorityContext } from "./context.ts";
@@ -105,12 +112,22 @@ function ownDomain(context: AuthorityContext, request: IssuanceRequest): void {
 
 /** `gateway/…`, `registry/…` and so on belong to identities with that role. */
 function reservedNames(_context: AuthorityContext, request: IssuanceRequest): void {
-  const first = request.spiffeId.split("/")[3];
-  const reserved = reservedSegments.find((segment) => segment === first);
-  if (reserved === undefined || reserved === request.grant.role) return;
+  const reserved = roleOfName(request.spiffeId);
+  if (reserved === "agent" || reserved === request.grant.role) return;
   throw refuse(
     "CAUSEWAY_IDENTITY_ROLE_WRONG",
     `names under ${reserved}/ are for the role ${reserved}, not ${request.grant.role}; choose another name`,
+  );
+}
+
+/** Each role is certified for its own purposes: nobody but an agent gets a leaf for MLS (AAP-80, AAP-98). */
+function ownPurposes(_context: AuthorityContext, { spiffeId, keys, grant: { role } }: IssuanceRequest): void {
+  const allowed = purposesOf[role];
+  const extra = keys.find(({ purpose }) => !allowed.includes(purpose));
+  if (extra === undefined) return;
+  throw refuse(
+    "CAUSEWAY_IDENTITY_ROLE_WRONG",
+    `expected requests for ${allowed.join(" and ")} of ${spiffeId}, whose role is ${role}, got one for ${extra.purpose}; leave it out`,
   );
 }
 
@@ -177,11 +194,9 @@ function cappedLifetime(context: AuthorityContext, profile: LeafProfile): LeafPr
 /** The checks of every application, in order. */
 export const checkNames = ["organisation", "key", "scope"] as const;
 
-const reservedSegments = ["gateway", "registry", "authority", "operator"] as const satisfies readonly Role[];
-
 /** The steps that hold for every certificate, however it was authorised. */
 export const standardSteps: IssuanceSteps = {
-  requestValidators: [ownDomain, reservedNames, grantedHosts, checksPassed, uncompromisedKeys],
+  requestValidators: [ownDomain, reservedNames, ownPurposes, grantedHosts, checksPassed, uncompromisedKeys],
   modifiers: [withGrant],
   certificateValidators: [gatewayAttributes],
   enforcers: [cappedLifetime],

@@ -137,7 +137,7 @@ export class KeeperWorld implements AsyncDisposable {
     const now = this.world.scheduler.now().unix;
     if (now < this.#server.untilUnixMs) return this.#server.chain;
     const spiffeId = parseAgentId(`${this.world.authority.domain}/authority`);
-    const requests = certificateRequests(spiffeId, generatePurposeKeys());
+    const requests = certificateRequests(spiffeId, generatePurposeKeys("authority"));
     const { certificates } = this.world.authority.issueOwn({ spiffeId, role: "authority", requests });
     const chain = certificates.find((c) => c.purpose === aca.KeyPurpose.TLS)?.chain ?? [];
     this.#server = { chain, untilUnixMs: parseCertificate(chain[0] ?? new Uint8Array()).notAfter };

@@ -154,6 +154,7 @@ class OwnIdentity {
     this.#identity = await createIdentity({
       vault: this.#vault,
       spiffeId: this.#spiffeId,
+      role: this.#role,
       authorityUrl: this.#authorityUrl,
       issue: (requests) => authority.issueOwn({ spiffeId: this.#spiffeId, role: this.#role, hosts, requests }),
     });

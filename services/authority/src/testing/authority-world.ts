@@ -10,7 +10,14 @@ import {
 } from "@causeway/adapter-keys";
 import { openAuthorityStore } from "@causeway/adapter-sqlite";
 import { type AgentId, type AuthorityStore, type Log, parseAgentId, parseDomain, silentLog } from "@causeway/core-base";
-import { type Purpose, parseJoinToken, purposes, TrustStore, type VerifiedPeer } from "@causeway/core-identity";
+import {
+  type Purpose,
+  parseJoinToken,
+  purposes,
+  roleOfName,
+  TrustStore,
+  type VerifiedPeer,
+} from "@causeway/core-identity";
 import { aca, common, fromErrorDetail } from "@causeway/core-wire";
 import { type Client, ConnectError, createClient, createRouterTransport, type Transport } from "@connectrpc/connect";
 import type { AuthorityConfig } from "../config.ts";
@@ -59,7 +66,7 @@ export class World {
   get operator(): Member {
     const now = this.scheduler.now().unix;
     if (!this.#operator || this.#operator.expiresUnixMs <= now) {
-      const keys = generatePurposeKeys();
+      const keys = generatePurposeKeys("operator");
       const spiffeId = parseAgentId(`${this.authority.domain}/operator/admin`);
       const certificates = this.authority.issueOwn({
         spiffeId,
@@ -121,7 +128,9 @@ export class World {
     };
     // Proven once: as on a connection that was open before a revocation.
     const peers = new Map<Purpose, VerifiedPeer>(
-      purposes.map((purpose) => [purpose, this.peer(chain(purpose), purpose)]),
+      purposes
+        .filter((purpose) => keys[purpose] !== undefined)
+        .map((purpose) => [purpose, this.peer(chain(purpose), purpose)]),
     );
     const peer = (purpose: Purpose): VerifiedPeer => {
       const found = peers.get(purpose);
@@ -149,8 +158,8 @@ export class World {
     name: string,
     more: { readonly keys?: PurposeKeys } & MessageInitShape<typeof aca.CreateTokenRequestSchema> = {},
   ): Promise<Member> {
-    const { keys = generatePurposeKeys(), ...tokenMore } = more;
     const spiffeId = parseAgentId(name);
+    const { keys = generatePurposeKeys(roleOfName(spiffeId)), ...tokenMore } = more;
     const token = await this.token({ spiffeId, ...tokenMore });
     const { certificates } = await this.client(() => applicant(keys)).enrol({
       spiffeId,
