@@ -360,7 +360,12 @@ export interface Match {
   /** True when the agent belongs to this agent's domain. */
   readonly local: boolean;
   readonly status: AgentStatusName;
+  /**
+   * Through which gateway the agent is reached, a hint: of this domain the serving one; of another domain this agent's own,
+   * or the border gateway of the other domain, as the operator chose.
+   */
   readonly gateway: GatewayUri | undefined;
+  /** Gateways that the record came along, newest first; empty for an agent of another domain. */
   readonly path: readonly string[];
   /** The AgentCard as parsed JSON. */
   readonly card: { readonly name?: string; readonly description?: string; readonly [key: string]: unknown };

@@ -56,7 +56,11 @@ function catalogueOf(...entries: CatalogueEntry[]): Catalogue {
 }
 
 const ask = (catalogue: Catalogue, query: Partial<ars.DiscoverRequest>, domain = blue) =>
-  catalogue.discover(create(ars.DiscoverRequestSchema, query as object), domain);
+  catalogue.discover(create(ars.DiscoverRequestSchema, query as object), {
+    domain,
+    remote: "own",
+    gatewayUri: undefined,
+  });
 
 const ids = (response: ars.DiscoverResponse) => response.matches.map((match) => match.agentId.replace("spiffe://", ""));
 

@@ -7,23 +7,22 @@ import { create } from "@bufbuild/protobuf";
 import { type AgentId, type Domain, domainOf, shortName } from "@causeway/core-base";
 import { type AgentRecord, encodeStatus, equalBytes, type Status } from "@causeway/core-records";
 import { ars, record as wire } from "@causeway/core-wire";
+import { type Asker, disclosedPlace, type Place } from "./disclosure.ts";
 import { LexicalIndex } from "./search/lexical.ts";
 import { type Embedder, SemanticIndex } from "./search/semantic.ts";
 import { termsOf } from "./search/tokens.ts";
 
 /** One agent that can be found. */
-export interface CatalogueEntry {
+export interface CatalogueEntry extends Place {
   readonly agentId: AgentId;
   readonly record: AgentRecord;
   readonly signedRecord: wire.SignedRecord;
-  readonly signedOrigin: wire.SignedOrigin | undefined;
   /** Undefined for an agent that never attached. */
   readonly status: Status | undefined;
   /** False while the gateway that told of the record is lost (ANA-120). */
   readonly applicable: boolean;
   /** Certified URI of the serving gateway; empty when the agent never attached. */
   readonly gatewayUri: string;
-  readonly path: readonly string[];
   readonly freshUnixMs: number;
 }
 
@@ -103,9 +102,9 @@ export class Catalogue {
     return this.#embedding;
   }
 
-  /** Answers a query for a caller of `callerDomain`. */
-  async discover(query: ars.DiscoverRequest, callerDomain: Domain): Promise<ars.DiscoverResponse> {
-    const { admitted, notes } = this.#filter(query, callerDomain);
+  /** Answers a query. */
+  async discover(query: ars.DiscoverRequest, asker: Asker): Promise<ars.DiscoverResponse> {
+    const { admitted, notes } = this.#filter(query, asker.domain);
     const admit = (key: string) => admitted.has(key as AgentId);
     const ranked = query.text.trim() === "" ? this.#unranked(admitted, query) : await this.#ranked(query, admit);
     if (ranked.length === 0 && admitted.size > 0)
@@ -116,25 +115,26 @@ export class Catalogue {
     return create(ars.DiscoverResponseSchema, {
       matches: ranked.slice(0, limit).flatMap(({ key, score, why }) => {
         const entry = this.#entries.get(key);
-        return entry === undefined ? [] : [this.toMatch(entry, score, why)];
+        return entry === undefined ? [] : [this.toMatch(entry, asker, { score, why })];
       }),
       notes,
       considered: BigInt(this.#entries.size),
     });
   }
 
-  /** An entry as an answer. */
-  toMatch(entry: CatalogueEntry, score: number, why: string): ars.Match {
+  /** An entry as an answer, with no more of its place than `asker` may know. */
+  toMatch(entry: CatalogueEntry, asker: Asker, { score, why }: { score: number; why: string }): ars.Match {
+    const { gatewayUri, signedOrigin, path } = disclosedPlace(entry.agentId, entry, asker);
     return create(ars.MatchSchema, {
       agentId: entry.agentId,
       score,
       why,
       local: domainOf(entry.agentId) === this.#domain,
       status: entry.status === undefined ? wire.AgentStatus.UNSPECIFIED : encodeStatus(entry.status),
-      gatewayUri: entry.gatewayUri,
+      gatewayUri,
       record: entry.signedRecord,
-      ...(entry.signedOrigin && { origin: entry.signedOrigin }),
-      path: [...entry.path],
+      ...(signedOrigin && { origin: signedOrigin }),
+      path: [...path],
       freshUnixMs: BigInt(Math.trunc(entry.freshUnixMs)),
     });
   }

@@ -1,4 +1,5 @@
 export { Catalogue, type CatalogueEntry } from "./catalogue.ts";
+export type { RemoteGateway } from "./disclosure.ts";
 export type { FollowedRecord } from "./follow.ts";
 export { type RegistryLimits, registryLimits } from "./limits.ts";
 export { createMemoryRegistryStore } from "./memory-store.ts";

@@ -234,7 +234,7 @@ function followed(signed: wire.SignedRecord) {
     status: "online" as const,
     applicable: true,
     gatewayUri: parseStoredOriginUri(),
-    path: ["https://gw2.green.example/amsp"],
+    path: ["https://gw2.blue.example/amsp", "https://gw2.green.example/amsp", "https://gw3.green.example/amsp"],
     freshUnixMs: testNow,
   };
 }
@@ -242,18 +242,76 @@ function followed(signed: wire.SignedRecord) {
 const parseStoredOriginUri = () => "https://gw1.green.example/amsp" as Parameters<typeof signOrigin>[1]["origin"];
 
 describe("records of other domains", () => {
-  test("are found with the gateway of their domain, its PATH and freshness, and go when they are withdrawn [ANA-7, ANA-94, BEY-10]", async () => {
+  const askedBy = (caller: VerifiedPeer) =>
+    registry.discover(caller, create(ars.DiscoverRequestSchema, { text: "book hotel", domains: [green.domain] }));
+  const namedTo = (caller: VerifiedPeer) =>
+    registry.getRecord(caller, create(ars.GetRecordRequestSchema, { agentId: foreign.spiffeId }));
+
+  test("are found with their freshness, and go when they are withdrawn [ANA-7, BEY-10]", async () => {
     registry.follow(foreign.spiffeId, followed(recordOf(foreign, 1n)));
     const [match] = await listed({ text: "book hotel" });
-    expect(match).toMatchObject({
-      agentId: foreign.spiffeId,
-      local: false,
-      gatewayUri: "https://gw1.green.example/amsp",
-      path: ["https://gw2.green.example/amsp"],
-      freshUnixMs: BigInt(testNow),
-    });
+    expect(match).toMatchObject({ agentId: foreign.spiffeId, local: false, freshUnixMs: BigInt(testNow) });
     registry.follow(foreign.spiffeId, undefined);
     expect(await listed({ text: "book hotel" })).toEqual([]);
+  });
+
+  test("an agent is told its own gateway, and nothing else of the way there [AAP-4] [AAP-24]", async () => {
+    registry.follow(foreign.spiffeId, followed(recordOf(foreign, 1n)));
+    const answers = async () => [(await askedBy(callerOf(thief))).matches[0], namedTo(callerOf(thief)).match];
+    for (const match of await answers()) {
+      // Not attached: the gateway that the registry follows.
+      expect(match).toMatchObject({ gatewayUri: "https://gw2.blue.example/amsp", path: [] });
+      expect(match?.record).toEqual(recordOf(foreign, 1n));
+    }
+    registry.follow(thief.spiffeId, { ...followed(recordOf(thief, 1n)), gatewayUri: "https://gw1.blue.example/amsp" });
+    for (const match of await answers()) expect(match?.gatewayUri).toBe("https://gw1.blue.example/amsp");
+    const received = [
+      toBinary(ars.DiscoverResponseSchema, await askedBy(callerOf(thief))),
+      toBinary(ars.GetRecordResponseSchema, namedTo(callerOf(thief))),
+    ];
+    for (const bytes of received) expect(Buffer.from(bytes).toString("latin1")).not.toMatch(/gw\d\.green/);
+  });
+
+  test("by policy an agent is told the border gateway of the other domain, and no other one of it [ANA-94] [AAP-4]", async () => {
+    registry = new Registry(
+      { domain: blue.domain, remoteGateway: "border" },
+      { store, trust, crypto: testCrypto, scheduler, log: silentLog, signer: () => registryIdentity.signer("record") },
+    );
+    registry.follow(foreign.spiffeId, followed(recordOf(foreign, 1n)));
+    const { match } = namedTo(callerOf(thief));
+    expect(match).toMatchObject({ gatewayUri: "https://gw2.green.example/amsp", path: [] });
+    expect(match?.origin).toBeUndefined();
+    // None of the way is named under the other domain: which one is its border cannot be told.
+    registry.follow(foreign.spiffeId, {
+      ...followed(recordOf(foreign, 1n)),
+      path: ["https://gw2.blue.example/amsp", "https://edge.evilgreen.example/amsp", "amsp://192.0.2.7:7400"],
+    });
+    expect(namedTo(callerOf(thief)).match?.gatewayUri).toBe("https://gw2.blue.example/amsp");
+  });
+
+  test("operators and gateways see origin and PATH, and the origin verifies", async () => {
+    const expected = followed(recordOf(foreign, 1n));
+    registry.follow(foreign.spiffeId, expected);
+    const operator = blue.identity("operator", { role: "operator" });
+    const own = blue.identity("gateway/gw1", { role: "gateway" });
+    for (const caller of [callerOf(operator), callerOf(own)]) {
+      const { match } = namedTo(caller);
+      expect(match).toMatchObject({ gatewayUri: expected.gatewayUri, path: expected.path });
+      const verifier = createRecordVerifier(trustedSignatures(trust, testCrypto));
+      const { statement } = verifier.verifyOrigin(match?.origin ?? create(wire.SignedOriginSchema), asUnixMs(testNow));
+      expect(statement.origin).toBe(expected.gatewayUri);
+    }
+  });
+
+  test("of agents of the own domain everything is told", () => {
+    const expected = followed(recordOf(booker, 1n));
+    registry.follow(booker.spiffeId, expected);
+    const { match } = registry.getRecord(
+      callerOf(thief),
+      create(ars.GetRecordRequestSchema, { agentId: booker.spiffeId }),
+    );
+    expect(match).toMatchObject({ gatewayUri: expected.gatewayUri, path: expected.path });
+    expect(match?.origin).toEqual(expected.signedOrigin);
   });
 
   test("an agent that registered and never attached has no status: it is listed by name and not found by default [ANA-86]", async () => {

@@ -26,6 +26,7 @@ import {
 import { ars, record as wire } from "@causeway/core-wire";
 import { CallLimit } from "./call-limit.ts";
 import { Catalogue } from "./catalogue.ts";
+import { type Asker, askerOf, type RemoteGateway } from "./disclosure.ts";
 import type { FollowedRecord } from "./follow.ts";
 import { createRegistryLimits, type RegistryLimits } from "./limits.ts";
 import type { Embedder } from "./search/semantic.ts";
@@ -33,6 +34,8 @@ import type { Embedder } from "./search/semantic.ts";
 /** Configuration of a registry. */
 export interface RegistryConfig extends Partial<RegistryLimits> {
   readonly domain: Domain;
+  /** What agents are told of the place of agents of other domains. Default `own`. */
+  readonly remoteGateway?: RemoteGateway;
 }
 
 /** What a registry needs of the world. */
@@ -51,6 +54,7 @@ const day = 86_400_000;
 
 export class Registry {
   readonly #domain: Domain;
+  readonly #remoteGateway: RemoteGateway;
   readonly #limits: RegistryLimits;
   /** The same for operators. */
   readonly limits: LiveLimits<RegistryLimits>;
@@ -64,8 +68,9 @@ export class Registry {
   #cancelPrune: (() => void) | undefined;
 
   constructor(config: RegistryConfig, deps: RegistryDeps) {
-    const { domain, ...configured } = config;
+    const { domain, remoteGateway = "own", ...configured } = config;
     this.#domain = domain;
+    this.#remoteGateway = remoteGateway;
     this.limits = createRegistryLimits(configured);
     this.#limits = this.limits.values;
     this.#deps = deps;
@@ -217,7 +222,7 @@ export class Registry {
         details: { limit: "limitMax" },
       });
     this.#queries.take(caller.spiffeId, this.#deps.scheduler.now().instant);
-    return this.#catalogue.discover(request, caller.domain);
+    return this.#catalogue.discover(request, this.#askerOf(caller));
   }
 
   /** One record by name, when the caller may see it. */
@@ -230,7 +235,10 @@ export class Registry {
         `no agent ${JSON.stringify(request.agentId.slice(0, 200))} is registered or visible to ${caller.domain}`,
       );
     }
-    return create(ars.GetRecordResponseSchema, { match: this.#catalogue.toMatch(entry, 1, "asked for by name") });
+    const found = { score: 1, why: "asked for by name" };
+    return create(ars.GetRecordResponseSchema, {
+      match: this.#catalogue.toMatch(entry, this.#askerOf(caller), found),
+    });
   }
 
   /** Takes over what the Level-2 gateway tells of an agent; undefined when it is gone (AMSP is the only replication, C-7). */
@@ -297,6 +305,10 @@ export class Registry {
 
   #newResourceId(): string {
     return `rid-${[...this.#deps.crypto.randomBytes(16)].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  }
+
+  #askerOf(caller: VerifiedPeer): Asker {
+    return askerOf(caller, this.#remoteGateway, (agentId) => this.#followed.get(agentId)?.gatewayUri);
   }
 
   #requireOwn(caller: VerifiedPeer): void {

@@ -25,6 +25,14 @@ test("fills in defaults and resolves names to URLs", () => {
   expect(config.authority.hosts).toEqual(["127.0.0.1", "localhost"]);
 });
 
+test("agents are told their own gateway for agents of other domains, or by choice the border of those", () => {
+  const chosen = (value: string) =>
+    parse(minimal.replace("gateway: core }", `gateway: core, remoteGateway: ${value} }`));
+  expect(parse(minimal).registry?.remoteGateway).toBe("own");
+  expect(chosen("border").registry?.remoteGateway).toBe("border");
+  expect(() => chosen("serving")).toThrow(expect.objectContaining({ code: "CAUSEWAY_CONFIG_INVALID" }));
+});
+
 test("an unknown key is an error with the nearest name", () => {
   expect(() => parse(minimal.replace("peers:", "piers:"))).toThrow(
     /unknown key "piers" at gateways\.1; did you mean "peers"\?/,

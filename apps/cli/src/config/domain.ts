@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { refuse } from "@causeway/core-base";
 import type { AllGatewayLimits, GatewayConfig as GatewayServiceConfig } from "@causeway/service-gateway";
-import type { RegistryLimits } from "@causeway/service-registry";
+import type { RegistryLimits, RemoteGateway } from "@causeway/service-registry";
 import { Ajv, type ErrorObject } from "ajv";
 import { distance } from "fastest-levenshtein";
 import { parseDocument } from "yaml";
@@ -27,6 +27,8 @@ export interface RegistryConfig extends ListenConfig {
   readonly gateway: string;
   readonly queriesPerMinute: number;
   readonly semantic: boolean;
+  /** Which gateway agents are told for agents of other domains. */
+  readonly remoteGateway: RemoteGateway;
   /** Other bounds in place of the defaults. */
   readonly limits: Partial<RegistryLimits>;
 }
@@ -87,6 +89,7 @@ interface RawDomain {
     gateway: string;
     queriesPerMinute: number;
     semantic: boolean;
+    remoteGateway: RemoteGateway;
     limits?: Partial<RegistryLimits>;
   };
   gateways: (RawListen & {
@@ -195,6 +198,7 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
       gateway: dial(raw.registry.gateway, "registry.gateway"),
       queriesPerMinute: raw.registry.queriesPerMinute,
       semantic: raw.registry.semantic,
+      remoteGateway: raw.registry.remoteGateway,
       limits: raw.registry.limits ?? {},
     },
     gateways: raw.gateways.map((gateway, i) => ({

@@ -140,7 +140,7 @@ async function play(
   const found = await discoverRemote(planner, query);
   tell(`found ${bold(display(found.agentId))} in another domain`);
   tell(dim(found.why));
-  tell(dim(`the record came along ${found.path.join(" <- ") || "no gateway"}, served by ${found.gateway ?? "nobody"}`));
+  tell(dim(`reached through ${found.gateway ?? "no gateway"}; where it is served, its domain keeps to itself`));
 
   chapter("An encrypted exchange through four gateways");
   const guideId = parseAgentId(names.guide);

@@ -35,7 +35,7 @@ export async function startRegistry(
   const store = openRegistryStore({ path: join(directory, "registry.db") });
   const scheduler = createScheduler();
   const registry = new Registry(
-    { domain, ...limitsOf(own) },
+    { domain, remoteGateway: own.remoteGateway, ...limitsOf(own) },
     {
       store,
       trust: keeper.trust,

@@ -211,7 +211,8 @@ export declare type Match = Message<"causeway.ars.v1.Match"> & {
   status: AgentStatus;
 
   /**
-   * Certified URI of the gateway to use: a hint with a lifetime (C-14).
+   * Certified URI of the gateway to use: a hint with a lifetime (C-14). For an agent of this domain the serving one. For
+   * one of another domain an agent is told its own gateway or the border gateway of that domain, by policy.
    *
    * @generated from field: string gateway_uri = 6;
    */
@@ -223,11 +224,15 @@ export declare type Match = Message<"causeway.ars.v1.Match"> & {
   record?: SignedRecord | undefined;
 
   /**
+   * Not for agents, when the match belongs to another domain: it names the serving gateway (AAP-4).
+   *
    * @generated from field: causeway.record.v1.SignedOrigin origin = 8;
    */
   origin?: SignedOrigin | undefined;
 
   /**
+   * Newest first; as `origin`.
+   *
    * @generated from field: repeated string path = 9;
    */
   path: string[];
