@@ -152,14 +152,14 @@ class DomainAuthority implements Authority {
   trustFor(caller: Caller): aca.TrustState {
     const peer = requirePeer(this.#context, caller);
     const { feed, settings } = this.#context;
-    if (peer.domain === settings.domain) return feed.state;
+    if (peer.domain === settings.domain) return peer.role === "operator" ? feed.state : feed.memberState;
     // Whom a domain trusts is nobody else's business.
     return create(aca.TrustStateSchema, { sequence: feed.state.sequence, bundles: [feed.ownBundle()] });
   }
 
   async *watchTrust(caller: Caller, signal: AbortSignal): AsyncGenerator<aca.TrustState> {
-    requireMember(this.#context, caller);
-    for await (const state of this.#context.feed.watch(signal)) {
+    const { role } = requireMember(this.#context, caller);
+    for await (const state of this.#context.feed.watch(signal, { isOperator: role === "operator" })) {
       yield state;
       requireMember(this.#context, caller);
     }
@@ -210,7 +210,7 @@ class DomainAuthority implements Authority {
     return context.store.transaction(() => {
       const certificates = issue(context, { ...requests, grant: { role, hosts }, checks });
       audit(context, "identity.issued", "local", requests.spiffeId, `role ${role}`);
-      return create(aca.CertificateSetSchema, { certificates, trust: context.feed.state });
+      return create(aca.CertificateSetSchema, { certificates, trust: context.feed.memberState });
     });
   }
 

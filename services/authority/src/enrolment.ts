@@ -242,7 +242,7 @@ function issuedSet(context: AuthorityContext, application: StoredApplication): a
 }
 
 function withTrust(context: AuthorityContext, set: aca.CertificateSet): aca.CertificateSet {
-  return create(aca.CertificateSetSchema, { certificates: set.certificates, trust: context.feed.state });
+  return create(aca.CertificateSetSchema, { certificates: set.certificates, trust: context.feed.memberState });
 }
 
 /** Same name and keys, same application. */

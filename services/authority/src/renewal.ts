@@ -37,7 +37,7 @@ export function renew(context: AuthorityContext, caller: Caller, request: aca.Re
     const certificates = issue(context, { ...requests, grant: grantOf(current), checks });
     audit(context, "certificate.renewed", peer.spiffeId, peer.spiffeId, `from ${current.serial}`);
     return create(aca.RenewResponseSchema, {
-      certificates: create(aca.CertificateSetSchema, { certificates, trust: context.feed.state }),
+      certificates: create(aca.CertificateSetSchema, { certificates, trust: context.feed.memberState }),
     });
   });
 }

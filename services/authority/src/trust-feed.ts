@@ -17,6 +17,7 @@ export class TrustFeed {
   readonly #listeners = new Set<(state: aca.TrustState) => void>();
   readonly #wakers = new Set<() => void>();
   #state: aca.TrustState;
+  #memberState: aca.TrustState;
   #closed = false;
 
   constructor(settings: AuthoritySettings, store: AuthorityStore, hierarchy: Hierarchy, log: Log) {
@@ -25,11 +26,17 @@ export class TrustFeed {
     this.#hierarchy = hierarchy;
     this.#log = log;
     this.#state = this.#read();
+    this.#memberState = withoutForeignAddresses(this.#state);
   }
 
-  /** The state now. Shared: not to be changed. */
+  /** The state now, for this authority and the domain's operators. Shared: not to be changed. */
   get state(): aca.TrustState {
     return this.#state;
+  }
+
+  /** The state now, for everybody else: without addresses of other domains (AAP-4). Shared: not to be changed. */
+  get memberState(): aca.TrustState {
+    return this.#memberState;
   }
 
   /** This domain's part. */
@@ -52,6 +59,7 @@ export class TrustFeed {
   /** Reads the state anew and tells everybody at once. */
   publish(): void {
     this.#state = this.#read();
+    this.#memberState = withoutForeignAddresses(this.#state);
     for (const listener of [...this.#listeners]) {
       try {
         listener(this.#state);
@@ -76,7 +84,7 @@ export class TrustFeed {
   }
 
   /** The state now and the newest after each change, until aborted or closed. */
-  async *watch(signal: AbortSignal): AsyncGenerator<aca.TrustState> {
+  async *watch(signal: AbortSignal, { isOperator }: { readonly isOperator: boolean }): AsyncGenerator<aca.TrustState> {
     if (this.#wakers.size >= this.#settings.watchersMax) {
       throw refuse(
         "CAUSEWAY_LIMIT_COUNT",
@@ -93,7 +101,7 @@ export class TrustFeed {
     try {
       let seen: bigint | undefined;
       while (!signal.aborted && !this.#closed) {
-        const state = this.#state;
+        const state = isOperator ? this.#state : this.#memberState;
         if (state.sequence !== seen) {
           seen = state.sequence;
           yield state;
@@ -126,4 +134,13 @@ export class TrustFeed {
     const sequence = readNumber(this.#store, "trust-sequence");
     return create(aca.TrustStateSchema, { sequence, bundles: [this.ownBundle(), ...foreign] });
   }
+}
+
+/** Only the authority itself dials that of another domain. */
+function withoutForeignAddresses(state: aca.TrustState): aca.TrustState {
+  const [own, ...foreign] = state.bundles;
+  return create(aca.TrustStateSchema, {
+    sequence: state.sequence,
+    bundles: [...(own ? [own] : []), ...foreign.map((bundle) => ({ ...bundle, authorityUrl: "" }))],
+  });
 }

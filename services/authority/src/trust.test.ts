@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { generatePurposeKeys, nodeCrypto } from "@causeway/adapter-keys";
+import { certificateRequests, generatePurposeKeys, nodeCrypto } from "@causeway/adapter-keys";
 import { parseDomain } from "@causeway/core-base";
 import { TrustStore } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
@@ -93,6 +93,33 @@ test("a peer of a trusted domain reads this domain's CRLs and roots, and nothing
   ];
   for (const call of closed) expect(await codeOf(call)).toBe("CAUSEWAY_IDENTITY_DOMAIN_FOREIGN");
   expect(await codeOf(follow(client.watchTrust({}), () => undefined))).toBe("CAUSEWAY_IDENTITY_DOMAIN_FOREIGN");
+});
+
+test("only operators are told where the authority of another domain is [AAP-4] [AAP-24]", async () => {
+  const [blue, green] = [await World.open(), await World.open({ domain: "green.example" })];
+  const authorityUrl = "https://127.0.0.1:4500";
+  const { state } = await blue.operator.client.addTrust({
+    bundle: { ...green.authority.exportBundle(), authorityUrl },
+  });
+  const urls = (trust: aca.TrustState | undefined) => trust?.bundles.map((bundle) => bundle.authorityUrl);
+  const [own, hidden, whole] = ["https://127.0.0.1:4400", "", authorityUrl];
+  expect(urls(state)).toEqual([own, whole]);
+  expect(urls((await blue.operator.client.getTrust({})).state)).toEqual([own, whole]);
+
+  const member = await blue.enrol(name);
+  expect(urls(member.certificates.trust)).toEqual([own, hidden]);
+  expect(urls((await member.client.getTrust({})).state)).toEqual([own, hidden]);
+  const requests = certificateRequests(member.spiffeId, generatePurposeKeys());
+  expect(urls((await member.client.renew({ requests })).certificates?.trust)).toEqual([own, hidden]);
+  const seen: unknown[] = [];
+  const end = new AbortController();
+  const watch = follow(member.client.watchTrust({}, { signal: end.signal }), (each) => seen.push(urls(each)));
+  await settle();
+  await blue.operator.client.removeTrust({ domain: "green.example" });
+  await settle();
+  expect(seen).toEqual([[own, hidden], [own]]);
+  end.abort();
+  await watch;
 });
 
 test("bundles that are malformed, our own or without a root are refused", async () => {

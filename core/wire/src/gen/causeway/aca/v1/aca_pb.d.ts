@@ -473,7 +473,7 @@ export declare type TrustBundle = Message<"causeway.aca.v1.TrustBundle"> & {
   crls: Uint8Array[];
 
   /**
-   * https://host:port of the domain's authority; empty when unknown.
+   * https://host:port of the domain's authority; empty when unknown, and for another domain except to operators (AAP-4).
    *
    * @generated from field: string authority_url = 4;
    */
