@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { loadIdentity, openKeyVault } from "@causeway/adapter-keys";
 import type { Agent } from "@causeway/agent/node";
+import { aca } from "@causeway/core-wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { countInMemory } from "./memory.ts";
 import { Tap, tlsRecords } from "./tap.ts";
@@ -53,6 +55,10 @@ function* filesBelow(folder: string): Generator<string> {
   }
 }
 
+/** The folders with sealed files. */
+const vaultsBelow = (folder: string): ReadonlySet<string> =>
+  new Set([...filesBelow(folder)].filter((path) => path.endsWith(".sealed")).map((path) => dirname(path)));
+
 describe("what a message leaves behind", () => {
   test("the receiver has every message", () => {
     expect(heard).toHaveLength(20);
@@ -85,6 +91,38 @@ describe("what a message leaves behind", () => {
       expect(countInMemory(process.pid, needles())).toBeGreaterThan(0);
     },
   );
+
+  test("no gateway and no other service has a key of MLS, whose agents each have one: every key of every vault [AAP-80] [AAP-98]", async () => {
+    const held = new Map<string, string[]>();
+    for (const directory of vaultsBelow(world.home.directory)) {
+      const vault = await openKeyVault({ directory, masterKeyFile: world.home.masterKeyFile, create: false });
+      const identity = await loadIdentity(vault);
+      const names = (await vault.names()).filter((each) => /^(key|pending)-/.test(each));
+      if (identity === undefined) {
+        expect(names, directory).toEqual([]);
+        continue;
+      }
+      // Each file is a key that can be opened, and each is one of those that the identity knows.
+      for (const each of names) expect(await vault.getKey(each), each).toBeDefined();
+      expect(names, directory).toHaveLength(identity.purposes.length);
+      const purposes = names.map((each) => each.split("-")[1] ?? "").sort();
+      held.set(identity.spiffeId, purposes);
+    }
+    const holders = (purpose: string) => [...held].filter(([, has]) => has.includes(purpose)).map(([id]) => id);
+    expect(holders("mls").sort()).toEqual([alice.id, bob.id].sort());
+    const gateways = world.network.configs.flatMap(({ domain, gateways: own }) =>
+      own.map(({ name }) => `spiffe://${domain}/gateway/${name}`),
+    );
+    expect(gateways.length).toBeGreaterThan(1);
+    for (const gateway of gateways) expect(held.get(gateway), gateway).toEqual(["record", "tls"]);
+    // What the authorities have certified says the same.
+    for (const { authority } of world.network.operators) {
+      const { certificates } = await authority.listCertificates({});
+      expect(certificates.length).toBeGreaterThan(3);
+      const certified = certificates.filter(({ purpose }) => purpose === aca.KeyPurpose.MLS);
+      for (const { spiffeId } of certified) expect([alice.id, bob.id]).toContain(spiffeId);
+    }
+  });
 
   test("no file of the whole installation has it: data, logs, state of the agents [AGP-25, AGP-44]", () => {
     let files = 0;
