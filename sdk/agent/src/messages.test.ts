@@ -47,7 +47,7 @@ describe("a message", () => {
     expect(framesOfBob() - before).toBe(3);
   });
 
-  test("is taken once and in order whatever the network loses, repeats and reorders [AGP-58]", async () => {
+  test("is taken once and in order whatever the network loses, repeats and reorders [AGP-58] [AAP-70]", async () => {
     for (let seed = 1; seed <= 6; seed++) {
       const network = new TestNetwork({ seed });
       const alice = await network.connect(aliceName);

@@ -50,7 +50,7 @@ async function publish(count: number, overflow: number): Promise<void> {
 
 const numbers = (agent: TestAgent): number[] => agent.messages.map((text) => Number(/x(\d+) /.exec(text)?.[1]));
 
-describe("a subscriber that stopped reading [AGP-15]", () => {
+describe("a subscriber that stopped reading [AGP-8]", () => {
   test("costs the others nothing; it misses the oldest, gets the newest in order, and the publisher is told", async () => {
     stall(slow, true);
     await publish(100, Overflow.dropOldest);

@@ -32,7 +32,7 @@ test("every envelope is acknowledged to the gateway, also those that repeat a me
   expect([...sent].filter((id) => !acknowledged.has(id))).toEqual([]);
 });
 
-test("what a gateway hands over again at the next attachment is acknowledged again, and is no failure", async () => {
+test("what a gateway hands over again at the next attachment is acknowledged again, is heard once, and is no failure [AAP-70]", async () => {
   const network = new TestNetwork();
   const alice = await network.connect("blue.example/travel/alice");
   const bob = await network.connect("green.example/hotels/bob");
