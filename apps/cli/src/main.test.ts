@@ -66,6 +66,9 @@ const everyCommand = [
   ["cert", "trusted"],
   ["cert", "distrust", "green.example"],
   ["peer", "list"],
+  ["attachment", "list"],
+  ["route", "list", "blue.example/a"],
+  ["subscription", "list"],
   ["status"],
   ["drain", "gw1"],
   ["explain", "blue.example/a/b"],
@@ -123,6 +126,17 @@ test.each([
     out: "",
     err: `causeway: ${said} [CAUSEWAY_CONFIG_INVALID]\n`,
   });
+});
+
+test.each([
+  [["attachment", "list", "no domain"], 'expected a domain like blue.example, got "no domain"', "NAME_INVALID"],
+  [["route", "list", "blue.example//a"], "blue.example//a", "NAME_INVALID"],
+  [["route", "list", "--limit", "0"], 'expected a whole number from 1 to 10000 for --limit, got "0"', "CONFIG_INVALID"],
+] as const)("%j is refused with what was expected, before anything is looked for", async (words, said, code) => {
+  const { code: exitCode, out, err } = await run(...words);
+  expect([exitCode, out]).toEqual([2, ""]);
+  expect(err).toContain(said);
+  expect(err).toContain(`[CAUSEWAY_${code}]`);
 });
 
 test("a mistyped command is corrected", async () => {

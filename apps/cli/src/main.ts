@@ -11,6 +11,7 @@ import { addMailboxCommands } from "./commands/mailboxes.ts";
 import { addMetricsCommand } from "./commands/metrics.ts";
 import { addNetworkCommands } from "./commands/network.ts";
 import { addServiceCommands } from "./commands/services.ts";
+import { addTableCommands } from "./commands/tables.ts";
 import { addTopicCommands } from "./commands/topics.ts";
 import type { ChildReport } from "./processes/supervisor.ts";
 import { failureOf } from "./terminal/failure.ts";
@@ -38,6 +39,7 @@ addLimitCommands(program);
 addMetricsCommand(program);
 addCertCommands(program);
 addNetworkCommands(program);
+addTableCommands(program);
 addEventCommands(program);
 addBenchCommand(program);
 program

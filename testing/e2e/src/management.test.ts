@@ -1,4 +1,4 @@
-/** Limits and metrics of a running domain, as its operator and a monitoring system have them (AAP-103, ANA-48). */
+/** Limits, metrics and tables of a running domain, as its operator and a monitoring system have them (AAP-103, ANA-48). */
 import { execFile, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:http2";
@@ -9,6 +9,7 @@ import { loadIdentity, loadTrust, nodeCrypto, openKeyVault } from "@causeway/ada
 import { clientOptions } from "@causeway/adapter-tls";
 import { TrustStore } from "@causeway/core-identity";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { connectAgent } from "../../../apps/cli/src/processes/agents.ts";
 import { operatorDirectory } from "../../../apps/cli/src/processes/directories.ts";
 import { unixNow } from "../../../apps/cli/src/processes/wiring.ts";
 import { causeway } from "./adversary/program.ts";
@@ -192,6 +193,117 @@ describe("with a gateway and the registry down", () => {
     ],
     [["explain", nobody], ["gateway gw3"], { summaries: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
   ] as const)("%j shows what the others say, names who did not answer, and ends with 1", async (words, down, rest) => {
+describe("the tables of the gateways on the command line", () => {
+  interface AttachmentRow {
+    readonly gateway: string;
+    readonly agentId: string;
+    readonly state: string;
+    readonly condition: string;
+    readonly features: readonly string[];
+    readonly sinceUnixMs: number;
+    readonly expiresUnixMs: number;
+    readonly lastHeardUnixMs: number;
+    readonly messagesIn: number;
+    readonly messagesOut: number;
+  }
+  const attachments = async (name: string) =>
+    (await cli<{ attachments: AttachmentRow[] }>("attachment", "list", name)).attachments;
+  /** As somebody at a terminal has them. */
+  const lines = async (...words: readonly string[]): Promise<readonly string[]> => {
+    const options = ["--home", world.home.directory, "--domain", "blue.example"];
+    const { exitCode, stdout, stderr } = await causeway(...words, ...options);
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    return stdout.trimEnd().split("\n");
+  };
+
+  test("attachment list shows agents with what they say of themselves and their counters [AAP-64] [AAP-83] [ANA-100]", {
+    timeout: 120_000,
+  }, async () => {
+    const ann = await world.agent("blue.example/tables/ann");
+    const ben = await world.agent("blue.example/tables/ben");
+    ben.onRequest("ping", () => "pong");
+    await ann.request(ben.id, { method: "ping" });
+    const [annRow, benRow, ...others] = (await attachments("blue.example/tables")).toSorted((a, b) =>
+      a.agentId < b.agentId ? -1 : 1,
+    );
+    expect(others).toEqual([]);
+    expect(annRow).toMatchObject({ gateway: "gw1", agentId: ann.id, state: "ATTACHED", condition: "running" });
+    expect(annRow?.features).toContain("mls/1");
+    expect(annRow?.sinceUnixMs).toBeLessThanOrEqual(annRow?.lastHeardUnixMs ?? 0);
+    expect(annRow?.expiresUnixMs).toBeGreaterThan(annRow?.lastHeardUnixMs ?? 0);
+    expect(annRow?.messagesIn).toBeGreaterThan(0);
+    expect(benRow?.messagesOut).toBeGreaterThan(0);
+    const seen = ["running"];
+    for (const condition of ["degraded", "offline"] as const) {
+      ann.setCondition(condition);
+      await until(`the agent to be seen as ${condition}`, async () => {
+        const [row] = await attachments("blue.example/tables/ann");
+        if (row !== undefined && row.condition !== seen.at(-1)) seen.push(row.condition);
+        return row?.condition === condition;
+      });
+    }
+    expect(seen).toEqual(["running", "degraded", "offline"]);
+    const [head, ...rows] = await lines("attachment", "list", "blue.example/tables", "--limit", "1");
+    expect(head).toMatch(/^gateway +agent +instance +state +says +model +since +until +heard +in +out +features$/);
+    expect(rows).toEqual([
+      expect.stringMatching(/^gw1 +blue\.example\/tables\/(ann|ben) .* ATTACHED +(offline|running) +stateful +2\d{3}-/),
+      "gw1 has more than is shown; name an agent or namespace, or raise --limit",
+    ]);
+  });
+
+  test("an agent that moves is listed at its new gateway alone [AAP-33]", { timeout: 120_000 }, async () => {
+    const [config] = world.network.configs;
+    const name = "blue.example/tables/mover";
+    for (const at of ["gw1", "gw2"]) {
+      const gateways = config.gateways.filter((gateway) => gateway.name === at);
+      const agent = await connectAgent({ home: world.home, config: { ...config, gateways }, name });
+      expect((await attachments(name)).map((row) => [row.gateway, row.state])).toEqual([[at, "ATTACHED"]]);
+      await agent.close();
+    }
+    await until("the agent to be gone", async () => (await attachments(name)).length === 0);
+  });
+
+  test("route list and subscription list follow an agent that registers and one that subscribes [AGP-59]", {
+    timeout: 120_000,
+  }, async () => {
+    const owner = await world.agent("blue.example/tables/owner");
+    const skills = [{ id: "news", description: "Has news" }];
+    await owner.register({ name: "Owner", description: "Has news", version: "1", skills });
+    const topic = await owner.createTopic("news");
+    const reader = await world.agent("blue.example/tables/reader");
+    const subscription = await reader.subscribe(topic, () => undefined);
+    const routes = async () =>
+      (await cli<{ routes: Record<string, unknown>[] }>("route", "list", "blue.example/tables/owner")).routes;
+    await until("the way at both gateways", async () => (await routes()).length === 2);
+    expect((await routes()).map(({ gateway, kind, status }) => [gateway, kind, status])).toEqual([
+      ["gw1", "local", "online"],
+      ["gw2", "peer", "online"],
+    ]);
+    expect((await lines("route", "list", "--gateway", "gw1")).at(-1)).toMatch(
+      /^gw1 +\* +uplink +https:.* default route$/,
+    );
+
+    const subscriptions = async () =>
+      (await cli<{ subscriptions: Record<string, unknown>[] }>("subscription", "list")).subscriptions.filter(
+        (each) => each["topic"] === topic,
+      );
+    await until("interest to be told", async () => (await subscriptions()).length === 3);
+    const [gw1] = world.network.configs[0].gateways;
+    expect(await subscriptions()).toMatchObject([
+      // An owner hears its own topic.
+      { gateway: "gw1", subscriber: owner.id, state: "ATTACHED", peer: "" },
+      { gateway: "gw1", subscriber: reader.id, state: "ATTACHED", peer: "" },
+      { gateway: "gw2", subscriber: gw1?.uri, state: "ANNOUNCED", peer: gw1?.uri },
+    ]);
+    expect(await lines("subscription", "list", "--gateway", "gw1")).toContainEqual(
+      expect.stringMatching(/^gw1 +blue\.example\/tables\/owner\/news +blue\.example\/tables\/reader .* ATTACHED$/),
+    );
+    await subscription.close();
+    await until("the subscription to end", async () => (await subscriptions()).length === 2);
+    expect((await subscriptions()).map((each) => each["subscriber"])).toEqual([owner.id, gw1?.uri]);
+  });
+});
+
     const { exitCode, stdout, stderr } = await causeway(...words, "--json", ...args);
     expect([exitCode, stderr]).toEqual([1, ""]);
     expect(JSON.parse(stdout)).toMatchObject({ ok: false, ...rest, failures: down.map(failed) });
@@ -231,3 +343,6 @@ describe("with a gateway and the registry down", () => {
     expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { code: "CAUSEWAY_CONFIG_INVALID" } });
   });
 });
+    [["attachment", "list", nobody], ["gateway gw3"], { attachments: [], truncated: [] }],
+    [["route", "list", nobody], ["gateway gw3"], { routes: [], truncated: [] }],
+    [["subscription", "list"], ["gateway gw3"], { subscriptions: expect.any(Array), truncated: [] }],

@@ -3,7 +3,7 @@ import { parseAgentId, refuse, type SpiffeId, shortName } from "@causeway/core-b
 import { hex } from "@causeway/core-wire";
 import type { Command } from "commander";
 import type { Operator } from "../processes/operator.ts";
-import { counted, table } from "../terminal/output.ts";
+import { counted, table, timeOf } from "../terminal/output.ts";
 import { asOperator } from "./acting.ts";
 import { askGateways, showAsked } from "./asking.ts";
 import { type CommonOptions, type Context, withCommonOptions } from "./context.ts";
@@ -179,5 +179,3 @@ function choiceOf(
   }
   return { agentId: agent === undefined ? "" : parseAgentId(agent), messageId, all: options.all === true };
 }
-
-const timeOf = (unixMs: bigint): string => (unixMs === 0n ? "" : new Date(Number(unixMs)).toISOString());

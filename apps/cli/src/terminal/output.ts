@@ -73,6 +73,9 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 /** `1 agent`, `2 agents`. */
 export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
+/** A time for people; nothing when there is none. */
+export const timeOf = (unixMs: bigint): string => (unixMs === 0n ? "" : new Date(Number(unixMs)).toISOString());
+
 /** JSON rendering of what protobuf messages hold: big integers as numbers where exact, bytes as hex. */
 export function jsonValue(key: string, value: unknown): unknown {
   if (key === "$typeName" || key === "$unknown") return undefined;
