@@ -417,7 +417,7 @@ describe("who may send what", () => {
   test("rules permit and deny by source, target, domain and direction; the first match decides [AAP-7]", () => {
     const judge = (rules: readonly PolicyRule[], init: HeaderInit, arrival?: Arrival): unknown => {
       const verdict = go(table, init, arrival, new ForwardingPolicy(rules, blue));
-      return verdict.action === "drop" ? [verdict.code, verdict.rule] : verdict.action;
+      return verdict.action === "drop" ? [verdict.code, verdict.rule?.name] : verdict.action;
     };
     const denyPair = { name: "no-green", effect: "deny", source: "blue.example", target: "green.example" } as const;
     expect(judge([denyPair], { target: remote })).toEqual(["CAUSEWAY_FORWARDING_NOT_ALLOWED", "no-green"]);

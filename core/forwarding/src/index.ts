@@ -2,6 +2,7 @@ export { asksForAnswer, isFromGateway } from "./control-frame.ts";
 export * from "./forward.ts";
 export * from "./hop-trace.ts";
 export * from "./policy.ts";
+export * from "./policy-changes.ts";
 export * from "./reasons.ts";
 export * from "./resolutions.ts";
 export * from "./route.ts";

@@ -24,8 +24,10 @@ export interface PolicyRule {
   readonly direction?: Direction;
 }
 
-/** Compiled rules. Replace the object to change the policy: nothing else has to restart. */
+/** Compiled rules. Replace the object to change the policy: nothing else has to restart, and no decision outlives it. */
 export class ForwardingPolicy {
+  /** As they were given. */
+  readonly rules: readonly PolicyRule[];
   readonly #rules: readonly CompiledRule[];
   readonly #ownDomain: Uint8Array;
 
@@ -33,6 +35,7 @@ export class ForwardingPolicy {
   constructor(rules: readonly PolicyRule[], ownDomain: Domain) {
     if (rules.length > rulesMax)
       throw refuse("CAUSEWAY_CONFIG_INVALID", `expected at most ${rulesMax} policy rules, got ${rules.length}`);
+    this.rules = [...rules];
     this.#rules = rules.map(compile);
     this.#ownDomain = asciiBytes(ownDomain);
   }
@@ -65,6 +68,13 @@ interface CompiledRule {
   readonly verdict: Verdict | undefined;
 }
 
+/** One rule in words, with nothing but what the configuration says of it. */
+export function ruleText({ name, effect, source, target, direction }: PolicyRule): string {
+  const who = source === undefined ? "from everybody" : `from ${source}`;
+  const whom = target === undefined ? "to everything" : `to ${target}`;
+  return `${name}: ${effect} ${who} ${whom}${direction === undefined ? "" : `, ${direction}`}`;
+}
+
 /** True when the prefix, given without scheme, covers the name in the range by whole segments. */
 export function covers(prefix: Uint8Array, buf: Uint8Array, start: number, end: number): boolean {
   // Only a SPIFFE ID has a colon; its scheme is nine bytes long.
@@ -74,7 +84,7 @@ export function covers(prefix: Uint8Array, buf: Uint8Array, start: number, end: 
   return from + prefix.length === end || buf[from + prefix.length] === 0x2f;
 }
 
-function compile(rule: PolicyRule): CompiledRule {
+function compile(rule: PolicyRule, index: number): CompiledRule {
   if (rule.name === "")
     throw refuse("CAUSEWAY_CONFIG_INVALID", "expected a name for every policy rule, got an empty one");
   const verdict: Verdict | undefined =
@@ -85,7 +95,7 @@ function compile(rule: PolicyRule): CompiledRule {
           code: "CAUSEWAY_FORWARDING_NOT_ALLOWED",
           reason: "policy-rule",
           text: `${reasonTexts["policy-rule"]} (${rule.name})`,
-          rule: rule.name,
+          rule: Object.freeze({ name: rule.name, number: index + 1, text: ruleText(rule) }),
         });
   return { direction: rule.direction, source: condition(rule, "source"), target: condition(rule, "target"), verdict };
 }

@@ -3,6 +3,15 @@ import type { AgentId, ErrorCode, GatewayUri } from "@causeway/core-base";
 import type { LinkId } from "@causeway/core-wire";
 import type { RouteReason } from "./route.ts";
 
+/** The policy rule that decided. */
+export interface DecidingRule {
+  readonly name: string;
+  /** Its place in the policy, from 1. */
+  readonly number: number;
+  /** In words. */
+  readonly text: string;
+}
+
 /** The outcome of `forward`. */
 export type Verdict =
   /** Hand to the attachment on `link` of this gateway. The TTL stays as it is. */
@@ -21,11 +30,11 @@ export type Verdict =
   | { readonly action: "resolve"; readonly reason: RouteReason }
   /** A topic: ask `Topics.fanOut`. */
   | { readonly action: "topic"; readonly reason: RouteReason }
-  /** Refuse. `rule` names the policy rule, if one decided. */
+  /** Refuse. `rule` is there if a policy rule decided. */
   | {
       readonly action: "drop";
       readonly code: ErrorCode;
       readonly reason: RouteReason;
       readonly text: string;
-      readonly rule?: string;
+      readonly rule?: DecidingRule;
     };

@@ -19,11 +19,25 @@ import {
   SetLimitResponseSchema,
 } from "./gen/causeway/admin/v1/admin_pb.js";
 
+/** What a reload did to the rules of a gateway, in words. */
+export interface RuleChanges {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly isReordered: boolean;
+}
+
+/** What a configuration says now of what can change while its service runs. */
+export interface LiveSettings<T> {
+  readonly limits: Partial<T>;
+  /** Puts rules in force that were read with the limits and found right. Called when the limits are right as well. */
+  readonly takeRules?: (by: string) => RuleChanges;
+}
+
 /** What is behind it. */
 export interface LimitsAdminParts<T extends { readonly [K in keyof T]: number }> {
   readonly limits: LiveLimits<T>;
   /** What the configuration says now; undefined when the service cannot read it again. */
-  readonly read: (() => Partial<T>) | undefined;
+  readonly read: (() => LiveSettings<T>) | undefined;
   readonly log: Log;
 }
 
@@ -50,22 +64,28 @@ export class LimitsAdmin<T extends { readonly [K in keyof T]: number }> {
 
   /** Reads the configuration again. Throws, and changes nothing, when it is wrong. `by` is an operator or a signal. */
   reload(by: string): ReloadLimitsResponse {
-    const { changed, pending } = this.#reload(by);
+    const { changed, pending, rules } = this.#reload(by);
     return create(ReloadLimitsResponseSchema, {
       changed: changed.map(changeToWire),
       pending: pending.map(changeToWire),
+      ...(rules && {
+        rulesAdded: [...rules.added],
+        rulesRemoved: [...rules.removed],
+        rulesReordered: rules.isReordered,
+      }),
     });
   }
 
-  #reload(by: string): LimitReload {
+  #reload(by: string): LimitReload & { readonly rules: RuleChanges | undefined } {
     const { limits, read, log } = this.#parts;
     if (read === undefined)
       throw refuse("CAUSEWAY_UNSUPPORTED", "this service was started without a configuration that it can read again");
     try {
-      const outcome = limits.reload(read());
+      const settings = read();
+      const outcome = limits.reload(settings.limits);
       for (const change of outcome.changed) this.#note(change, by);
       for (const { name, from, to } of outcome.pending) log.warn("limits.needs_restart", { name, from, to, by });
-      return outcome;
+      return { ...outcome, rules: settings.takeRules?.(by) };
     } catch (thrown) {
       const error = CausewayError.from(thrown);
       log.error("limits.reload_failed", { by, code: error.code }, error);

@@ -1,7 +1,7 @@
 /** Frames that a gateway writes itself: delivery reports and answers to control requests, and their way back. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type AgentId, agentOf, CausewayError, type ErrorFacts, type Now, type SpiffeId } from "@causeway/core-base";
-import { asksForAnswer, type ForwardingPolicy, type ForwardingTable, forward } from "@causeway/core-forwarding";
+import { asksForAnswer, type ForwardingTable, forward } from "@causeway/core-forwarding";
 import {
   agp,
   decrementTtl,
@@ -17,6 +17,7 @@ import {
 } from "@causeway/core-wire";
 import type { EventFeed } from "./event-feed.ts";
 import type { LinkEntry, Links } from "./links.ts";
+import type { LivePolicy } from "./live-policy.ts";
 import type { GatewayDeps } from "./ports.ts";
 import type { Tally } from "./tally.ts";
 
@@ -25,7 +26,7 @@ export interface AnswerParts {
   readonly deps: GatewayDeps;
   readonly links: Links;
   readonly table: ForwardingTable;
-  readonly policy: ForwardingPolicy;
+  readonly policy: LivePolicy;
   readonly tally: Tally;
   readonly events: EventFeed;
 }
@@ -121,7 +122,7 @@ export class Answers {
     const scan = this.#scan;
     const fault = scanFrame(frame, 0, frame.length, scan);
     if (fault !== undefined) throw new CausewayError(fault);
-    const verdict = forward(scan, table, policy, { kind: "own" }, now.unix);
+    const verdict = forward(scan, table, policy.current, { kind: "own" }, now.unix);
     let out: LinkEntry | undefined;
     if (verdict.action === "deliver") out = links.get(verdict.link);
     else if (verdict.action === "relay") out = links.peer(verdict.peer);

@@ -4,11 +4,11 @@
  */
 import { type Attachment, defaultFeatures, mailboxFeature } from "@causeway/core-attachment";
 import { type AgentId, agentOf, CausewayError, later, type Now, refuse, type SpiffeId } from "@causeway/core-base";
-import { ForwardingPolicy, ForwardingTable, HopTrace } from "@causeway/core-forwarding";
+import { ForwardingTable, HopTrace } from "@causeway/core-forwarding";
 import type { VerifiedPeer } from "@causeway/core-identity";
 import type { MailLink } from "@causeway/core-mailbox";
 import { createRecordVerifier, trustedSignatures } from "@causeway/core-records";
-import { aap, admin, type agp, amsp, LimitsAdmin } from "@causeway/core-wire";
+import { aap, admin, type agp, amsp, LimitsAdmin, type LiveSettings } from "@causeway/core-wire";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { Admin } from "./admin.ts";
 import { Adverts } from "./adverts.ts";
@@ -25,6 +25,7 @@ import { GatewayTables } from "./gateway-tables.ts";
 import type { AllGatewayLimits } from "./limit-rules.ts";
 import { type LinkEntry, Links } from "./links.ts";
 import { applyLimits, createGatewayLimits } from "./live-limits.ts";
+import { LivePolicy } from "./live-policy.ts";
 import { MailboxAdmin } from "./mailbox-admin.ts";
 import { isElsewhere, MailboxDriver } from "./mailbox-driver.ts";
 import { type MetricsParts, metricsText } from "./metrics.ts";
@@ -64,8 +65,8 @@ export interface Gateway extends AsyncDisposable {
   status(): GatewayStatus;
   /** Metrics in the text format of OpenMetrics. Throws unless the caller is an operator of the domain. */
   metrics(caller: VerifiedPeer): string;
-  /** Takes over what the configuration says of limits now; `by` is who asked. Throws when it is wrong. */
-  reloadLimits(by: string): void;
+  /** Takes over what the configuration says now of limits and policy; `by` is who asked. Throws when it is wrong. */
+  reload(by: string): void;
   /** Resolves when the gateway has gone out of service, by `stop` or by an operator's Drain. It does not come back. */
   readonly ended: Promise<void>;
 }
@@ -165,7 +166,7 @@ export class GatewayService implements Gateway {
       isElsewhere: (agentId) => isElsewhere(table, agentId),
       onDeregistered: (agentId) => this.#mailboxes.close(agentId, "was deregistered"),
     });
-    const policy = new ForwardingPolicy(config.policy ?? [], config.domain);
+    const policy = new LivePolicy(config.policy ?? [], config.domain, deps.log);
     const answers = new Answers({ ...parts, policy });
     this.#mailboxes = new MailboxDriver({
       ...parts,
@@ -250,7 +251,12 @@ export class GatewayService implements Gateway {
     };
     const limited = { ...parts, attachments: this.#attachments, sync: this.#sync, resolver: this.#resolver };
     live.onChange = (changes) => applyLimits(limited, limits, changes);
-    this.#limitsAdmin = new LimitsAdmin({ limits: live, read: deps.readLimits?.bind(deps), log: deps.log });
+    const read = deps.readConfig?.bind(deps);
+    const settings = (): LiveSettings<AllGatewayLimits> => {
+      const { limits: configured = {}, policy: rules = [] } = read?.() ?? {};
+      return { limits: configured, takeRules: policy.prepare(rules) };
+    };
+    this.#limitsAdmin = new LimitsAdmin({ limits: live, read: read && settings, log: deps.log });
   }
 
   async start(options?: { readonly signal?: AbortSignal }): Promise<void> {
@@ -352,7 +358,7 @@ export class GatewayService implements Gateway {
     return metricsText(this.#metrics);
   }
 
-  reloadLimits(by: string): void {
+  reload(by: string): void {
     this.#limitsAdmin.reload(by);
   }
 

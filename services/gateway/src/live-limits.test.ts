@@ -284,7 +284,7 @@ describe("limits of a running gateway [AAP-103]", () => {
       await world.kill(net.blue1);
       configured = { heldMessagesMax: 50 };
       net.blue1.limits = configured;
-      net.blue1.readLimits = () => configured;
+      net.blue1.readConfig = () => ({ limits: configured });
       await world.start(net.blue1);
     });
 

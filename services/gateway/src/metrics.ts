@@ -9,6 +9,7 @@ export const gatewayCounters: Readonly<Record<string, string>> = {
   messages_in: "Messages and control frames that came in.",
   delivered: "Handed to agents attached here.",
   relayed: "Sent on to neighbour gateways.",
+  policy_denied: "Refused because a rule of the forwarding policy denies them.",
   held: "Kept in memory for an agent that is away.",
   attached: "Attachments granted.",
   control_served: "Requests that this gateway answered for an agent of its own.",

@@ -127,8 +127,8 @@ export interface GatewayDeps {
   workerConnections?(): readonly number[];
   /** Calls `run` once everything that the current turn of the event loop received was handled. */
   endOfTurn(run: () => void): void;
-  /** What the configuration says of limits now, for a reload. Throws when it cannot be read. Default: nothing new. */
-  readLimits?(): Partial<AllGatewayLimits>;
+  /** What the configuration says now, for a reload. Throws when it cannot be read. Default: there is no reload. */
+  readConfig?(): LiveConfig;
   /** What the process uses now, for metrics. Default: not told. */
   processUsage?(): ProcessUsage;
   /** Calls `run` after each change of the trust store until the returned function is called. */
@@ -167,6 +167,9 @@ export interface GatewayConfig {
   /** Bounds that are not the default; those of record synchronisation begin with `sync.`. */
   readonly limits?: Partial<AllGatewayLimits>;
 }
+
+/** What a reload takes over while the gateway runs. What is absent has its default. */
+export type LiveConfig = Pick<GatewayConfig, "limits" | "policy">;
 
 /** Bounds of a gateway, all with defaults in `gatewayLimits` and rules in `gatewayLimitRules`. Live: read at each use. */
 export interface GatewayLimits extends MailboxLimits, ResolutionLimits {

@@ -8,7 +8,7 @@ import { type AgentId, agentOf, domainOf, type ErrorFacts, type Now, type Spiffe
 import {
   type Arrival,
   asksForAnswer,
-  type ForwardingPolicy,
+  type DecidingRule,
   type ForwardingTable,
   forward,
   type HopTrace,
@@ -40,6 +40,7 @@ import { decodeBody } from "./decode-body.ts";
 import type { EventFeed } from "./event-feed.ts";
 import { HoldQueue } from "./hold-queue.ts";
 import type { LinkEntry, Links } from "./links.ts";
+import type { LivePolicy } from "./live-policy.ts";
 import type { MailboxDriver } from "./mailbox-driver.ts";
 import type { GatewayDeps, GatewayLimits } from "./ports.ts";
 import { RateGuard } from "./rate-guard.ts";
@@ -77,7 +78,7 @@ export interface RelayParts {
   readonly limits: GatewayLimits;
   readonly links: Links;
   readonly table: ForwardingTable;
-  readonly policy: ForwardingPolicy;
+  readonly policy: LivePolicy;
   readonly trace: HopTrace;
   readonly topics: Topics;
   readonly tally: Tally;
@@ -105,6 +106,7 @@ export class Relay {
   readonly #in: Count;
   readonly #delivered: Count;
   readonly #relayed: Count;
+  readonly #denied: Count;
   /** By what became of a publication. */
   readonly #topicCounts = new Map<string, Count>();
   readonly #mls = new MlsScan();
@@ -125,6 +127,7 @@ export class Relay {
     this.#in = parts.tally.count("messages_in");
     this.#delivered = parts.tally.count("delivered");
     this.#relayed = parts.tally.count("relayed");
+    this.#denied = parts.tally.count("policy_denied");
   }
 
   /** Forwards one message or control frame of an attached agent or an accepted peer. */
@@ -242,7 +245,7 @@ export class Relay {
 
   #forward(scan: FrameScan, arrival: Arrival, entry: LinkEntry | undefined, now: Now): void {
     const { table, policy, links } = this.#parts;
-    const verdict = forward(scan, table, policy, arrival, now.unix);
+    const verdict = forward(scan, table, policy.current, arrival, now.unix);
     this.#note(scan, arrival, verdict, now);
     if (scan.kind === FrameKind.control && this.#serve(scan, verdict, entry, now)) return;
     switch (verdict.action) {
@@ -476,10 +479,26 @@ export class Relay {
         messageId: scan.messageId(),
       });
     }
-    const details = verdict.rule === undefined ? undefined : { rule: verdict.rule };
+    const { rule } = verdict;
+    if (rule !== undefined) this.#noteDenied(scan, rule, entry);
+    const details = rule && { rule: rule.name };
     const error: ErrorFacts = { code: verdict.code, message: verdict.text, ...(details && { details }) };
     if (isForged) this.#answers.refuseSender(scan, entry, error, now);
     else this.#answers.refuse(scan, entry, error, now);
+  }
+
+  /** The audit record of a denial: header fields and the rule (AAP-7, AAP-28). */
+  #noteDenied(scan: FrameScan, rule: DecidingRule, entry: LinkEntry | undefined): void {
+    this.#denied.value++;
+    this.#parts.security.warn("forwarding.policy_denied", {
+      from: entry?.name,
+      source: scan.source(),
+      target: scan.target(),
+      messageId: scan.messageId(),
+      rule: rule.name,
+      ruleNumber: rule.number,
+      ruleText: rule.text,
+    });
   }
 
   /** A request that this gateway consumes for the target; true when it was. */

@@ -56,6 +56,12 @@ const valuesOf = async (name: string): Promise<Record<string, string>> => {
   );
 };
 
+/** The lines that a gateway has written. */
+const logOf = (gateway: string): readonly Readonly<Record<string, unknown>>[] =>
+  readFileSync(world.home.logFile(`blue.example/${gateway}`), "utf8")
+    .split("\n")
+    .flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as Record<string, unknown>] : []));
+
 /** A plain GET over HTTP/2 with the operator's certificate, as a monitoring system makes it. */
 async function get(path: string): Promise<{ readonly status: unknown; readonly type: unknown; readonly text: string }> {
   const [config] = world.network.configs;
@@ -104,6 +110,46 @@ test("an operator lists, sets and reloads limits of gateways and the registry on
   writeFileSync(file, before);
   await cli("limits", "reload");
   expect(await valuesOf("heldMessagesMax")).toEqual({ "gateway gw1": "100", "gateway gw2": "100" });
+});
+
+test("a rule written to the file counts from SIGHUP on, and one taken out ends with the reload, in the same process [AAP-7]", {
+  timeout: 120_000,
+}, async () => {
+  const alice = await world.agent("blue.example/management/alice");
+  const bob = await world.agent("green.example/management/bob");
+  bob.onRequest("echo", (request) => request.data);
+  const card = { name: "Bob", description: "Echoes", version: "1" };
+  await bob.register({ ...card, skills: [{ id: "echo", description: "Says again what management said" }] });
+  await until("the way to bob", async () =>
+    (await alice.discover("says again what management said")).matches.some((match) => match.agentId === bob.id),
+  );
+  const ask = async (text: string): Promise<unknown> =>
+    (await alice.request(bob.id, { method: "echo", data: { text } })).data;
+  expect(await ask("one")).toEqual({ text: "one" });
+
+  const { pid } = world.service("blue.example/gw2");
+  const file = world.home.configFile("blue.example");
+  const before = readFileSync(file, "utf8");
+  const rule = "{ name: no-green, effect: deny, source: blue.example, target: green.example }";
+  const changed = before.replace("name: gw2,", `name: gw2, policy: [${rule}],`);
+  expect(changed).not.toBe(before);
+  writeFileSync(file, changed);
+  process.kill(pid ?? 0, "SIGHUP");
+  const text = "no-green: deny from blue.example to green.example";
+  try {
+    await until("the rule", () => logOf("gw2").some(({ event, by }) => event === "policy.changed" && by === "SIGHUP"));
+    await expect(ask("two")).rejects.toMatchObject({ code: "CAUSEWAY_FORWARDING_NOT_ALLOWED" });
+    expect(logOf("gw2").filter(({ event }) => event === "forwarding.policy_denied")).toMatchObject([
+      { source: alice.id, target: bob.id, rule: "no-green", ruleNumber: 1, ruleText: text },
+    ]);
+  } finally {
+    writeFileSync(file, before);
+  }
+  expect(await cli("limits", "reload", "--gateway", "gw2")).toMatchObject({
+    services: [{ service: "gateway gw2", changed: [], rules: { added: [], removed: [text], reordered: false } }],
+  });
+  expect(await ask("three")).toEqual({ text: "three" });
+  expect(world.service("blue.example/gw2").pid).toBe(pid);
 });
 
 test("the cap on an agent's discovery queries is changed while the registry runs, and counts for the next query [ANA-48]", {

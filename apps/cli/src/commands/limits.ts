@@ -42,7 +42,7 @@ export function addLimitCommands(program: Command): void {
     (name: string, value: string, options: ServiceChoice) =>
       asOperator(options, (operator, context) => set(operator, context, options, name, value)),
   );
-  add("reload", "take over what the configuration file says of limits now, as SIGHUP does").action(
+  add("reload", "take over what the configuration file says of limits and policy now, as SIGHUP does").action(
     (options: ServiceChoice) => asOperator(options, (operator, context) => reload(operator, context, options)),
   );
 }
@@ -97,18 +97,25 @@ async function set(
 
 async function reload(operator: Operator, { out }: Context, options: ServiceChoice): Promise<void> {
   const asked = await askAll(servicesOf(operator, options), async ({ service, client }) => {
-    const { changed, pending } = await client.reloadLimits({}, { timeoutMs: answerMs });
+    const { changed, pending, rulesAdded, rulesRemoved, rulesReordered } = await client.reloadLimits(
+      {},
+      { timeoutMs: answerMs },
+    );
     const plain = (each: admin.LimitChange) => ({ name: each.name, from: each.from, to: each.to });
-    return { service, changed: changed.map(plain), pending: pending.map(plain) };
+    const rules = { added: rulesAdded, removed: rulesRemoved, reordered: rulesReordered };
+    return { service, changed: changed.map(plain), pending: pending.map(plain), rules };
   });
   showAsked(out, asked, { services: asked.answers }, ({ services }) =>
     services
-      .flatMap(({ service, changed, pending }) => [
+      .flatMap(({ service, changed, pending, rules }) => [
         `${service}: ${counted(changed.length, "limit")} changed`,
         ...changed.map((each) => `  ${each.name} is ${each.to}, was ${each.from}`),
         ...pending.map(
           (each) => `  ${each.name} stays ${each.from} until a restart; the configuration says ${each.to}`,
         ),
+        ...rules.removed.map((rule) => `  rule no longer in force: ${rule}`),
+        ...rules.added.map((rule) => `  rule in force: ${rule}`),
+        ...(rules.reordered ? ["  the other rules are in another order"] : []),
       ])
       .join("\n"),
   );

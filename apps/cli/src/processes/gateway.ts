@@ -80,7 +80,7 @@ export async function startGateway(
       log,
       callerOf: peerOf,
       processUsage: watchProcess(),
-      ...(read && { readLimits: () => gatewayIn(read(), name).limits }),
+      ...(read && { readConfig: () => gatewayIn(read(), name) }),
       disconnect: (revoked) => port?.disconnect(revoked) ?? 0,
       workerConnections: () => port?.workerConnections ?? [],
       onTrustChange: (run) => keeper.onTrust(run),
@@ -105,7 +105,7 @@ export async function startGateway(
   return {
     url: served.address.url,
     ended: gateway.ended,
-    reload: (by) => gateway.reloadLimits(by),
+    reload: (by) => gateway.reload(by),
     async stop() {
       await datagrams?.stop();
       await gateway.stop({ deadlineMs: 2_000 });

@@ -8,7 +8,7 @@ export interface RunningService {
   readonly url: string;
   /** Resolves when the service has ended by itself, as a gateway does that an operator drained. */
   readonly ended?: Promise<void>;
-  /** Takes over what the configuration says of limits now. `by` is who asked. */
+  /** Takes over what the configuration says now of what can change while it runs. `by` is who asked. */
   reload?(by: string): void;
   stop(): Promise<void>;
 }

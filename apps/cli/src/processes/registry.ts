@@ -64,7 +64,11 @@ export async function startRegistry(
     },
     follow: (agentId, record) => registry.follow(agentId, record),
   });
-  const limits = new LimitsAdmin({ limits: registry.limits, read: read && (() => limitsOf(registryIn(read()))), log });
+  const limits = new LimitsAdmin({
+    limits: registry.limits,
+    read: read && (() => ({ limits: limitsOf(registryIn(read())) })),
+    log,
+  });
   const { port, address } = await servePort({
     keeper,
     host: own.host,

@@ -1247,6 +1247,25 @@ export declare type ReloadLimitsResponse = Message<"causeway.admin.v1.ReloadLimi
    * @generated from field: repeated causeway.admin.v1.LimitChange pending = 2;
    */
   pending: LimitChange[];
+
+  /**
+   * Rules of the forwarding policy, in words, that are in force now and were not before, and the other way round.
+   *
+   * @generated from field: repeated string rules_added = 3;
+   */
+  rulesAdded: string[];
+
+  /**
+   * @generated from field: repeated string rules_removed = 4;
+   */
+  rulesRemoved: string[];
+
+  /**
+   * The rules that stayed are in another order.
+   *
+   * @generated from field: bool rules_reordered = 5;
+   */
+  rulesReordered: boolean;
 };
 
 /**
@@ -1464,7 +1483,8 @@ export declare const LimitsService: GenService<{
     output: typeof SetLimitResponseSchema;
   },
   /**
-   * Takes over what the configuration file says of limits now, in place of what was set before.
+   * Takes over what the configuration file says now of limits, in place of what was set before, and of a gateway's
+   * forwarding policy.
    *
    * @generated from rpc causeway.admin.v1.LimitsService.ReloadLimits
    */
