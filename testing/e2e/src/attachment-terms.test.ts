@@ -3,11 +3,14 @@ import { join } from "node:path";
 import { type Agent, type ConnectOptions, connect } from "@causeway/agent/node";
 import { CausewayError } from "@causeway/core-base";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startProcessAgent } from "../../../apps/cli/src/demo/process-agent.ts";
 import { configOf } from "./adversary/credentials.ts";
 import { startGateway } from "./adversary/extra-gateway.ts";
 import { WeatherProxy } from "./weather.ts";
 import { startWorld, until, type World } from "./world.ts";
 
+const hotelAgent = new URL("../../../examples/a2a-hotel-agent/src/main.ts", import.meta.url);
+const floodSize = 40;
 const leaseMs = 15_000;
 let world: World;
 /** Of the gateway whose leases are short. */
@@ -58,6 +61,19 @@ function adminOfGateway() {
 async function attachmentOf({ id }: Agent) {
   const { attachments } = await admin.listAttachments({});
   return attachments.find(({ agentId }) => agentId === id);
+}
+
+/** Many messages at once, too large to share packets; what became of each at the gateway. */
+async function flood(sender: Agent, to: string) {
+  const options = { mode: "best-effort", ack: "accepted", timeoutMs: 20_000 } as const;
+  return await Promise.all(
+    Array.from({ length: floodSize }, () =>
+      sender.send(to, "x".repeat(70_000), options).then(
+        () => undefined,
+        (thrown: unknown) => CausewayError.from(thrown),
+      ),
+    ),
+  );
 }
 
 const profile = { name: "N", description: "d", version: "1", skills: [{ id: "hear", description: "Hears" }] };
@@ -122,19 +138,10 @@ test("an agent gets no more than it declared at attachment, the senders hear whe
   const busy = await agent("blue.example/terms/busy", { messagesPerSecondMax: 2 });
   const calm = await agent("blue.example/terms/calm");
   const sender = await agent("blue.example/terms/sender");
-  const flood = async (to: Agent) =>
-    await Promise.all(
-      Array.from({ length: 60 }, (_, n) =>
-        sender.send(to.id, n, { mode: "best-effort", ack: "accepted", session: `${n}`, timeoutMs: 20_000 }).then(
-          () => undefined,
-          (thrown: unknown) => CausewayError.from(thrown),
-        ),
-      ),
-    );
   // Contact first, so that the flood is messages only.
   for (const each of [busy, calm]) await sender.send(each.id, "hello");
-  expect(await flood(calm)).toEqual(Array(60).fill(undefined));
-  const refusals = (await flood(busy)).filter((error) => error !== undefined);
+  expect(await flood(sender, calm.id)).toEqual(Array(floodSize).fill(undefined));
+  const refusals = (await flood(sender, busy.id)).filter((error) => error !== undefined);
   expect(refusals.length).toBeGreaterThan(0);
   for (const { code, message } of refusals) {
     expect(code).toBe("CAUSEWAY_LIMIT_RATE");
@@ -143,8 +150,22 @@ test("an agent gets no more than it declared at attachment, the senders hear whe
   // Repeated as the refusals say, until it gets through.
   await sender.send(busy.id, "after the flood", { timeoutMs: 60_000 });
   expect(busy.taken.at(-1)).toBe("after the flood");
-  expect(busy.taken.length).toBe(2 + 60 - refusals.length);
-  await until("everything at the other agent", () => calm.taken.length === 61);
+  expect(busy.taken.length).toBe(2 + floodSize - refusals.length);
+  await until("everything at the other agent", () => calm.taken.length === 1 + floodSize);
+});
+
+test("causeway attach --rate declares what an A2A agent takes each second [ANA-49]", { timeout: 90_000 }, async () => {
+  const name = "blue.example/terms/hotels";
+  const { directory } = world.home;
+  await using hotels = await startProcessAgent(hotelAgent, [], world.home.logFile("hotels"));
+  const args = ["attach", hotels.url, "--name", name, "--rate", "5", "--home", directory, "--domain", "blue.example"];
+  await world.supervisor.start({ name, args, logFile: world.home.logFile(name) });
+  // At the same gateway: what is accepted there was not refused for the agent.
+  const near = configOf(world, name).gateways.find(({ level }) => level === 1);
+  const sender = await agent("blue.example/terms/guest", { gateway: near?.url ?? "" });
+  await sender.send(name, "hello", { ack: "delivered" });
+  const codes = (await flood(sender, name)).map((error) => error?.code);
+  expect(codes).toContain("CAUSEWAY_LIMIT_RATE");
 });
 
 test("a real gateway without a feature that is needed is passed over when it is asked for an offer, and says what it lacks [AAP-60]", {
