@@ -193,52 +193,6 @@ test("GET /metrics with an operator's certificate answers what Prometheus's own 
   ]);
 });
 
-describe("with a gateway and the registry down", () => {
-  /** The domain as it runs, with one more gateway, and a registry elsewhere: nobody listens on port 1. */
-  let args: readonly string[] = [];
-  beforeAll(() => {
-    const file = world.home.configFile("blue.example");
-    const url = world.network.configs[0].registry?.url ?? "";
-    const down = "https://127.0.0.1:1";
-    const text = readFileSync(file, "utf8").replace(`url: "${url}"`, `url: "${down}"`);
-    expect(text).toContain(`url: "${down}"`);
-    const copy = join(dirname(file), "with-more.yaml");
-    writeFileSync(copy, `${text}  - { name: gw3, level: 1, listen: "127.0.0.1:1", url: "${down}", uplinks: [gw2] }\n`);
-    args = ["--config", copy];
-  });
-
-  const failed = (service: string) => ({
-    service,
-    error: { code: "CAUSEWAY_UNREACHABLE", message: expect.stringContaining(`${service}: `) },
-  });
-
-  const nobody = "blue.example/management/nobody";
-  test.each([
-    [
-      ["limits", "list"],
-      ["gateway gw3", "registry"],
-      { limits: expect.arrayContaining([expect.objectContaining({ service: "gateway gw2" })]) },
-    ],
-    [
-      ["limits", "reload"],
-      ["gateway gw3", "registry"],
-      { services: [{ service: "gateway gw1" }, { service: "gateway gw2" }] },
-    ],
-    [["limits", "set", "heldMessagesMax", "9"], ["gateway gw3", "registry"], { changes: [{ to: 9 }, { to: 9 }] }],
-    [["limits", "set", "queriesPerMinute", "9"], ["gateway gw3", "registry"], { changes: [] }],
-    [["metrics"], ["gateway gw3"], { gateways: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
-    [["mailbox", "list"], ["gateway gw3"], { mailboxes: [], totals: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
-    [["mailbox", "show", nobody], ["gateway gw3"], { messages: [], total: 0 }],
-    [["mailbox", "dead-letters"], ["gateway gw3"], { messages: [], total: 0 }],
-    [["mailbox", "replay", "--all"], ["gateway gw3"], { replayed: 0, refused: 0 }],
-    [["mailbox", "purge", nobody], ["gateway gw3"], { purged: 0 }],
-    [
-      ["peer", "list"],
-      ["gateway gw3"],
-      { peers: expect.arrayContaining([expect.objectContaining({ gateway: "gw1" })]) },
-    ],
-    [["explain", nobody], ["gateway gw3"], { summaries: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
-  ] as const)("%j shows what the others say, names who did not answer, and ends with 1", async (words, down, rest) => {
 describe("the tables of the gateways on the command line", () => {
   interface AttachmentRow {
     readonly gateway: string;
@@ -350,6 +304,55 @@ describe("the tables of the gateways on the command line", () => {
   });
 });
 
+describe("with a gateway and the registry down", () => {
+  /** The domain as it runs, with one more gateway, and a registry elsewhere: nobody listens on port 1. */
+  let args: readonly string[] = [];
+  beforeAll(() => {
+    const file = world.home.configFile("blue.example");
+    const url = world.network.configs[0].registry?.url ?? "";
+    const down = "https://127.0.0.1:1";
+    const text = readFileSync(file, "utf8").replace(`url: "${url}"`, `url: "${down}"`);
+    expect(text).toContain(`url: "${down}"`);
+    const copy = join(dirname(file), "with-more.yaml");
+    writeFileSync(copy, `${text}  - { name: gw3, level: 1, listen: "127.0.0.1:1", url: "${down}", uplinks: [gw2] }\n`);
+    args = ["--config", copy];
+  });
+
+  const failed = (service: string) => ({
+    service,
+    error: { code: "CAUSEWAY_UNREACHABLE", message: expect.stringContaining(`${service}: `) },
+  });
+
+  const nobody = "blue.example/management/nobody";
+  test.each([
+    [
+      ["limits", "list"],
+      ["gateway gw3", "registry"],
+      { limits: expect.arrayContaining([expect.objectContaining({ service: "gateway gw2" })]) },
+    ],
+    [
+      ["limits", "reload"],
+      ["gateway gw3", "registry"],
+      { services: [{ service: "gateway gw1" }, { service: "gateway gw2" }] },
+    ],
+    [["limits", "set", "heldMessagesMax", "9"], ["gateway gw3", "registry"], { changes: [{ to: 9 }, { to: 9 }] }],
+    [["limits", "set", "queriesPerMinute", "9"], ["gateway gw3", "registry"], { changes: [] }],
+    [["metrics"], ["gateway gw3"], { gateways: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
+    [["mailbox", "list"], ["gateway gw3"], { mailboxes: [], totals: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
+    [["mailbox", "show", nobody], ["gateway gw3"], { messages: [], total: 0 }],
+    [["mailbox", "dead-letters"], ["gateway gw3"], { messages: [], total: 0 }],
+    [["mailbox", "replay", "--all"], ["gateway gw3"], { replayed: 0, refused: 0 }],
+    [["mailbox", "purge", nobody], ["gateway gw3"], { purged: 0 }],
+    [
+      ["peer", "list"],
+      ["gateway gw3"],
+      { peers: expect.arrayContaining([expect.objectContaining({ gateway: "gw1" })]) },
+    ],
+    [["attachment", "list", nobody], ["gateway gw3"], { attachments: [], truncated: [] }],
+    [["route", "list", nobody], ["gateway gw3"], { routes: [], truncated: [] }],
+    [["subscription", "list"], ["gateway gw3"], { subscriptions: expect.any(Array), truncated: [] }],
+    [["explain", nobody], ["gateway gw3"], { summaries: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
+  ] as const)("%j shows what the others say, names who did not answer, and ends with 1", async (words, down, rest) => {
     const { exitCode, stdout, stderr } = await causeway(...words, "--json", ...args);
     expect([exitCode, stderr]).toEqual([1, ""]);
     expect(JSON.parse(stdout)).toMatchObject({ ok: false, ...rest, failures: down.map(failed) });
@@ -389,6 +392,3 @@ describe("the tables of the gateways on the command line", () => {
     expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { code: "CAUSEWAY_CONFIG_INVALID" } });
   });
 });
-    [["attachment", "list", nobody], ["gateway gw3"], { attachments: [], truncated: [] }],
-    [["route", "list", nobody], ["gateway gw3"], { routes: [], truncated: [] }],
-    [["subscription", "list"], ["gateway gw3"], { subscriptions: expect.any(Array), truncated: [] }],
