@@ -1,7 +1,8 @@
 /** The page of limits: defaults from the code, what they mean from the comments beside them. */
 import { readFileSync } from "node:fs";
+import { connectionLimits } from "../adapters/h2/src/limit-rules.ts";
 import { h2Limits } from "../adapters/h2/src/limits.ts";
-import { defaults, parseDomain } from "../core/base/src/index.ts";
+import { defaults, type LimitRule, parseDomain } from "../core/base/src/index.ts";
 import { resolutionLimits } from "../core/forwarding/src/resolutions.ts";
 import { mailboxLimits } from "../core/mailbox/src/limits.ts";
 import { sessionLimits } from "../core/session/src/limits.ts";
@@ -41,7 +42,7 @@ const sections: readonly Section[] = [
   },
   {
     title: "Connections",
-    text: "Of each port, and of each connection that is dialled.",
+    text: "Of each port of a service, and of each connection that it dials. Set with `connection.` before the name under `limits` of `gateways[]`, `registry` or `authority` in the configuration; those of gateways and the registry are listed with the others. A change counts after a restart of the service.",
     values: h2Limits,
     file: "adapters/h2/src/limits.ts",
     declaration: "export interface H2Limits",
@@ -125,28 +126,55 @@ function without(values: object, others: object): Readonly<Record<string, unknow
 
 const schemaFile = "apps/cli/src/config/schema.json";
 
-/** The schema of the configuration with the limits of a gateway as they are now. */
+/** The schema of the configuration with the limits of a gateway and of connections as they are now. */
 export function schemaWithLimits(): string {
-  const text = readFileSync(schemaFile, "utf8");
-  const from = text.indexOf('"properties": {', text.indexOf('"gatewayLimits": {'));
-  const to = text.indexOf("\n      }\n", from);
-  if (from < 0 || to < 0) throw new Error(`${schemaFile} has no gatewayLimits; correct scripts/limits.ts`);
   const descriptions = new Map(
     sections.flatMap(({ file, declaration, title }) => {
-      const prefix = title.startsWith("Record sync") ? "sync." : "";
+      const prefix = prefixes.get(title) ?? "";
       return [...commentsOf(file, declaration)].map(([name, comment]): [string, string] => [
         `${prefix}${name}`,
         comment,
       ]);
     }),
   );
-  const properties = Object.entries(gatewayLimitRules).map(([name, { min, max }]) => {
+  const propertyOf = ([name, { min, max }]: [string, LimitRule], key = name): string => {
     const description = descriptions.get(name);
     const value = { type: "integer", minimum: min, maximum: max, ...(description && { description }) };
-    return `${JSON.stringify(name)}: ${JSON.stringify(value, null, 2).replaceAll("\n", "\n        ")}`;
-  });
-  return `${text.slice(0, from)}"properties": {\n        ${properties.join(",\n        ")}${text.slice(to)}`;
+    return `${JSON.stringify(key)}: ${JSON.stringify(value, null, 2).replaceAll("\n", "\n        ")}`;
+  };
+  const ofConnections = Object.entries(connectionLimits.rules);
+  const shortOf = (name: string): string => name.replace("connection.", "");
+  const references = ofConnections.map(
+    ([name]) => `"${name}": { "$ref": "#/definitions/connection/properties/${shortOf(name)}" }`,
+  );
+  const ofGateways = Object.entries(gatewayLimitRules).map((each) => propertyOf(each));
+  const made = new Map<string, (before: string) => readonly string[]>([
+    ["connection", () => ofConnections.map((each) => propertyOf(each, shortOf(each[0])))],
+    ["gatewayLimits", () => [...ofGateways, ...references]],
+    ["registryLimits", (before) => [withoutReferences(before), ...references]],
+    ["authorityLimits", () => references],
+  ]);
+  return [...made].reduce((text, [name, make]) => withProperties(text, name, make), readFileSync(schemaFile, "utf8"));
 }
+
+/** The schema with the properties of a definition made anew. */
+function withProperties(text: string, definition: string, make: (before: string) => readonly string[]): string {
+  const start = '"properties": {\n        ';
+  const from = text.indexOf(start, text.indexOf(`\n    "${definition}": {`)) + start.length;
+  const to = text.indexOf("\n      }\n", from);
+  if (from < start.length || to < 0)
+    throw new Error(`${schemaFile} has no ${definition} with properties; correct scripts/limits.ts`);
+  return `${text.slice(0, from)}${make(text.slice(from, to)).join(",\n        ")}${text.slice(to)}`;
+}
+
+/** Properties without those that stand for limits of connections, which are last. */
+const withoutReferences = (properties: string): string => properties.replace(/,\s*"connection\.[\s\S]*$/, "");
+
+/** What limits of a section are called in the configuration, beside their name. */
+const prefixes: ReadonlyMap<string, string> = new Map([
+  ["Record sync between gateways (AMSP)", "sync."],
+  ["Connections", "connection."],
+]);
 
 /** The page, made anew. */
 export function limitsMarkdown(): string {
@@ -155,7 +183,7 @@ export function limitsMarkdown(): string {
     "",
     "Every queue, table, size and rate is bounded. This page is made from the code by `npm run generate`. A limit that was reached answers with one of the codes of [the table](../reference/errors.md), mostly `CAUSEWAY_LIMIT_COUNT`, `CAUSEWAY_LIMIT_RATE` or `CAUSEWAY_FORWARDING_OVERLOADED`; how full each table is, [metrics](metrics.md) tell.",
     "",
-    "Limits of a running gateway and of the registry are listed by `causeway limits` (`--changed`: only those that are not the default), with unit, bounds, who set them, and when a change counts: at once, or for what begins after it (`for new`: leases, links, messages, sessions), so that nothing that was granted is taken back. `causeway limits set NAME VALUE` changes one, `--gateway NAME` or `--registry` only there; services that do not answer are named, and the exit code is 1. A change is checked like the configuration, is in the log with who made it, and lasts until the next restart or reload: what is to stay is written to the configuration file. `causeway limits reload`, or SIGHUP to the process of a service that does not run in a terminal, takes over what the file says of limits now, in place of everything that was set before, and of the [forwarding policy](running.md) of gateways; a file that is wrong changes nothing. All else in the file counts at the next start.",
+    "Limits of a running gateway and of the registry are listed by `causeway limits` (`--changed`: only those that are not the default), with unit, bounds, who set them, and when a change counts: at once, for what begins after it (`for new`: leases, links, messages, sessions), so that nothing that was granted is taken back, or after a restart of the service (connections), which `set` refuses and a reload tells of. `causeway limits set NAME VALUE` changes one, `--gateway NAME` or `--registry` only there; services that do not answer are named, and the exit code is 1. A change is checked like the configuration, is in the log with who made it, and lasts until the next restart or reload: what is to stay is written to the configuration file. `causeway limits reload`, or SIGHUP to the process of a service that does not run in a terminal, takes over what the file says of limits now, in place of everything that was set before, and of the [forwarding policy](running.md) of gateways; a file that is wrong changes nothing. All else in the file counts at the next start.",
     "",
     ...sections.flatMap(sectionLines),
   ].join("\n");

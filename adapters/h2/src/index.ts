@@ -1,6 +1,7 @@
 export { linkPath } from "./accept-link.ts";
 export { type Applicant, type Caller, callerKey, callerOf, isApplicant, peerOf } from "./caller.ts";
 export type { DialOptions } from "./dial.ts";
+export { type ConnectionLimits, connectionLimits, h2LimitsOf } from "./limit-rules.ts";
 export { type H2Limits, h2Limits } from "./limits.ts";
 export type { FrameSlice, Link } from "./link.ts";
 export { openLink } from "./open-link.ts";

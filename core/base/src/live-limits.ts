@@ -41,13 +41,30 @@ export interface LimitReload {
 
 type Values = Readonly<Record<string, number>>;
 
-export interface LiveLimitsOptions<T> {
+/** Limits and what they may be. */
+export interface LimitTable<T> {
   readonly defaults: T;
   readonly rules: Readonly<Record<keyof T, LimitRule>>;
+  /** Why values do not go together; undefined when they do. */
+  contradiction?(values: T): string | undefined;
+}
+
+export interface LiveLimitsOptions<T> extends LimitTable<T> {
   /** What the configuration says; the rest has its default. */
   readonly configured?: Partial<T>;
-  /** Why values do not go together; undefined when they do. */
-  readonly contradiction?: (values: T) => string | undefined;
+}
+
+/** Limits of any names. */
+export type AnyLimitTable = LimitTable<Readonly<Record<string, number>>>;
+
+/** The limits of a service with those of what it runs on in the same list, of which the service knows nothing. */
+export function limitsBeside<T extends object>(own: LimitTable<T>, others: AnyLimitTable | undefined): LimitTable<T> {
+  if (others === undefined) return own;
+  return {
+    defaults: { ...others.defaults, ...own.defaults },
+    rules: { ...others.rules, ...own.rules },
+    contradiction: (values) => own.contradiction?.(values) ?? others.contradiction?.({ ...others.defaults, ...values }),
+  };
 }
 
 /** The limits of one service. */

@@ -118,7 +118,7 @@ export class GatewayService implements Gateway {
   #prunedAt: Now["instant"];
 
   constructor(config: GatewayConfig, deps: GatewayDeps) {
-    const live = createGatewayLimits(config.limits);
+    const live = createGatewayLimits(config.limits, deps.limitsBeside);
     const limits = live.values;
     this.#config = config;
     this.#deps = deps;

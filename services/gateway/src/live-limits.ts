@@ -1,5 +1,5 @@
 /** How a change of a limit reaches the parts of a gateway that do not read it at each use. */
-import { type LimitChange, LiveLimits } from "@causeway/core-base";
+import { type AnyLimitTable, type LimitChange, LiveLimits, limitsBeside } from "@causeway/core-base";
 import type { ForwardingTable, HopTrace } from "@causeway/core-forwarding";
 import type { AttachmentDriver } from "./attachment-driver.ts";
 import type { EventFeed } from "./event-feed.ts";
@@ -15,14 +15,13 @@ import type { GatewayConfig } from "./ports.ts";
 import type { Resolver } from "./resolver.ts";
 import type { SyncDriver } from "./sync-driver.ts";
 
-/** The limits of a gateway with this configuration. */
-export function createGatewayLimits(configured: GatewayConfig["limits"]): LiveLimits<AllGatewayLimits> {
-  return new LiveLimits({
-    defaults: allGatewayLimits,
-    rules: gatewayLimitRules,
-    ...(configured && { configured }),
-    contradiction: contradictionIn,
-  });
+/** The limits of a gateway with this configuration, and of what it runs on. */
+export function createGatewayLimits(
+  configured: GatewayConfig["limits"],
+  beside?: AnyLimitTable,
+): LiveLimits<AllGatewayLimits> {
+  const own = { defaults: allGatewayLimits, rules: gatewayLimitRules, contradiction: contradictionIn };
+  return new LiveLimits({ ...limitsBeside(own, beside), ...(configured && { configured }) });
 }
 
 /** Parts that keep something of their own made from limits. All others read the live values. */

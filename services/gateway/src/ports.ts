@@ -2,6 +2,7 @@
 
 import type { AttachmentModelName, ChannelBindingName, GatewayUse } from "@causeway/core-attachment";
 import type {
+  AnyLimitTable,
   CausewayError,
   Domain,
   GatewayStore,
@@ -129,6 +130,8 @@ export interface GatewayDeps {
   endOfTurn(run: () => void): void;
   /** What the configuration says now, for a reload. Throws when it cannot be read. Default: there is no reload. */
   readConfig?(): LiveConfig;
+  /** Limits of what carries it, listed beside its own and configured in the same place. */
+  readonly limitsBeside?: AnyLimitTable;
   /** What the process uses now, for metrics. Default: not told. */
   processUsage?(): ProcessUsage;
   /** Calls `run` after each change of the trust store until the returned function is called. */

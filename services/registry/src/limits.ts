@@ -1,4 +1,4 @@
-import { LiveLimits } from "@causeway/core-base";
+import { type AnyLimitTable, type LimitTable, LiveLimits, limitsBeside } from "@causeway/core-base";
 
 /** Bounds of a registry, each with a default in `registryLimits`. */
 export interface RegistryLimits {
@@ -25,17 +25,21 @@ export const registryLimits: RegistryLimits = {
   registrationsMax: 1_000_000,
 };
 
-/** The limits of a registry with this configuration. */
-export function createRegistryLimits(configured: Partial<RegistryLimits>): LiveLimits<RegistryLimits> {
-  return new LiveLimits({
-    defaults: registryLimits,
-    rules: {
-      queriesPerMinute: { min: 1, max: 1_000_000, effect: "at once" },
-      registrationsPerMinute: { min: 1, max: 1_000_000, effect: "at once" },
-      receiptMs: { min: 60_000, max: 365 * day, effect: "for new" },
-      retentionMs: { min: 0, max: 3_650 * day, effect: "at once" },
-      registrationsMax: { min: 1, max: 100_000_000, effect: "at once" },
-    },
-    configured,
-  });
+const own: LimitTable<RegistryLimits> = {
+  defaults: registryLimits,
+  rules: {
+    queriesPerMinute: { min: 1, max: 1_000_000, effect: "at once" },
+    registrationsPerMinute: { min: 1, max: 1_000_000, effect: "at once" },
+    receiptMs: { min: 60_000, max: 365 * day, effect: "for new" },
+    retentionMs: { min: 0, max: 3_650 * day, effect: "at once" },
+    registrationsMax: { min: 1, max: 100_000_000, effect: "at once" },
+  },
+};
+
+/** The limits of a registry with this configuration, and of what it runs on. */
+export function createRegistryLimits(
+  configured: Partial<RegistryLimits>,
+  beside?: AnyLimitTable,
+): LiveLimits<RegistryLimits> {
+  return new LiveLimits({ ...limitsBeside(own, beside), configured });
 }

@@ -2,6 +2,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
   type AgentId,
+  type AnyLimitTable,
   asUnixMs,
   type Domain,
   type LiveLimits,
@@ -48,6 +49,8 @@ export interface RegistryDeps {
   /** Record-signing key of the registry's certificate, read anew each time. */
   readonly signer: () => Signer;
   readonly embedder?: Embedder;
+  /** Limits of what carries it, listed beside its own and configured in the same place. */
+  readonly limitsBeside?: AnyLimitTable;
 }
 
 const day = 86_400_000;
@@ -71,7 +74,7 @@ export class Registry {
     const { domain, remoteGateway = "own", ...configured } = config;
     this.#domain = domain;
     this.#remoteGateway = remoteGateway;
-    this.limits = createRegistryLimits(configured);
+    this.limits = createRegistryLimits(configured, deps.limitsBeside);
     this.#limits = this.limits.values;
     this.#deps = deps;
     this.#verifier = createRecordVerifier(trustedSignatures(deps.trust, deps.crypto));

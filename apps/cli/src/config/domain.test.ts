@@ -1,3 +1,4 @@
+import { connectionLimits } from "@causeway/adapter-h2";
 import { allGatewayLimits } from "@causeway/service-gateway";
 import { expect, test } from "vitest";
 import { domainSchema, parseDomainConfig } from "./domain.ts";
@@ -46,7 +47,26 @@ test("bounds of a gateway have the names and the meaning of the service's own, a
   expect(() => withLimits("agentMessagePerSecond: 50")).toThrow(/did you mean "agentMessagesPerSecond"\?/);
   expect(() => withLimits("floodCloseAfter: 0")).toThrow(/gateways\.0\.limits\.floodCloseAfter must be >= 1/);
   const { definitions } = domainSchema() as { definitions: { gatewayLimits: { properties: object } } };
-  expect(Object.keys(definitions.gatewayLimits.properties).sort()).toEqual(Object.keys(allGatewayLimits).sort());
+  expect(Object.keys(definitions.gatewayLimits.properties).sort()).toEqual(
+    Object.keys({ ...allGatewayLimits, ...connectionLimits.rules }).sort(),
+  );
+});
+
+test("bounds of connections are configured for every service, and checked", () => {
+  const withLimits = (where: string, limits: string) =>
+    parse(minimal.replace(`${where}`, `${where} limits: { ${limits} },`));
+  const places = ["authority: {", "registry: {", "name: core,"];
+  const limits = "connection.sessionsMax: 5, connection.handshakeMs: 500";
+  const [authority, registry, gateway] = places.map((where) => withLimits(where, limits));
+  const expected = { "connection.sessionsMax": 5, "connection.handshakeMs": 500 };
+  expect(authority?.authority.limits).toEqual(expected);
+  expect(registry?.registry?.limits).toEqual(expected);
+  expect(gateway?.gateways[1]?.limits).toEqual(expected);
+  expect(parse(minimal).authority.limits).toEqual({});
+  for (const where of places) {
+    expect(() => withLimits(where, "connection.handshakeMs: 5")).toThrow(/connection\.handshakeMs must be >= 100/);
+    expect(() => withLimits(where, "connection.sessionMax: 5")).toThrow(/did you mean "connection\.sessionsMax"\?/);
+  }
 });
 
 test("how many threads a gateway has for its connections is configured, and the machine's to say by default", () => {

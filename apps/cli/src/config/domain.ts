@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import type { ConnectionLimits } from "@causeway/adapter-h2";
 import { refuse } from "@causeway/core-base";
 import type { AllGatewayLimits, GatewayConfig as GatewayServiceConfig } from "@causeway/service-gateway";
 import type { RegistryLimits, RemoteGateway } from "@causeway/service-registry";
@@ -21,6 +22,8 @@ export interface ListenConfig {
 
 export interface AuthorityConfig extends ListenConfig {
   readonly certificateLifetimeMs: number;
+  /** Other bounds of its connections in place of the defaults. */
+  readonly limits: Partial<ConnectionLimits>;
 }
 
 export interface RegistryConfig extends ListenConfig {
@@ -30,7 +33,7 @@ export interface RegistryConfig extends ListenConfig {
   /** Which gateway agents are told for agents of other domains. */
   readonly remoteGateway: RemoteGateway;
   /** Other bounds in place of the defaults. */
-  readonly limits: Partial<RegistryLimits>;
+  readonly limits: Partial<RegistryLimits & ConnectionLimits>;
 }
 
 export interface GatewayConfig extends ListenConfig {
@@ -55,7 +58,7 @@ export interface GatewayConfig extends ListenConfig {
   /** Threads that do TCP and TLS; auto: as many as the machine has cores for. */
   readonly workers: number | "auto";
   /** Bounds in place of the defaults. */
-  readonly limits: Partial<AllGatewayLimits>;
+  readonly limits: Partial<AllGatewayLimits & ConnectionLimits>;
 }
 
 export interface DomainConfig {
@@ -84,13 +87,13 @@ interface RawDomain {
   masterKeyFile?: string;
   logLevel: DomainConfig["logLevel"];
   gatewayUse: DomainConfig["gatewayUse"];
-  authority: RawListen & { certificateLifetimeMs: number };
+  authority: RawListen & { certificateLifetimeMs: number; limits?: Partial<ConnectionLimits> };
   registry?: RawListen & {
     gateway: string;
     queriesPerMinute: number;
     semantic: boolean;
     remoteGateway: RemoteGateway;
-    limits?: Partial<RegistryLimits>;
+    limits?: Partial<RegistryLimits & ConnectionLimits>;
   };
   gateways: (RawListen & {
     name: string;
@@ -105,7 +108,7 @@ interface RawDomain {
     policy?: Policy;
     unknownTargets: "default-route" | "query";
     workers: number | "auto";
-    limits?: Partial<AllGatewayLimits>;
+    limits?: Partial<AllGatewayLimits & ConnectionLimits>;
   })[];
 }
 
@@ -192,7 +195,11 @@ function resolveConfig(raw: RawDomain, file: string): DomainConfig {
     masterKeyFile,
     logLevel: raw.logLevel,
     gatewayUse: raw.gatewayUse,
-    authority: { ...listenOf(raw.authority), certificateLifetimeMs: raw.authority.certificateLifetimeMs },
+    authority: {
+      ...listenOf(raw.authority),
+      certificateLifetimeMs: raw.authority.certificateLifetimeMs,
+      limits: raw.authority.limits ?? {},
+    },
     registry: raw.registry && {
       ...listenOf(raw.registry),
       gateway: dial(raw.registry.gateway, "registry.gateway"),

@@ -1,7 +1,7 @@
 /** The process of a domain's authority: CA keys in a vault, its own server identity, the first operator. */
 import { join } from "node:path";
 import { createScheduler } from "@causeway/adapter-clock";
-import { type Caller, callerOf, createPort } from "@causeway/adapter-h2";
+import { type Caller, callerOf, createPort, h2LimitsOf } from "@causeway/adapter-h2";
 import {
   applicantIdentity,
   createIdentity,
@@ -100,6 +100,7 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
     },
     applicantPaths,
     services: authorityRoutes(authority, callerOf, log),
+    limits: h2LimitsOf(config.authority.limits),
     log,
   });
   authority.onTrust((state) => {

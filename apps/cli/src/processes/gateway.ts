@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { serveDatagrams } from "@causeway/adapter-discovery";
-import { autoWorkers, type Port, peerOf } from "@causeway/adapter-h2";
+import { autoWorkers, connectionLimits, h2LimitsOf, type Port, peerOf } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { openMailboxStore } from "@causeway/adapter-segments";
 import { openGatewayStore } from "@causeway/adapter-sqlite";
@@ -36,11 +36,13 @@ export async function startGateway(
   const store = openGatewayStore({ path: join(directory, "gateway.db") });
   const mailboxes = openMailboxStore({ directory: join(directory, "mailboxes"), sync: own.mailboxSync, log });
   const identity = () => keeper.identity.tls();
+  const limits = h2LimitsOf(own.limits);
   const dial = ({ url, expect }: DialOptions) => ({
     url,
     identity,
     trust: keeper.trust,
     expect: { roles: [expect.role], ...(expect.gatewayUri && { gatewayUri: expect.gatewayUri }) },
+    limits,
   });
   let port: Port | undefined;
   const gateway = createGateway(
@@ -81,6 +83,7 @@ export async function startGateway(
       callerOf: peerOf,
       processUsage: watchProcess(),
       ...(read && { readConfig: () => gatewayIn(read(), name) }),
+      limitsBeside: connectionLimits,
       disconnect: (revoked) => port?.disconnect(revoked) ?? 0,
       workerConnections: () => port?.workerConnections ?? [],
       onTrustChange: (run) => keeper.onTrust(run),
@@ -92,6 +95,7 @@ export async function startGateway(
     host: own.host,
     port: own.port,
     workers: own.workers === "auto" ? autoWorkers() : own.workers,
+    limits,
     log,
     services: (router) => gateway.routes(router),
     onLink: (link) => gateway.handleLink(link),

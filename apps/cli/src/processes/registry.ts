@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { createSentenceEmbedder } from "@causeway/adapter-embedder";
-import { peerOf } from "@causeway/adapter-h2";
+import { connectionLimits, h2LimitsOf, peerOf } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { openRegistryStore } from "@causeway/adapter-sqlite";
 import { type Log, parseAgentId, parseDomain, refuse } from "@causeway/core-base";
@@ -44,6 +44,7 @@ export async function startRegistry(
       log,
       signer: () => keeper.identity.signer("record"),
       ...(own.semantic && { embedder: createSentenceEmbedder() }),
+      limitsBeside: connectionLimits,
     },
   );
   const reader = new SyncReader({
@@ -59,6 +60,7 @@ export async function startRegistry(
         identity: () => keeper.identity.tls(),
         trust: keeper.trust,
         expect: { roles: ["gateway"], domain },
+        limits: h2LimitsOf(own.limits),
       });
       return { transport, peer: await transport.connect(signal), close: () => transport.close() };
     },
@@ -75,6 +77,7 @@ export async function startRegistry(
     port: own.port,
     log,
     services: registryRoutes(registry, limits, peerOf),
+    limits: h2LimitsOf(own.limits),
   });
   registry.start();
   reader.start([own.gateway]);

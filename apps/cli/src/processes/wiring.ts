@@ -1,5 +1,12 @@
 /** How the adapters fit together in a service: its port, kept in step with its identity and with trust. */
-import { createPort, type Link, type PageMaker, type Port, type PortAddress } from "@causeway/adapter-h2";
+import {
+  createPort,
+  type H2Limits,
+  type Link,
+  type PageMaker,
+  type Port,
+  type PortAddress,
+} from "@causeway/adapter-h2";
 import type { IdentityKeeper } from "@causeway/adapter-keys";
 import { serverOptions, verifiedPeerOf } from "@causeway/adapter-tls";
 import { asUnixMs, type CausewayError, type Log, refuse, type UnixMs } from "@causeway/core-base";
@@ -24,6 +31,7 @@ export async function servePort(options: {
   readonly pages?: ReadonlyMap<string, PageMaker>;
   /** Threads that do TCP and TLS; default 0. */
   readonly workers?: number;
+  readonly limits: Partial<H2Limits>;
 }): Promise<{ readonly port: Port; readonly address: PortAddress }> {
   const { keeper, log } = options;
   const identity = () => keeper.identity.tls();
@@ -35,6 +43,7 @@ export async function servePort(options: {
     services: options.services,
     ...(options.onLink && { onLink: options.onLink }),
     ...(options.pages && { pages: options.pages }),
+    limits: options.limits,
     ...(options.workers !== undefined && { workers: options.workers }),
     log,
   });

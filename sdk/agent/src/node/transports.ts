@@ -1,5 +1,5 @@
 /** How the adapters fit together for an agent: HTTP/2 over TLS 1.3, with servers judged by their certified identity. */
-import { type ClientTransport, createTransport, type Link, openLink } from "@causeway/adapter-h2";
+import { type ClientTransport, createTransport, type H2Limits, type Link, openLink } from "@causeway/adapter-h2";
 import type { ConnectAuthority, FetchRoot } from "@causeway/adapter-keys";
 import {
   clientOptions,
@@ -19,12 +19,14 @@ export interface Dial {
   readonly identity: () => TlsIdentity;
   readonly trust: PeerVerifier;
   readonly expect: ExpectedServer;
+  readonly limits?: Partial<H2Limits>;
 }
 
 const now = (): UnixMs => asUnixMs(Date.now());
 
-const dialOptions = ({ url, identity, trust, expect }: Dial) => ({
+const dialOptions = ({ url, identity, trust, expect, limits }: Dial) => ({
   url,
+  ...(limits && { limits }),
   tls: () => clientOptions({ identity: identity(), trust, expect, now }),
   authenticate: (socket: Parameters<typeof verifiedServerOf>[0]) => verifiedServerOf(socket, { trust, expect, now }),
   explain: tlsErrorOf,
