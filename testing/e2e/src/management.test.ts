@@ -139,9 +139,11 @@ test("a rule written to the file counts from SIGHUP on, and one taken out ends w
   try {
     await until("the rule", () => logOf("gw2").some(({ event, by }) => event === "policy.changed" && by === "SIGHUP"));
     await expect(ask("two")).rejects.toMatchObject({ code: "CAUSEWAY_FORWARDING_NOT_ALLOWED" });
-    expect(logOf("gw2").filter(({ event }) => event === "forwarding.policy_denied")).toMatchObject([
-      { source: alice.id, target: bob.id, rule: "no-green", ruleNumber: 1, ruleText: text },
-    ]);
+    // An acknowledgement of the answer before may be denied as well.
+    const denied = logOf("gw2").filter(({ event }) => event === "forwarding.policy_denied");
+    expect(denied.length).toBeGreaterThan(0);
+    for (const line of denied)
+      expect(line).toMatchObject({ source: alice.id, target: bob.id, rule: "no-green", ruleNumber: 1, ruleText: text });
   } finally {
     writeFileSync(file, before);
   }
