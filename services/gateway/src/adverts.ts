@@ -74,6 +74,14 @@ export class Adverts {
     }
   }
 
+  /** Which of these agents are announced by this gateway alone, and may be away. */
+  announcedHereOnly(agents: Iterable<AgentId>): readonly AgentId[] {
+    return [...agents].filter(
+      (each) =>
+        this.#parts.sync.ownRoute(each) !== undefined && this.#awayMs(each) > 0 && !this.#parts.isElsewhere(each),
+    );
+  }
+
   /** Serves an Advertise frame. The answer goes out after the record is on the disk (AMSP-60). */
   handle(
     attachment: Attachment,

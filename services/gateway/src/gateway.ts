@@ -97,6 +97,8 @@ export class GatewayService implements Gateway {
   readonly #topics: TopicsDriver;
   readonly #sync: SyncDriver;
   readonly #adverts: Adverts;
+  /** Agents that left while the gateway goes out of service, until they are known elsewhere. */
+  #movers = new Set<AgentId>();
   readonly #relay: Relay;
   readonly #resolver: Resolver;
   readonly #mailboxes: MailboxDriver;
@@ -406,7 +408,10 @@ export class GatewayService implements Gateway {
   #handlePresence(agentId: AgentId, isAttached: boolean, hasEnded: boolean): void {
     this.#mailboxes.handlePresence(agentId);
     // Going out of service ends every attachment; the agents are registered all the same and attach elsewhere.
-    if (this.#state !== "running") return;
+    if (this.#state !== "running") {
+      if (!isAttached && !hasEnded) this.#movers.add(agentId);
+      return;
+    }
     this.#adverts.handlePresence(agentId, this.#attachments.of(agentId), hasEnded);
     if (isAttached) return;
     const now = this.#deps.scheduler.now();
@@ -512,7 +517,13 @@ export class GatewayService implements Gateway {
     this.#state = "draining";
     this.#cancelSweep?.();
     this.#endTrust?.();
-    if (wasRunning) await askToMove(this.#attachments, this.#links, this.#deps.scheduler, deadlineMs, this.#mailboxes);
+    const { scheduler } = this.#deps;
+    const unknown = (): readonly AgentId[] => {
+      const left = this.#adverts.announcedHereOnly(this.#movers);
+      this.#movers = new Set(left);
+      return left;
+    };
+    if (wasRunning) await askToMove(this.#attachments, this.#links, scheduler, deadlineMs, this.#mailboxes, unknown);
     this.#relay.giveUpAll(this.#deps.scheduler.now());
     this.#mailboxes.stop();
     this.#resolver.stop();

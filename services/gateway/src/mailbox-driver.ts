@@ -162,10 +162,13 @@ export class MailboxDriver {
     this.#input((now) => this.#machine.handleRoom(now, agentId));
   }
 
-  /** Neighbours come and go without a word on each agent, and agents of a neighbour are heard of only when asked for. */
-  sweep(): void {
+  /**
+   * Neighbours come and go without a word on each agent, and agents of a neighbour are heard of only when asked for.
+   * `others`: are to be heard of though nothing is stored for them.
+   */
+  sweep(others: readonly AgentId[] = []): void {
     const away = this.#machine.mailboxes().filter(({ state }) => state !== "attached");
-    this.#parts.followed.follow(away.map(({ agentId }) => agentId));
+    this.#parts.followed.follow([...away.map(({ agentId }) => agentId), ...others]);
     for (const { agentId } of away) this.handleRoute(agentId);
   }
 

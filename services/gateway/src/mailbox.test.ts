@@ -3,6 +3,7 @@ import { defaults, refuse } from "@causeway/core-base";
 import { agp, HeaderFlag } from "@causeway/core-wire";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { GatewayLimits } from "./ports.ts";
+import { settle } from "./testing/manual-scheduler.ts";
 import { TestAgent } from "./testing/test-agent.ts";
 import { World, type WorldGateway } from "./testing/world.ts";
 
@@ -436,5 +437,23 @@ describe("mobility", () => {
     await world.start(net.green1);
     await world.scheduler.advance(10_000);
     expect((await back(carol)).messages).toEqual(["c0", "c1", "c2"]);
+  });
+
+  test("a drained gateway stays until those that it asked to move are known elsewhere: nobody is told meanwhile that there is no way [AGP-6] [AAP-14]", async () => {
+    const stopping = net.green1.gateway?.stop({ deadlineMs: 60_000 });
+    await settle();
+    expect(bob.inbox.some((each) => each.case === "drain")).toBe(true);
+    // The next gateway takes its time.
+    bob.vanish();
+    await world.scheduler.advance(2_000);
+    await alice.message(bob.agentId, "on the way", reliable);
+    const moved = await back(bob, green3);
+    // Long before the deadline.
+    await world.scheduler.advance(20_000);
+    await stopping;
+    net.green1.gateway = undefined;
+    await alice.message(bob.agentId, "there", reliable);
+    expect(alice.reports).toEqual([]);
+    expect(moved.messages).toEqual(["on the way", "there"]);
   });
 });
