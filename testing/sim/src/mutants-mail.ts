@@ -80,7 +80,7 @@ export const mailMutants: readonly Mutant[] = [
     file: "core/mailbox/src/transfers.ts",
     find: "if (index < count) this.#held.remove",
     replace: "if (index <= count) this.#held.remove",
-    seed: 1,
+    seed: 53,
     world: "moves",
     killedBy: ["promised-is-kept"],
   },
