@@ -36,7 +36,7 @@ export interface Attachment {
   readonly messagesPerSecondMax: number;
   readonly state: GatewayState;
   readonly condition: Condition;
-  readonly since: UnixMs;
+  readonly since: Instant;
   /** Of the last heartbeat, or of the last traffic in the soft model. */
   readonly lastSeen: Instant;
   /** Of the last heartbeat in Unix time, for people. */

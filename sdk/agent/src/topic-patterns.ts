@@ -34,6 +34,8 @@ interface Running {
   /** By topic. */
   readonly joined: Map<string, Subscription>;
   lookedAt: Instant;
+  /** Takes back the look that is to come soon. */
+  cancelLook: (() => void) | undefined;
   isClosed: boolean;
 }
 
@@ -58,6 +60,7 @@ export class TopicPatterns {
       ...{ pattern, prefix, owner, run },
       joined: new Map(),
       lookedAt: this.#ports.scheduler.now().instant,
+      cancelLook: undefined,
       isClosed: false,
     };
     this.#running.add(running);
@@ -72,13 +75,21 @@ export class TopicPatterns {
     return { topic: pattern, close, [Symbol.asyncDispose]: close };
   }
 
+  /** This agent has created a topic. */
+  handleCreated(topic: string): void {
+    for (const running of this.#missing(topic)) this.#lookInBackground(running);
+  }
+
   /** A message of a topic that this agent is no member of. */
   handleUnknown(topic: string): void {
-    const now = this.#ports.scheduler.now().instant;
-    for (const running of this.#running) {
-      if (!topic.startsWith(`${running.prefix}/`) || running.joined.has(topic)) continue;
-      if (now < later(running.lookedAt, lookAgainMs)) continue;
-      this.#lookInBackground(running);
+    const { scheduler } = this.#ports;
+    for (const running of this.#missing(topic)) {
+      // Soon, and once for all that come until then.
+      if (running.cancelLook !== undefined) continue;
+      const { instant } = scheduler.now();
+      const due = later(running.lookedAt, lookAgainMs);
+      if (due <= instant) this.#lookInBackground(running);
+      else running.cancelLook = scheduler.at(due, () => this.#lookInBackground(running));
     }
   }
 
@@ -95,6 +106,11 @@ export class TopicPatterns {
     for (const running of this.#running) if (now >= later(running.lookedAt, lookMs)) this.#lookInBackground(running);
   }
 
+  /** Those that cover a topic and have not joined it. */
+  #missing(topic: string): readonly Running[] {
+    return [...this.#running].filter(({ prefix, joined }) => topic.startsWith(`${prefix}/`) && !joined.has(topic));
+  }
+
   #lookInBackground(running: Running): void {
     this.#look(running, {}).catch((thrown: unknown) => {
       // The next look may find what this one did not.
@@ -105,6 +121,8 @@ export class TopicPatterns {
   /** Joins what is there now and may be heard, and leaves what has gone. */
   #look(running: Running, options: CallOptions): Promise<void> {
     running.lookedAt = this.#ports.scheduler.now().instant;
+    running.cancelLook?.();
+    running.cancelLook = undefined;
     return this.#serial.run(running.pattern, async () => {
       const { self, list, subscribe, warn } = this.#ports;
       const { prefix, owner, run, joined } = running;
@@ -137,6 +155,7 @@ export class TopicPatterns {
   async #close(running: Running): Promise<void> {
     if (running.isClosed) return;
     running.isClosed = true;
+    running.cancelLook?.();
     this.#running.delete(running);
     const isWanted = [...this.#running].some(({ pattern }) => pattern === running.pattern);
     if (!isWanted) await this.#ports.unlink(running.pattern).catch((thrown: unknown) => this.#ports.warn(thrown));

@@ -92,6 +92,8 @@ export class Topics {
   readonly #joins: Rate;
   /** When a topic was last published to, as far as this agent knows. */
   readonly #usedAt = new Map<string, Instant>();
+  /** The gateway that was told of the topics of this agent last. */
+  #keptBy: string | undefined;
   #nextHandler = 1;
 
   constructor(ports: TopicsPorts) {
@@ -133,8 +135,9 @@ export class Topics {
     this.#owned.set(name, policy);
     this.#noteUse(name);
     await this.#store();
+    // Also for the policy that it had: members may have missed that one.
     if (before !== undefined) await this.#change(name, policy);
-    this.#patterns.handleUnknown(name);
+    else this.#patterns.handleCreated(name);
     return name;
   }
 
@@ -192,7 +195,7 @@ export class Topics {
       throw thrown;
     });
     if (!mayPublish(joined.policy, joined.owner, self)) throw notAllowed(self, "publish to", name);
-    await this.#checkIdle(name, joined, options);
+    await this.#checkIdle(name, joined.owner, joined.policy, options);
     this.#noteUse(name);
     const value = create(session.TopicDataSchema, {
       topic: name,
@@ -354,11 +357,15 @@ export class Topics {
 
   /** Attached, perhaps to another gateway: it has to know the topics and subscriptions of this agent. */
   async handleAttached(): Promise<void> {
+    const { self, session: link } = this.#ports;
+    const isSame = link.lease?.gatewayId === this.#keptBy;
     for (const [topic, policy] of [...this.#owned]) {
-      if (!this.#mayBeExpired(topic, policy)) await this.#attempt(this.#announce(topic, policy, {}));
-      // What has expired is not made anew by its owner's return.
-      else await this.#checkIdle(topic, this.#joinedTo(topic, undefined), {}).catch(() => undefined);
+      // What this gateway let expire is not made anew by its owner's return; another one has not heard of it.
+      if (isSame && this.#mayBeExpired(topic, policy))
+        await this.#checkIdle(topic, self, policy, {}).catch(() => undefined);
+      else await this.#attempt(this.#announce(topic, policy, {}));
     }
+    this.#keptBy = link.lease?.gatewayId;
     for (const topic of new Set([...this.#owned.keys(), ...this.#joined.keys()]))
       await this.#attempt(this.#link(topic, {}));
     for (const [topic, joined] of this.#joined) await this.#attempt(this.#catchUp(topic, joined));
@@ -471,14 +478,20 @@ export class Topics {
     const idleMs = Number(policy?.idleExpiryMs ?? 0n);
     const usedAt = this.#usedAt.get(topic);
     if (idleMs === 0 || usedAt === undefined) return false;
-    return this.#ports.connector.scheduler.now().instant >= later(usedAt, idleMs);
+    // From half of the time on: the gateway's count began earlier than this agent's.
+    return this.#ports.connector.scheduler.now().instant >= later(usedAt, idleMs / 2);
   }
 
   /** Throws when the topic has expired, which ends it here as well. */
-  async #checkIdle(topic: string, joined: Joined, options: CallOptions): Promise<void> {
-    if (!this.#mayBeExpired(topic, joined.policy ?? this.#owned.get(topic))) return;
+  async #checkIdle(
+    topic: string,
+    owner: AgentId,
+    policy: agp.TopicPolicy | undefined,
+    options: CallOptions,
+  ): Promise<void> {
+    if (!this.#mayBeExpired(topic, policy)) return;
     try {
-      await this.#commands.describe(topic, joined.owner, options);
+      await this.#commands.describe(topic, owner, options);
     } catch (thrown) {
       if (CausewayError.from(thrown).code !== "CAUSEWAY_TOPIC_NOT_FOUND") return;
       await this.#forget(topic);

@@ -2,9 +2,9 @@
 import { create } from "@bufbuild/protobuf";
 import type { Attachment } from "@causeway/core-attachment";
 import {
-  asUnixMs,
   CausewayError,
   type GatewayUri,
+  type Instant,
   isPrefixOf,
   later,
   type Now,
@@ -247,15 +247,16 @@ export class Admin {
     const { leaseMs, staleAfterMs, removeAfterStaleMs } = each.times;
     const lastsMs = each.model === "soft" ? leaseMs : staleAfterMs + removeAfterStaleMs;
     const expires = later(each.lastSeen, lastsMs);
+    const unixOf = (instant: Instant): bigint => BigInt(Math.round(now.unix + (instant - now.instant)));
     return create(admin.AttachmentSchema, {
       agentId: each.agentId,
       instance: each.instance,
       state: each.state.toUpperCase(),
       model: each.model,
       features: [...each.features],
-      sinceUnixMs: BigInt(each.since),
-      expiresUnixMs: BigInt(Math.round(asUnixMs(now.unix + (expires - now.instant)))),
-      lastHeardUnixMs: BigInt(Math.round(now.unix - (now.instant - each.lastSeen))),
+      sinceUnixMs: unixOf(each.since),
+      expiresUnixMs: unixOf(expires),
+      lastHeardUnixMs: unixOf(each.lastSeen),
       messagesIn: BigInt(entry?.messagesIn ?? 0),
       messagesOut: BigInt(entry?.messagesOut ?? 0),
       advertised: sync.ownRoute(each.agentId) !== undefined,

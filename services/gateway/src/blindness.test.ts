@@ -24,7 +24,7 @@ describe("a gateway is blind", () => {
     }
   });
 
-  test("the only keys that a gateway is given are those of its TLS and record certificates, so that it is no member of a group [AAP-98] [AAP-80]", () => {
+  test("the only keys that a gateway is given are those of its TLS and record certificates, so that it is no member of a group", () => {
     const ports = readFileSync(join(import.meta.dirname, "ports.ts"), "utf8");
     const identity = /interface GatewayIdentity \{([^}]*)\}/.exec(ports)?.[1] ?? "";
     expect([...identity.matchAll(/(\w+)\(\): Signer/g)].map((each) => each[1])).toEqual(["tlsSigner", "recordSigner"]);

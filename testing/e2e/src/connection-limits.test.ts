@@ -1,14 +1,11 @@
 /** Limits of connections, as an operator sees and configures them (AAP-103). */
-import { execFile } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startGateway } from "./adversary/extra-gateway.ts";
+import { answerIn } from "./adversary/program.ts";
 import { startWorld, until, type World } from "./world.ts";
 
-const program = fileURLToPath(new URL("../../../apps/cli/src/main.ts", import.meta.url));
 let world: World;
 
 beforeAll(async () => {
@@ -17,10 +14,7 @@ beforeAll(async () => {
 
 afterAll(() => world?.[Symbol.asyncDispose]());
 
-async function cli<T>(...args: readonly string[]): Promise<T> {
-  const words = [program, ...args, "--json", "--home", world.home.directory, "--domain", "blue.example"];
-  return JSON.parse((await promisify(execFile)(process.execPath, words, { maxBuffer: 1e8 })).stdout) as T;
-}
+const cli = <T>(...args: readonly string[]): Promise<T> => answerIn<T>(world, ...args);
 
 interface LimitRow {
   readonly service: string;

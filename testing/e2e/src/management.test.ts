@@ -1,10 +1,8 @@
 /** Limits, metrics and tables of a running domain, as its operator and a monitoring system have them (AAP-103, ANA-48). */
-import { execFile, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:http2";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { loadIdentity, loadTrust, nodeCrypto, openKeyVault } from "@causeway/adapter-keys";
 import { clientOptions } from "@causeway/adapter-tls";
 import { TrustStore } from "@causeway/core-identity";
@@ -12,11 +10,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connectAgent } from "../../../apps/cli/src/processes/agents.ts";
 import { operatorDirectory } from "../../../apps/cli/src/processes/directories.ts";
 import { unixNow } from "../../../apps/cli/src/processes/wiring.ts";
-import { causeway } from "./adversary/program.ts";
+import { answerIn, causeway } from "./adversary/program.ts";
 import { debianTools } from "./debian.ts";
 import { startWorld, until, type World } from "./world.ts";
 
-const program = fileURLToPath(new URL("../../../apps/cli/src/main.ts", import.meta.url));
 /** What Prometheus's own clients are tested with. */
 const python = debianTools({
   name: "python-prometheus",
@@ -37,10 +34,7 @@ beforeAll(async () => {
 
 afterAll(() => world?.[Symbol.asyncDispose]());
 
-async function cli<T>(...args: readonly string[]): Promise<T> {
-  const words = [program, ...args, "--json", "--home", world.home.directory, "--domain", "blue.example"];
-  return JSON.parse((await promisify(execFile)(process.execPath, words, { maxBuffer: 1e8 })).stdout) as T;
-}
+const cli = <T>(...args: readonly string[]): Promise<T> => answerIn<T>(world, ...args);
 
 interface LimitRow {
   readonly service: string;

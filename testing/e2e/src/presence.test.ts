@@ -221,6 +221,11 @@ test("an agent moves away from a gateway that is drained: nothing reliable is lo
   const topic = await other.createTopic("news");
   const news: number[] = [];
   await mover.subscribe(topic, ({ data }) => void news.push(Number(String(data))));
+  // Its subscriber keeps it, though nobody publishes to it before the agent has moved.
+  const quiet = await mover.createTopic("quiet", { idleExpiryMs: 500 });
+  const quietHeard: unknown[] = [];
+  await other.subscribe(quiet, ({ data }) => void quietHeard.push(data));
+  const quietSince = performance.now();
   const stream = other.openStream(mover.id);
   const echoed: Uint8Array[] = [];
   const reading = (async () => {
@@ -249,7 +254,7 @@ test("an agent moves away from a gateway that is drained: nothing reliable is lo
   ];
   const isFlowing = (marks: readonly number[]): boolean =>
     [heard.mover.length, heard.other.length, echoed.length, news.length].every((n, i) => n > (marks[i] ?? 0) + 3);
-  await until("traffic", () => isFlowing([0, 0, 0, 0]));
+  await until("traffic", () => isFlowing([0, 0, 0, 0]) && performance.now() > quietSince + 600);
   expect(await asOperator("drain", "gw1")).toMatchObject({ exitCode: 0 });
   await until("the other gateway", () => mover.status().gateway === "spiffe://blue.example/gateway/gw2");
   const marks = [heard.mover.length, heard.other.length, echoed.length, news.length];
@@ -261,6 +266,8 @@ test("an agent moves away from a gateway that is drained: nothing reliable is lo
   await reading;
 
   expect(events).toContain("draining");
+  await mover.publish("quiet", "still there");
+  await until("the topic that moved along", () => quietHeard.includes("still there"));
   const numbered = (text: string, count: number) => Array.from({ length: count }, (_, i) => `${text} ${i}`);
   expect(heard).toEqual({ mover: numbered("to", to), other: numbered("from", from) });
   expect(Buffer.concat(echoed).toString()).toBe(Array.from({ length: written }, (_, i) => `${i},`).join(""));

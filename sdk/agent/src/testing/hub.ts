@@ -200,13 +200,13 @@ export class Hub {
     };
   }
 
-  /** Breaks the link of one agent. */
   /** Tells an attached agent of an event. */
   tell(agent: string, type: string, subject: string): void {
     const value = { type, subject, atUnixMs: 1n, cause: "a test" };
     this.#attached.get(agent)?.deliver(encodeFrame({ case: "event", value }));
   }
 
+  /** Breaks the link of one agent. */
   cut(agent: string): void {
     this.#attached.get(agent)?.close(refuse("CAUSEWAY_UNREACHABLE", "the link was cut"));
   }
@@ -362,16 +362,20 @@ export class Hub {
       this.#deliver(target, frame);
       return;
     }
-    const error = this.#known.has(target)
-      ? refuse("CAUSEWAY_FORWARDING_NOT_ATTACHED", `${target} is not attached now`)
-      : refuse("CAUSEWAY_FORWARDING_NO_ROUTE", `no gateway knows ${target}`);
-    this.#report(source, messageId, target, error);
+    if (this.#known.has(target)) {
+      const error = refuse("CAUSEWAY_FORWARDING_NOT_ATTACHED", `${target} is not attached now`);
+      this.#report(source, messageId, target, error);
+    } else this.#reportUnknown(source, messageId, target);
   }
 
   #reportFate(source: string, messageId: Uint8Array, target: string, fate: agp.Fate): void {
     const gateway = `spiffe://${domainOf(parseSpiffeId(fate === agp.Fate.ACCEPTED ? source : target))}/gateway/gw`;
     const report = { messageId, target, reporter: gateway, fate };
     this.#answer(source, messageId, { case: "deliveryReport", value: report }, gateway);
+  }
+
+  #reportUnknown(source: string, messageId: Uint8Array, target: string): void {
+    this.#report(source, messageId, target, refuse("CAUSEWAY_FORWARDING_NO_ROUTE", `no gateway knows ${target}`));
   }
 
   #report(source: string, messageId: Uint8Array, target: string, error: CausewayError): void {
@@ -511,12 +515,7 @@ export class Hub {
         const shelf = this.#packages.get(chosen ? holderOf(chosen) : agent);
         const owner = chosen && among.length > 1 ? `${agent}/@${chosen.instance}` : agent;
         if (!this.#known.has(agent)) {
-          this.#report(
-            link.agent,
-            header.messageId,
-            header.target,
-            refuse("CAUSEWAY_FORWARDING_NO_ROUTE", `no gateway knows ${header.target}`),
-          );
+          this.#reportUnknown(link.agent, header.messageId, header.target);
           return;
         }
         const single = shelf?.single.shift();
@@ -550,13 +549,7 @@ export class Hub {
       case "topicCommand":
         if (this.#attached.has(header.target))
           answer({ case: "topicResult", value: this.#serveTopics(link.agent, body.value.command) });
-        else
-          this.#report(
-            link.agent,
-            header.messageId,
-            header.target,
-            refuse("CAUSEWAY_FORWARDING_NO_ROUTE", `no gateway knows ${header.target}`),
-          );
+        else this.#reportUnknown(link.agent, header.messageId, header.target);
         return;
       default:
         throw new Error(`the SDK sent an unexpected control ${body.case}`);
