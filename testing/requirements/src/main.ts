@@ -1,18 +1,26 @@
 /**
- * Prints for each seed and level how many rows have a passing test that cites them. Exits 1 when a test cites an
- * unknown id, when a required row has no passing test, or when the list of deferred rows is stale.
+ * Prints for each seed and level how many rows are covered: a test that cites them passed, and none failed. Names the
+ * uncited rows of each part, whatever their level. Exits 1 when a test cites an unknown id or failed, when a required row
+ * has no passing test, or when the list of deferred rows is stale.
  *
  *   --json             lists instead of the table
- *   --report           every MUST row with its result and the tests that show it
+ *   --report           every MUST row, and every row of each part, with its result and the tests that show it
  *   --from FILE        rebuild manifest.json from a requirements document
  *   --results FILE     vitest JSON report to judge
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { relative } from "node:path";
 import { parseArgs } from "node:util";
-import { type Coverage, computeCoverage, conformanceReport, type TestResult } from "./coverage.ts";
+import {
+  type Coverage,
+  computeCoverage,
+  conformanceReport,
+  isAccepted,
+  partReport,
+  type TestResult,
+} from "./coverage.ts";
 import { parseRows, readManifest } from "./manifest.ts";
-import { deferred } from "./scope.ts";
+import { deferred, parts } from "./scope.ts";
 
 const { values } = parseArgs({
   options: {
@@ -37,7 +45,7 @@ function rebuild(document: string): void {
 
 function judge(resultsFile: string, json: boolean): number {
   const coverage = computeCoverage(readManifest(), readResults(resultsFile));
-  const ok = coverage.unknown.length === 0 && coverage.missing.length === 0 && coverage.stale.length === 0;
+  const ok = isAccepted(coverage);
   if (json) printJson(coverage, ok);
   else if (values.report === true) printReport(coverage);
   else printTable(coverage);
@@ -64,16 +72,60 @@ function readResults(file: string): TestResult[] {
 
 function printJson(coverage: Coverage, ok: boolean): void {
   const covered = Object.fromEntries([...coverage.covered].sort(([a], [b]) => compareIds(a, b)));
-  process.stdout.write(
-    `${JSON.stringify({ ok, lines: coverage.lines, covered, conformance: conformanceReport(readManifest(), coverage), missing: coverage.missing, unknown: coverage.unknown, deferred, stale: coverage.stale })}\n`,
-  );
+  const { lines, missing, unknown, stale } = coverage;
+  const rows = readManifest();
+  const report = {
+    ok,
+    lines,
+    covered,
+    failed: Object.fromEntries(coverage.failed),
+    skipped: Object.fromEntries(coverage.skipped),
+    conformance: conformanceReport(rows, coverage),
+    parts: parts.map((part) => ({ name: part.name, rows: partReport(rows, coverage, part) })),
+    missing,
+    unknown,
+    deferred,
+    stale,
+  };
+  process.stdout.write(`${JSON.stringify(report)}\n`);
 }
 
 function printReport(coverage: Coverage): void {
-  for (const { id, level, sentence, result, tests, reason } of conformanceReport(readManifest(), coverage)) {
-    process.stdout.write(`${result.padEnd(8)}  ${id}  ${level}  ${sentence}\n`);
-    if (reason !== undefined) process.stdout.write(`            ${reason}\n`);
-    for (const title of tests) process.stdout.write(`            ${title}\n`);
+  const rows = readManifest();
+  for (const { reason, ...line } of conformanceReport(rows, coverage)) printLine(line, reason);
+  for (const part of parts) {
+    process.stdout.write(`\n${part.name}\n`);
+    for (const line of partReport(rows, coverage, part)) printLine(line);
+  }
+}
+
+function printLine(
+  line: {
+    readonly id: string;
+    readonly level: string;
+    readonly sentence: string;
+    readonly result: string;
+    readonly tests: readonly string[];
+  },
+  reason?: string,
+): void {
+  const { id, level, sentence, result, tests } = line;
+  process.stdout.write(`${result.padEnd(8)}  ${id}  ${level}  ${sentence}\n`);
+  for (const each of reason === undefined ? tests : [reason, ...tests]) process.stdout.write(`            ${each}\n`);
+}
+
+/** How the rows of each part stand, with the names of those that are not covered. */
+function printParts(coverage: Coverage): void {
+  for (const part of parts) {
+    const lines = partReport(readManifest(), coverage, part);
+    const named = (["failed", "skipped", "uncited"] as const).flatMap((result) => {
+      const ids = lines.filter((line) => line.result === result).map(({ id, level }) => `${id} (${level})`);
+      return ids.length === 0 ? [] : [`${result}: ${ids.join(", ")}`];
+    });
+    const passed = lines.filter(({ result }) => result === "passed").length;
+    process.stdout.write(
+      `${part.name}: ${passed} of ${lines.length} rows covered${named.map((n) => `; ${n}`).join("")}\n`,
+    );
   }
 }
 
@@ -92,6 +144,9 @@ function printTable(coverage: Coverage): void {
       `${row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join("  ")}\n`,
     );
   }
+  printParts(coverage);
+  for (const [id, titles] of coverage.failed)
+    for (const title of titles) process.stdout.write(`a test that cites ${id} failed: ${title}\n`);
   for (const { id, file } of coverage.unknown) process.stdout.write(`unknown id ${id} cited in ${file}\n`);
   for (const row of coverage.missing)
     process.stdout.write(`no passing test cites ${row.id} (${row.level}): ${row.sentence}\n`);
