@@ -1,5 +1,4 @@
 /** One end: asks and answers interactively, sends bulk, or takes it, as the SDK does but without encryption. */
-import { setPriority } from "node:os";
 import { systemRandom } from "@causeway/adapter-clock";
 import type { Link } from "@causeway/adapter-h2";
 import { type AgentId, parseAgentId } from "@causeway/core-base";
@@ -18,6 +17,7 @@ import {
 import { AttachedAgent } from "../clients/causeway.ts";
 import { privateMessage } from "../clients/private-message.ts";
 import { clock, trustFrom } from "../identity.ts";
+import { moveToBackground } from "./background.ts";
 import type { ClassesAnswer, ClassesCommand } from "./protocol.ts";
 
 let source: AgentId;
@@ -60,7 +60,8 @@ async function handle(command: ClassesCommand): Promise<void> {
     case "take":
       isAnswering = true;
       bulkBytesPerSecond = command.bulkBytesPerSecond;
-      if (bulkBytesPerSecond > 0) {
+      if (bulkBytesPerSecond === 0) moveToBackground();
+      else {
         const started = performance.now();
         let given = 0;
         setInterval(() => {
@@ -74,8 +75,7 @@ async function handle(command: ClassesCommand): Promise<void> {
       report({ did: "take" });
       return;
     case "flood":
-      // Who makes the load must not take the processor from whom is measured.
-      setPriority(19);
+      moveToBackground();
       bulk = message(command.size, agp.TrafficClass.BULK);
       isFlooding = true;
       pump();
