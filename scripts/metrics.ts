@@ -6,7 +6,7 @@ const intro = `# Metrics
 
 Every gateway tells what it counts and holds in the text format of OpenMetrics 1.0, which Prometheus and its kin read. This page is made from the code by \`npm run generate\`.
 
-\`causeway metrics\` prints it for all gateways of a domain, \`--gateway NAME\` for one. A monitoring system gets the same with \`GET /metrics\` on the gateway's own port, over HTTP/2 and TLS 1.3, with a certificate of an operator of the domain; there is no other port and no way without a certificate. No command writes such a certificate with its key to files, so a monitoring system of another make takes the text from a file: \`causeway metrics --gateway NAME\` in a timer writes it; \`--json\` gives the texts one by one.
+\`causeway metrics\` prints it for all gateways of a domain, \`--gateway NAME\` for one. \`--json\` gives the texts one by one. Prometheus and others get the same with \`GET /metrics\`, with a certificate of their own that reads this and nothing else: [monitoring.md](monitoring.md).
 
 A rule that finds most troubles before they hurt: \`causeway_table_entries / causeway_table_entries_max > 0.8\`, and the same of bytes. What is at its bound refuses, evicts or waits as [limits.md](limits.md) says, and the refusals are counted by code.
 `;

@@ -26,17 +26,36 @@ export function servePage(
     answerOnly(stream, { ":status": 405, allow: "GET" });
     return;
   }
-  const answer = answerOf(caller, make);
+  const now = Date.now();
+  const answer = answerOf(caller, make, now);
   if (stream.destroyed) return;
+  if (!isApplicant(caller) && now > renewedBy(caller)) closeAfter(stream);
   stream.respond({ ":status": answer.status, "content-type": answer.contentType, "cache-control": "no-store" });
   stream.end(answer.body);
   stream.resume();
 }
 
-function answerOf(caller: Caller, make: PageMaker): Page & { readonly status: number } {
+/**
+ * Who reads a page again and again keeps its connection, longer than its certificate counts. Towards the end of that it
+ * has a renewed one, and brings it when it has to connect anew.
+ */
+function closeAfter(stream: ServerHttp2Stream): void {
+  const { session } = stream;
+  stream.once("close", () => session?.close());
+}
+
+/** Certificates are renewed at two thirds of their lifetime; this is some time later. */
+const renewedBy = ({ notBefore, notAfter }: VerifiedPeer): number => notBefore + (notAfter - notBefore) * 0.75;
+
+function answerOf(caller: Caller, make: PageMaker, now: number): Page & { readonly status: number } {
   try {
     if (isApplicant(caller))
       throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED", "expected a certificate of the domain's authority");
+    if (caller.notAfter < now)
+      throw refuse(
+        "CAUSEWAY_IDENTITY_CERTIFICATE_EXPIRED",
+        `the certificate of ${caller.spiffeId} has expired since the connection was opened; connect anew`,
+      );
     return { status: 200, ...make(caller) };
   } catch (thrown) {
     const error = CausewayError.from(thrown);

@@ -43,6 +43,8 @@ export interface PortOptions {
   readonly authenticate: (socket: JudgedSocket) => Caller;
   /** Paths open to applicants (`/package.Service/Method`). Without any, applicants are refused. */
   readonly applicantPaths?: readonly string[];
+  /** Paths open to monitors, who have pages and nothing else otherwise. */
+  readonly monitorPaths?: readonly string[];
   /** Services other than Link. gRPC's health service is always there. */
   readonly services?: (router: ConnectRouter) => void;
   /** What a GET of a path answers; other paths are 404. */
@@ -136,6 +138,7 @@ class H2Port implements Port {
         pages: options.pages ?? new Map(),
         otherServices: options.onLink === undefined ? [] : [linkService],
         applicantPaths: new Set(options.applicantPaths),
+        monitorPaths: new Set(options.monitorPaths),
         shutdown: this.#shutdown.signal,
         limits: this.#limits,
         log: this.#security,

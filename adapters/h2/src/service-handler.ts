@@ -42,6 +42,7 @@ export function createServiceHandler(options: {
   /** Services that the port serves without Connect. */
   readonly otherServices: readonly DescService[];
   readonly applicantPaths: ReadonlySet<string>;
+  readonly monitorPaths: ReadonlySet<string>;
   readonly shutdown: AbortSignal;
   readonly limits: H2Limits;
   readonly log: Log;
@@ -56,11 +57,8 @@ export function createServiceHandler(options: {
     requestGate: (context) => {
       const procedure = `${context.service.typeName}/${context.method.name}`;
       const caller = callerOf(context);
-      if (!isApplicant(caller) || options.applicantPaths.has(`/${procedure}`)) return;
-      const error = refuse(
-        "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED",
-        `expected a certificate of the domain's authority for /${procedure}, got a self-signed one; enrol first`,
-      );
+      const error = gateRefusal(`/${procedure}`, caller, options);
+      if (error === undefined) return;
       failed.report(procedure, caller, error);
       throw toConnectError(error);
     },
@@ -105,6 +103,26 @@ export function createServiceHandler(options: {
         if (!stream.destroyed) stream.close();
       });
   };
+}
+
+/** Why a caller may not even ask: services judge those that may. */
+function gateRefusal(
+  path: string,
+  caller: Caller,
+  open: { readonly applicantPaths: ReadonlySet<string>; readonly monitorPaths: ReadonlySet<string> },
+): CausewayError | undefined {
+  if (isApplicant(caller)) {
+    if (open.applicantPaths.has(path)) return undefined;
+    return refuse(
+      "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED",
+      `expected a certificate of the domain's authority for ${path}, got a self-signed one; enrol first`,
+    );
+  }
+  if (caller.role !== "monitor" || open.monitorPaths.has(path)) return undefined;
+  return refuse(
+    "CAUSEWAY_IDENTITY_ROLE_WRONG",
+    `expected another role than monitor for ${path}, got ${caller.spiffeId}; a monitor reads /metrics and nothing else`,
+  );
 }
 
 /** A response whose gRPC status has a code of our table and can be shown by every client. */

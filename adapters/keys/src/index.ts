@@ -22,6 +22,7 @@ export { generateKeyPair, importKeyPair, KeyPair, type KeyType, keyTypeOf } from
 export { type KeyVault, type KeyVaultOptions, openKeyVault } from "./key-vault.ts";
 export type { AuthorityConnection, AuthorityTransport, ConnectAuthority, FetchRoot } from "./network.ts";
 export { createNodeCrypto, isAcceptedKey, type NodeCryptoOptions, nodeCrypto } from "./node-crypto.ts";
+export { plainFiles, writePlainFiles } from "./plain-files.ts";
 export {
   certificateRequests,
   generatePurposeKeys,

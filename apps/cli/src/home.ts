@@ -34,6 +34,11 @@ export class Home {
     return join(this.directory, "agents", ...shortName.split("/"));
   }
 
+  /** Sealed keys of a monitoring system of a domain. */
+  monitorDirectory(domain: string, name: string): string {
+    return join(this.directory, "monitors", domain, name);
+  }
+
   logFile(name: string): string {
     return join(this.directory, "logs", `${name.replaceAll("/", "-")}.log`);
   }

@@ -10,6 +10,7 @@ export {
   type RevokedEntry,
 } from "./crl.ts";
 export { type CertificateRequest, createCsr, parseCsr } from "./csr.ts";
+export { requireMetricsReaderOf, requireOperatorOf } from "./duties.ts";
 export {
   createApplicantCertificate,
   createIssuing,

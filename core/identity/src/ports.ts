@@ -26,13 +26,20 @@ export interface Signer extends SigningKey {
 }
 
 /** What a certified identity is. */
-export type Role = "agent" | "gateway" | "registry" | "authority" | "operator";
+export type Role = "agent" | "gateway" | "registry" | "authority" | "operator" | "monitor";
 
 /** What a certificate of an identity is for: connections, MLS leaves, or signed records. */
 export type Purpose = "tls" | "mls" | "record";
 
 /** Every role, in the order in which they are documented. */
-export const roles = ["agent", "gateway", "registry", "authority", "operator"] as const satisfies readonly Role[];
+export const roles = [
+  "agent",
+  "gateway",
+  "registry",
+  "authority",
+  "operator",
+  "monitor",
+] as const satisfies readonly Role[];
 
 /** Every purpose. */
 export const purposes = ["tls", "mls", "record"] as const satisfies readonly Purpose[];

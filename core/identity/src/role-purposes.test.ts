@@ -13,6 +13,7 @@ test.each([
   ["blue.example/registry", "registry"],
   ["blue.example/authority", "authority"],
   ["blue.example/operator/admin", "operator"],
+  ["blue.example/monitor/prometheus", "monitor"],
   ["blue.example/travel/gateway", "agent"],
   ["blue.example/gateways/gw1", "agent"],
 ])("%s is the name of the role %s", (name, role) => {

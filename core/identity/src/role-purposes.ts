@@ -13,6 +13,7 @@ export const purposesOf: Readonly<Record<Role, readonly Purpose[]>> = {
   registry: ["tls", "record"],
   authority: ["tls"],
   operator: ["tls"],
+  monitor: ["tls"],
 };
 
 /** The roles that may be certified for a purpose. */
@@ -26,4 +27,4 @@ export function roleOfName(spiffeId: AgentId): Role {
   return reservedRoles.find((role) => role === first) ?? "agent";
 }
 
-const reservedRoles = ["gateway", "registry", "authority", "operator"] as const satisfies readonly Role[];
+const reservedRoles = ["gateway", "registry", "authority", "operator", "monitor"] as const satisfies readonly Role[];

@@ -58,11 +58,12 @@ export function roleOf(text: string): Role {
     case "gateway":
     case "registry":
     case "operator":
+    case "monitor":
       return text;
     default:
       throw refuse(
         "CAUSEWAY_IDENTITY_ROLE_WRONG",
-        `expected the role agent, gateway, registry or operator, got ${JSON.stringify(text.slice(0, 30))}`,
+        `expected the role agent, gateway, registry, operator or monitor, got ${JSON.stringify(text.slice(0, 30))}`,
       );
   }
 }

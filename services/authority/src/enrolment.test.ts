@@ -182,6 +182,7 @@ test("certificates for MLS are for agents: a request of any other role is refuse
     { spiffeId: "spiffe://blue.example/travel/edge", role: "gateway", gateway },
     { spiffeId: "spiffe://blue.example/registry", role: "registry" },
     { spiffeId: "spiffe://blue.example/operator/second", role: "operator" },
+    { spiffeId: "spiffe://blue.example/monitor/prometheus", role: "monitor" },
   ] as const;
   for (const grant of grants) {
     const { spiffeId, role } = grant;
@@ -195,7 +196,7 @@ test("certificates for MLS are for agents: a request of any other role is refuse
 
     // The token is still good for what the role has.
     const { tls, record } = keys;
-    const own = role === "operator" ? { tls } : { tls, record };
+    const own = role === "operator" || role === "monitor" ? { tls } : { tls, record };
     const { certificates } = await client.enrol(enrolment(spiffeId, own, { token }));
     if (!certificates) throw new Error("no certificates");
     const member = world.member(parseAgentId(spiffeId), own, certificates);
@@ -212,6 +213,25 @@ test("certificates for MLS are for agents: a request of any other role is refuse
     expect(() => world.authority.issueOwn({ spiffeId, role, requests })).toThrow("got one for mls");
   }
   expect((await world.enrol(name)).chain("mls")).not.toEqual([]);
+});
+
+test("a monitor is no server, is named as one, and none of an operator's calls is its own", async () => {
+  const world = await World.open();
+  const spiffeId = "spiffe://blue.example/monitor/prometheus";
+  const ask = (more: object) => codeOf(world.operator.client.createToken({ spiffeId, role: "monitor", ...more }));
+  expect(await ask({ hosts: ["blue.example"] })).toBe("CAUSEWAY_IDENTITY_ROLE_WRONG");
+  expect(await codeOf(world.enrol(spiffeId))).toBe("CAUSEWAY_IDENTITY_ROLE_WRONG");
+  const { client } = await world.enrol(spiffeId, { role: "monitor" });
+  const refused = [
+    client.createToken({ spiffeId: name }),
+    client.listApplications({}),
+    client.decideApplication({ applicationId: "x", approve: true }),
+    client.listCertificates({}),
+    client.revoke({ spiffeId: name }),
+    client.addTrust({}),
+    client.removeTrust({ domain: "green.example" }),
+  ];
+  for (const call of refused) expect(await codeOf(call)).toBe("CAUSEWAY_IDENTITY_ROLE_WRONG");
 });
 
 test("hosts in a request that were not granted are refused", async () => {

@@ -3,4 +3,4 @@ export { encodeBundleFile, parseBundleFile } from "./bundles.ts";
 export { type Applicant, type Caller, type CallerOf, isApplicant } from "./caller.ts";
 export type { AuthorityConfig } from "./config.ts";
 export type { AuthorityPorts, CaKeys, FetchForeignCrls } from "./ports.ts";
-export { applicantPaths, authorityRoutes } from "./routes.ts";
+export { applicantPaths, authorityRoutes, monitorPaths } from "./routes.ts";

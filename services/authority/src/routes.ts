@@ -70,7 +70,10 @@ export function authorityRoutes(
   };
 }
 
+const pathOf = (method: string): string => `/${aca.AuthorityService.typeName}/${method}`;
+
 /** Procedures that are open to an applicant. */
-export const applicantPaths: readonly string[] = ["Enrol", "PollEnrolment", "GetCrl"].map(
-  (method) => `/${aca.AuthorityService.typeName}/${method}`,
-);
+export const applicantPaths: readonly string[] = ["Enrol", "PollEnrolment", "GetCrl"].map(pathOf);
+
+/** Procedures that are open to a monitor: what keeping its certificate takes. */
+export const monitorPaths: readonly string[] = ["Renew", "GetTrust", "WatchTrust", "GetCrl"].map(pathOf);

@@ -19,7 +19,7 @@ export function createToken(
   const role = roleOf(request.role);
   const spiffeId = parseScope(settings.domain, request.spiffeId);
   const gateway = parseGateway(role === "gateway", request.gateway);
-  if (role === "agent" && request.hosts.length > 0) {
+  if ((role === "agent" || role === "monitor") && request.hosts.length > 0) {
     throw refuse(
       "CAUSEWAY_IDENTITY_ROLE_WRONG",
       "hosts are certified for servers only; leave them out or choose the role gateway or registry",

@@ -12,7 +12,7 @@ import {
   refuse,
 } from "@causeway/core-base";
 import { type ForwardingTable, type HopEntry, type HopTrace, reasonTexts } from "@causeway/core-forwarding";
-import type { VerifiedPeer } from "@causeway/core-identity";
+import { requireOperatorOf, type VerifiedPeer } from "@causeway/core-identity";
 import type { RouteCandidate } from "@causeway/core-sync";
 import { admin, type agp } from "@causeway/core-wire";
 import type { AttachmentDriver } from "./attachment-driver.ts";
@@ -61,12 +61,7 @@ export class Admin {
 
   /** Throws unless the caller is an operator of this gateway's domain. */
   authorize(caller: VerifiedPeer): void {
-    const { domain } = this.#parts.config;
-    if (caller.role === "operator" && caller.domain === domain) return;
-    throw refuse(
-      "CAUSEWAY_IDENTITY_ROLE_WRONG",
-      `expected an operator of ${domain}, got the ${caller.role} ${caller.spiffeId}`,
-    );
+    requireOperatorOf(this.#parts.config.domain, caller);
   }
 
   status(): admin.StatusResponse {

@@ -5,7 +5,7 @@
 import { type Attachment, defaultFeatures, mailboxFeature } from "@causeway/core-attachment";
 import { type AgentId, agentOf, CausewayError, later, type Now, refuse, type SpiffeId } from "@causeway/core-base";
 import { ForwardingTable, HopTrace } from "@causeway/core-forwarding";
-import type { VerifiedPeer } from "@causeway/core-identity";
+import { requireMetricsReaderOf, type VerifiedPeer } from "@causeway/core-identity";
 import type { MailLink } from "@causeway/core-mailbox";
 import { createRecordVerifier, trustedSignatures } from "@causeway/core-records";
 import { aap, admin, type agp, amsp, LimitsAdmin, type LiveSettings } from "@causeway/core-wire";
@@ -356,7 +356,7 @@ export class GatewayService implements Gateway {
   }
 
   metrics(caller: VerifiedPeer): string {
-    this.#admin.authorize(caller);
+    requireMetricsReaderOf(this.#config.domain, caller);
     return metricsText(this.#metrics);
   }
 

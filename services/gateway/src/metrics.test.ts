@@ -138,6 +138,18 @@ describe("metrics of a gateway [AAP-103]", () => {
     expect(growth("causeway_gateway_refused", '{code="forwarding_expired"}')).toBe(1);
   });
 
+  test("are read by a monitor of the domain, and by none of another", () => {
+    const peer = (domain: string, role: "monitor" | "agent") =>
+      net.blue1.trust.peer(
+        world.authority(domain).enrol(`${domain}/monitor/prometheus`, role),
+        world.scheduler.now().unix,
+      );
+    const { gateway } = net.blue1;
+    expect(gateway?.metrics(peer("blue.example", "monitor"))).toContain("causeway_table_entries");
+    for (const other of [peer("green.example", "monitor"), peer("blue.example", "agent")])
+      expect(() => gateway?.metrics(other)).toThrow(/expected an operator or a monitor of blue\.example/);
+  });
+
   test("are for operators of the domain only", async () => {
     const client = createClient(admin.MetricsService, world.clientOf(net.blue1, alice.identity));
     await expect(client.readMetrics({})).rejects.toThrow(/ROLE_WRONG/);

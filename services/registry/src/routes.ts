@@ -1,6 +1,5 @@
 /** The registry as Connect services. Refusals are rendered by the port that serves them. */
-import { refuse } from "@causeway/core-base";
-import type { VerifiedPeer } from "@causeway/core-identity";
+import { requireOperatorOf, type VerifiedPeer } from "@causeway/core-identity";
 import { admin, ars, type LimitsAdmin } from "@causeway/core-wire";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { RegistryLimits } from "./limits.ts";
@@ -12,14 +11,7 @@ export function registryRoutes(
   limits: LimitsAdmin<RegistryLimits>,
   callerOf: (context: HandlerContext) => VerifiedPeer,
 ): (router: ConnectRouter) => void {
-  const operatorOf = (context: HandlerContext): VerifiedPeer => {
-    const caller = callerOf(context);
-    if (caller.role === "operator" && caller.domain === registry.domain) return caller;
-    throw refuse(
-      "CAUSEWAY_IDENTITY_ROLE_WRONG",
-      `expected an operator of ${registry.domain}, got the ${caller.role} ${caller.spiffeId}`,
-    );
-  };
+  const operatorOf = (context: HandlerContext): VerifiedPeer => requireOperatorOf(registry.domain, callerOf(context));
   return (router) => {
     router.service(ars.RegistryService, {
       register: (request, context) => registry.register(callerOf(context), request),

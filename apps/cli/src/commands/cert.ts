@@ -30,12 +30,13 @@ export function addCertCommands(program: Command): void {
     .description("make a one-time join token for an agent, or for a service on another machine")
     .option("--gateway <name>", "for this gateway of the configuration")
     .option("--registry", "for the registry of the configuration")
+    .option("--monitor <name>", "for a monitoring system on another machine, which may read metrics")
     .option("--hours <n>", "how long it is valid", "1")
     .action(token);
   addApplicationCommands(cert);
   withCommonOptions(cert.command("list [name]")).description("issued certificates").action(list);
   withCommonOptions(cert.command("revoke <name>"))
-    .description("revoke every certificate of an agent, gateway or registry")
+    .description("revoke every certificate of an agent, gateway, registry or monitor")
     .option("--reason <reason>", Object.keys(reasons).join(", "), "cessation-of-operation")
     .action(revoke);
   addTrustCommands(cert);
@@ -44,21 +45,27 @@ export function addCertCommands(program: Command): void {
 interface TokenOptions extends CommonOptions {
   readonly gateway?: string;
   readonly registry?: boolean;
+  readonly monitor?: string;
   readonly hours: string;
 }
 
 async function token(name: string | undefined, options: TokenOptions): Promise<void> {
   const lifetimeMs = BigInt(numberOf(options.hours, "--hours", 1, hoursMax) * hourMs);
   const agentId = name === undefined ? undefined : parseAgentId(name);
-  if ([agentId, options.gateway, options.registry].filter((each) => each !== undefined).length !== 1) {
-    throw refuse("CAUSEWAY_MISUSE", "expected one of: the name of an agent, --gateway NAME, --registry");
+  const { monitor } = options;
+  if ([agentId, options.gateway, options.registry, monitor].filter((each) => each !== undefined).length !== 1) {
+    throw refuse(
+      "CAUSEWAY_MISUSE",
+      "expected one of: the name of an agent, --gateway NAME, --registry, --monitor NAME",
+    );
   }
-  const { gatewayToken, registryToken } = await import("../processes/service-tokens.ts");
+  const { gatewayToken, monitorToken, registryToken } = await import("../processes/service-tokens.ts");
   await asOperator(
     options,
     async (operator, { out }) => {
       const request = () => {
         if (agentId !== undefined) return [{ spiffeId: agentId, role: "agent" }];
+        if (monitor !== undefined) return [monitorToken(operator.config, monitor)];
         if (options.registry === true) return [registryToken(operator.config)];
         return operator.gateways(options.gateway).map((gateway) => gatewayToken(operator.config, gateway));
       };

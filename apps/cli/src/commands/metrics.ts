@@ -1,4 +1,4 @@
-/** What gateways count and hold (AAP-103). Monitoring reads the same with GET /metrics. */
+/** What gateways count and hold (AAP-103). Monitoring reads the same with GET /metrics: `causeway monitor`. */
 import type { Command } from "commander";
 import type { Operator } from "../processes/operator.ts";
 import { asOperator } from "./acting.ts";

@@ -17,7 +17,7 @@ import { peerOrApplicant, serverOptions } from "@causeway/adapter-tls";
 import { type AgentId, defaults, type Log, parseAgentId, parseDomain } from "@causeway/core-base";
 import { encodePem, type Role, TrustStore } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
-import { type Authority, applicantPaths, authorityRoutes, openAuthority } from "@causeway/service-authority";
+import { type Authority, applicantPaths, authorityRoutes, monitorPaths, openAuthority } from "@causeway/service-authority";
 import { createClient } from "@connectrpc/connect";
 import type { DomainConfig } from "../config/domain.ts";
 import { authorityDirectory, operatorDirectory } from "./directories.ts";
@@ -99,6 +99,7 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
       return who.kind === "peer" ? who.peer : { applicant: true, spki: who.spki };
     },
     applicantPaths,
+    monitorPaths,
     services: authorityRoutes(authority, callerOf, log),
     limits: h2LimitsOf(config.authority.limits),
     log,

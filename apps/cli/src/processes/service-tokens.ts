@@ -1,6 +1,6 @@
 /** What the authority has to certify for the services of a domain, from its configuration. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { refuse } from "@causeway/core-base";
+import { type AgentId, parseAgentId, refuse } from "@causeway/core-base";
 import type { aca } from "@causeway/core-wire";
 import type { DomainConfig, GatewayConfig } from "../config/domain.ts";
 
@@ -14,6 +14,20 @@ export function gatewayToken(config: DomainConfig, gateway: GatewayConfig): Toke
     hosts: [...gateway.hosts],
     gateway: { gatewayUri: gateway.uri, level: gateway.level, namespaces: [] },
   };
+}
+
+/** For a monitoring system, which may read metrics. Throws for a name that is not one segment. */
+export function monitorToken(config: DomainConfig, name: string): TokenRequest {
+  return { spiffeId: monitorId(config.domain, name), role: "monitor" };
+}
+
+/** The name of a monitoring system in its certificate. */
+export function monitorId(domain: string, name: string): AgentId {
+  if (/^[A-Za-z0-9._-]{1,64}$/.test(name)) return parseAgentId(`${domain}/monitor/${name}`);
+  throw refuse(
+    "CAUSEWAY_NAME_INVALID",
+    `expected a name of a monitor like prometheus (letters, digits, '.', '-', '_'), got ${JSON.stringify(name.slice(0, 80))}`,
+  );
 }
 
 /** Throws `CAUSEWAY_CONFIG_INVALID` when the domain has no registry. */

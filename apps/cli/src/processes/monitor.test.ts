@@ -1,0 +1,81 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { silentLog } from "@causeway/core-base";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { Home } from "../home.ts";
+import { startAuthority } from "./authority.ts";
+import type { RunningService } from "./lifecycle.ts";
+import { openMonitor } from "./monitor.ts";
+import { Operator } from "./operator.ts";
+import { monitorToken } from "./service-tokens.ts";
+
+let home: Home;
+let authority: RunningService;
+
+beforeEach(async () => {
+  home = new Home(mkdtempSync(join(tmpdir(), "causeway-monitor-")));
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  await new Promise((resolve) => server.close(resolve));
+  const file = home.configFile("blue.example");
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(
+    file,
+    `domain: blue.example
+masterKeyFile: ${JSON.stringify(home.masterKeyFile)}
+authority: { listen: "127.0.0.1:${port}" }
+`,
+  );
+  authority = await startAuthority(home.config({}), silentLog);
+});
+afterEach(async () => {
+  await authority.stop();
+  rmSync(home.directory, { recursive: true, force: true });
+});
+
+const folder = () => join(home.directory, "prometheus");
+const certificate = () => new X509Certificate(readFileSync(join(folder(), "cert.pem")));
+
+const open = (more: { readonly token?: string } = {}) =>
+  openMonitor({ home, config: home.config({}), name: "prometheus", directory: folder(), log: silentLog, ...more });
+
+test("it is enrolled in the operator's name, opened again as it is, and not renewed before its time", async () => {
+  const first = await open();
+  const { serialNumber, subjectAltName } = certificate();
+  expect(subjectAltName).toBe("URI:spiffe://blue.example/monitor/prometheus");
+  expect(first.notAfterUnixMs()).toBe(certificate().validToDate.getTime());
+  await first.stop();
+  rmSync(folder(), { recursive: true });
+  const again = await open();
+  await again.renewIfDue();
+  await again.stop();
+  expect(certificate().serialNumber).toBe(serialNumber);
+});
+
+test("the files follow a renewal: another certificate with the key that belongs to it", async () => {
+  const monitor = await open();
+  const before = certificate();
+  const key = readFileSync(join(folder(), "key.pem"), "utf8");
+  await monitor.renew();
+  await monitor.stop();
+  const after = certificate();
+  expect(after.serialNumber).not.toBe(before.serialNumber);
+  const renewedKey = readFileSync(join(folder(), "key.pem"), "utf8");
+  expect(renewedKey).not.toBe(key);
+  expect(after.checkPrivateKey(createPrivateKey(renewedKey))).toBe(true);
+});
+
+test("a token stands in for the operator, who may be elsewhere", async () => {
+  const operator = await Operator.open(home.config({}));
+  const { token } = await operator.authority.createToken(monitorToken(operator.config, "prometheus"));
+  await operator[Symbol.asyncDispose]();
+  rmSync(join(home.config({}).dataDir, "operator"), { recursive: true });
+  await expect(open()).rejects.toMatchObject({ code: "CAUSEWAY_IDENTITY_NOT_ENROLLED" });
+  await (await open({ token })).stop();
+  expect(certificate().subjectAltName).toBe("URI:spiffe://blue.example/monitor/prometheus");
+});
