@@ -17,7 +17,13 @@ import { peerOrApplicant, serverOptions } from "@causeway/adapter-tls";
 import { type AgentId, defaults, type Log, parseAgentId, parseDomain } from "@causeway/core-base";
 import { encodePem, type Role, TrustStore } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
-import { type Authority, applicantPaths, authorityRoutes, monitorPaths, openAuthority } from "@causeway/service-authority";
+import {
+  type Authority,
+  applicantPaths,
+  authorityRoutes,
+  monitorPaths,
+  openAuthority,
+} from "@causeway/service-authority";
 import { createClient } from "@connectrpc/connect";
 import type { DomainConfig } from "../config/domain.ts";
 import { authorityDirectory, operatorDirectory } from "./directories.ts";
