@@ -51,6 +51,8 @@ function main(): number {
       return node("testing/bench/src/main.ts", ...rest);
     case "soak":
       return node("testing/bench/src/soak-main.ts", ...rest);
+    case "signalling":
+      return node("testing/sim/src/signalling/main.ts", ...rest);
     case "mixed":
       return node("testing/e2e/src/mixed-run/main.ts", ...rest);
     case "fuzz":
