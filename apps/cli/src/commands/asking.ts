@@ -69,7 +69,8 @@ export function showAsked<T extends object>(
   if (failures.length > 0) process.exitCode = 1;
 }
 
-function named(service: string, thrown: unknown): CausewayError {
+/** The error with the name of the service in front. */
+export function named(service: string, thrown: unknown): CausewayError {
   const { code, retryAfterMs, details } = CausewayError.from(thrown);
   const message = `${service}: ${sentenceOf(thrown)}`;
   return new CausewayError({ code, message, retryAfterMs, details }, { cause: thrown });
