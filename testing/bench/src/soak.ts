@@ -1,12 +1,17 @@
-/** Many idle agents at one real gateway: what an attachment costs, what an attached agent costs, and that none is lost. */
+/**
+ * Many idle agents at one real gateway: what an attachment costs, what an attached agent costs, that none is lost, and
+ * that those who fall silent are listed no longer than the times of leases say.
+ */
 import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { defaults } from "@causeway/core-base";
 import { BenchDomain } from "./certificates.ts";
 import { cpuSeconds, messageOf, Processes } from "./processes.ts";
 import type { SoakCommand, SoakCount } from "./soak-agents.ts";
-import { causewaySystem } from "./systems/causeway.ts";
+import type { LeaseTimes } from "./system.ts";
+import { startCauseway } from "./systems/causeway.ts";
 
 export interface SoakOptions {
   readonly agents: number;
@@ -14,6 +19,10 @@ export interface SoakOptions {
   readonly idleMs: number;
   /** Processes that hold them. */
   readonly clients: number;
+  /** Of the agents, those whose process is stopped after the idle time: they say nothing more, and their links stay. */
+  readonly silenced: number;
+  /** Times of leases. Default: those of the product. */
+  readonly times?: LeaseTimes;
   readonly onProgress?: (line: string) => void;
 }
 
@@ -22,6 +31,12 @@ export interface SoakReport {
   readonly agents: number;
   readonly attached: number;
   readonly lost: number;
+  /** Agents whose process was stopped; the others are still attached after that. */
+  readonly silenced: number;
+  /** Agents that the gateway lists at the end. */
+  readonly listed: number;
+  /** How long the last of the silenced agents was still listed; undefined when it was listed for too long, or nobody was silenced. */
+  readonly silencedListedMs: number | undefined;
   /** Heartbeats that were answered. */
   readonly acknowledged: number;
   /** Longest time that an agent went without a sign of the gateway, at the end. */
@@ -36,34 +51,28 @@ export interface SoakReport {
 
 /** Attaches the agents, lets them idle and counts. Rejects when one cannot attach. */
 export async function soak(options: SoakOptions): Promise<SoakReport> {
-  const { agents, idleMs, clients, onProgress = () => undefined } = options;
+  const { agents, idleMs, clients, silenced, times = {}, onProgress = () => undefined } = options;
   const domain = new BenchDomain();
   const processes = new Processes();
   const folder = mkdtempSync(join(tmpdir(), "causeway-soak-"));
   try {
-    const gateway = await causewaySystem(domain).start(processes, folder);
+    const gateway = await startCauseway(domain, processes, folder, { workers: 0, core: 0, times });
     const { url, trustState } = gateway.clients.sender.settings as {
       readonly url: string;
       readonly trustState: string;
     };
-    const children = await Promise.all(
-      Array.from({ length: clients }, async () => {
-        const child = processes.node(new URL("./soak-agents.ts", import.meta.url), 1, ["--max-old-space-size=4096"]);
-        await tell(child, { do: "start", url, trustState });
-        return child;
-      }),
-    );
+    const open = async (): Promise<ChildProcess> => {
+      const child = processes.node(new URL("./soak-agents.ts", import.meta.url), 1, ["--max-old-space-size=4096"]);
+      await tell(child, { do: "start", url, trustState });
+      return child;
+    };
+    const children = await Promise.all(Array.from({ length: clients }, open));
+    const silent = silenced > 0 ? await open() : undefined;
     const before = facts(gateway.pid);
     for (let at = 0; at < agents; ) {
-      const batch = Math.min(batchSize, agents - at);
-      const shares = children.map((_, i) => Math.floor((batch + i) / children.length));
-      await Promise.all(
-        children.map((child, i) => {
-          const first = at + shares.slice(0, i).reduce((sum, share) => sum + share, 0);
-          const identities = Array.from({ length: shares[i] ?? 0 }, (_, n) => domain.identity(`soak/a${first + n}`));
-          return tell(child, { do: "attach", identities });
-        }),
-      );
+      const isSilent = at < silenced && silent !== undefined;
+      const batch = Math.min(batchSize, (isSilent ? silenced : agents) - at);
+      await attach(domain, isSilent ? [silent] : children, at, batch);
       at += batch;
       onProgress(`${at} of ${agents} agents are attached`);
     }
@@ -74,12 +83,25 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     await pass(Math.max(0, idleMs - settleMs));
     const after = facts(gateway.pid);
     const idleMinutes = (performance.now() - idleStarted) / 60_000;
-    const counts = await Promise.all(children.map((child) => tell(child, { do: "count" }) as Promise<SoakCount>));
+    const early = silent && ((await tell(silent, { do: "count" })) as SoakCount);
+    let silencedListedMs: number | undefined;
+    if (silent !== undefined) {
+      onProgress(`${silenced} agents fall silent`);
+      silent.kill("SIGSTOP");
+      silencedListedMs = await listedFor(gateway, agents - silenced, times);
+    }
+    const counts = [
+      ...(await Promise.all(children.map((child) => tell(child, { do: "count" }) as Promise<SoakCount>))),
+      ...(early ? [early] : []),
+    ];
     const sum = (value: (count: SoakCount) => number): number => counts.reduce((all, each) => all + value(each), 0);
     return {
       agents,
       attached: sum(({ attached }) => attached),
       lost: sum(({ lost }) => lost),
+      silenced,
+      listed: await gateway.attachments(),
+      silencedListedMs,
       acknowledged: sum(({ acknowledged }) => acknowledged),
       quietMsMax: Math.max(...counts.map(({ quietMsMax }) => quietMsMax)),
       connectionsPerAgent: per(agents, before.sockets, after.sockets),
@@ -90,6 +112,39 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   } finally {
     await processes.endAll();
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Has the processes attach so many agents, numbered from `first`. */
+async function attach(
+  domain: BenchDomain,
+  children: readonly ChildProcess[],
+  first: number,
+  count: number,
+): Promise<void> {
+  let next = first;
+  await Promise.all(
+    children.map((child, i) => {
+      const share = Math.floor((count + i) / children.length);
+      const identities = Array.from({ length: share }, () => domain.identity(`soak/a${next++}`));
+      return tell(child, { do: "attach", identities });
+    }),
+  );
+}
+
+/** Waits until the gateway lists `live` agents or fewer; how long that took, undefined when it was too long. */
+async function listedFor(
+  gateway: { attachments(): Promise<number> },
+  live: number,
+  { staleAfterMs = defaults.staleAfterMs, removeAfterStaleMs = defaults.removeAfterStaleMs }: LeaseTimes,
+): Promise<number | undefined> {
+  const started = performance.now();
+  for (;;) {
+    const isOver = (await gateway.attachments()) <= live;
+    const ms = performance.now() - started;
+    if (isOver) return ms;
+    if (ms > staleAfterMs + removeAfterStaleMs + graceMs) return undefined;
+    await pass(pollMs);
   }
 }
 
@@ -132,6 +187,9 @@ const per = (count: number, from: number | undefined, to: number | undefined): n
 const pass = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 const batchSize = 500;
+const pollMs = 500;
+/** A busy machine acts a little later than it is due. */
+const graceMs = 15_000;
 const answerMs = 300_000;
 /** Memory of the handshakes goes back meanwhile. */
 const settleMs = 10_000;

@@ -8,6 +8,13 @@ export interface RunningGateway {
   stop(): Promise<void>;
 }
 
+/** Times of leases that differ from the defaults of our gateway, in milliseconds. */
+export interface LeaseTimes {
+  readonly heartbeatMs?: number;
+  readonly staleAfterMs?: number;
+  readonly removeAfterStaleMs?: number;
+}
+
 /** Tells a client process which system it speaks to. */
 export interface ClientConfig {
   /** Name of the module under `clients/`. */

@@ -9,15 +9,17 @@ import { parseAgentId, parseDomain, parseGatewayUri, refuse, silentLog } from "@
 import { createGateway } from "@causeway/service-gateway";
 import type { IdentityMaterial } from "../certificates.ts";
 import { serverSide, signerOf, trustFrom } from "../identity.ts";
+import type { LeaseTimes } from "../system.ts";
 import { startedByHarness } from "./started-by-harness.ts";
 
 startedByHarness(async (settings) => {
-  const { identity, gatewayUri, trustState, directory, workers } = settings as {
+  const { identity, gatewayUri, trustState, directory, workers, times } = settings as {
     identity: IdentityMaterial;
     gatewayUri: string;
     trustState: string;
     directory: string;
     workers: number;
+    times: LeaseTimes;
   };
   const trust = trustFrom(trustState);
   const alone = (): never => {
@@ -32,6 +34,7 @@ startedByHarness(async (settings) => {
       peers: [],
       // The limits of one agent would be what is measured.
       limits: {
+        ...times,
         agentMessagesPerSecond: 1e9,
         agentBytesPerSecond: 1e12,
         mailboxMessagesMax: 1e7,
@@ -63,6 +66,9 @@ startedByHarness(async (settings) => {
     },
   );
   await gateway.start();
+  process.on("message", (message) => {
+    if (message === "attachments") process.send?.({ attachments: gateway.status().attachments });
+  });
   const port = createPort({
     ...serverSide(identity, trust),
     port: 0,
