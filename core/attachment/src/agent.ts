@@ -15,6 +15,7 @@ import {
   type Now,
   type Random,
   refuse,
+  type SpiffeId,
   Timers,
   type UnixMs,
   withInstance,
@@ -22,6 +23,7 @@ import {
 import type { CryptoPort, Signer, VerifiedPeer } from "@causeway/core-identity";
 import { aap, type agp, encodeFrame, FrameKind, fromErrorDetail, wrapFrame } from "@causeway/core-wire";
 import { type AgentInput, type AgentState, agentTransitions } from "./agent-transitions.ts";
+import { AttachmentSequence } from "./attachment-sequence.ts";
 import type {
   AgentEffect,
   AgentEventType,
@@ -58,6 +60,15 @@ export interface AgentAttachmentOptions {
   /** Messages that this agent takes each second; its gateway refuses more for it. Default 0, no limit of its own. */
   readonly messagesPerSecondMax?: number;
   readonly policy?: OfferPolicy;
+  /** Shared by all attachments of the agent, so that the newest has the highest number. Default one of its own. */
+  readonly sequence?: AttachmentSequence;
+  /** False for gateways that other attachments of the agent have: they are passed over. Default every one may be used. */
+  readonly mayUse?: (gateway: SpiffeId) => boolean;
+  /**
+   * True: a gateway that goes out of service is only told of by an event. Whoever drives several attachments ends this one
+   * when another one carries on. Default false: it moves by itself, and is not attached meanwhile.
+   */
+  readonly staysOnDrain?: boolean;
   /** The agent's TLS key. Called for each proof, so that a renewed key is used. */
   readonly signer: () => Signer;
   readonly crypto: CryptoPort;
@@ -101,7 +112,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
   #handshake: Handshake | undefined;
   #lease: Lease | undefined;
   #attachedAt: Instant | undefined;
-  #sequence = 0n;
+  readonly #sequence: AttachmentSequence;
   #heartbeat = 0n;
   #condition: Condition = "running";
   #failedRounds = 0;
@@ -124,6 +135,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
       );
     checkTerms(options);
     this.#options = options;
+    this.#sequence = options.sequence ?? new AttachmentSequence();
     this.#features = options.features ?? defaultFeatures;
     this.#required = [...securityFeatures, ...(options.requiredFeatures ?? [])];
     this.#search = new GatewaySearch({
@@ -191,9 +203,10 @@ export class AgentAttachment implements Machine<AgentEffect> {
     }
     if (channelBinding.length !== bindingBytes)
       throw refuse("CAUSEWAY_MISUSE", `expected a channel binding of ${bindingBytes} bytes`);
+    if (!this.#mayUse(peer.spiffeId)) return this.#passOver(now, handshake.choice);
     handshake.peer = peer;
     handshake.binding = channelBinding;
-    this.#sequence = handshake.sequence = maxOf(this.#sequence + 1n, BigInt(Math.max(0, Math.floor(now.unix))));
+    handshake.sequence = this.#sequence.take(now);
     handshake.hello = toBinary(
       aap.AttachHelloSchema,
       create(aap.AttachHelloSchema, {
@@ -227,7 +240,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
     // Our clock is behind that of an earlier attachment; the next sequence has to be above the one that is held.
     const held = details["held"];
     if (code === "CAUSEWAY_ATTACHMENT_OUTDATED" && held !== undefined && /^\d{1,19}$/.test(held))
-      this.#sequence = maxOf(this.#sequence, BigInt(held));
+      this.#sequence.raise(BigInt(held));
     this.#fail(now, { code, message });
   }
 
@@ -293,10 +306,11 @@ export class AgentAttachment implements Machine<AgentEffect> {
     else if (this.#state === "proving") this.#fail(now, facts);
   }
 
-  /** The gateway goes out of service: move to another at once, or come back later. */
+  /** The gateway goes out of service: move to another at once, or come back later. Not with `staysOnDrain`. */
   handleDrain(now: Now, attempt: number, notice: agp.Drain): void {
     if (attempt !== this.#attempt || !this.#isAttached) return;
     this.#event("gateway-draining", notice.reason.slice(0, 200));
+    if (this.#options.staysOnDrain === true) return;
     this.#send(this.#sessionEnd("moving to another gateway", true));
     this.#lose(
       now,
@@ -417,6 +431,8 @@ export class AgentAttachment implements Machine<AgentEffect> {
     }
     this.#enter("candidate-chosen");
     this.#attempt++;
+    const { gatewayId } = choice.candidate;
+    if (gatewayId !== undefined && !this.#mayUse(gatewayId)) return this.#passOver(now, choice, false);
     this.#handshake = {
       choice,
       peer: undefined,
@@ -456,6 +472,20 @@ export class AgentAttachment implements Machine<AgentEffect> {
     }
     this.#enter("link-lost");
     this.#tryNext(now);
+  }
+
+  /** Another attachment of this agent has this gateway: no fault of anybody. */
+  #passOver(now: Now, { candidate }: GatewayChoice, isOpen = true): void {
+    this.#handshake = undefined;
+    this.#timers.clear("handshake");
+    if (isOpen) this.#effects.push({ kind: "close", attempt: this.#attempt, error: undefined });
+    this.#search.pass(candidate.method, candidate.endpoint, "another attachment of this agent is there");
+    this.#enter("link-lost");
+    this.#tryNext(now);
+  }
+
+  #mayUse(gateway: SpiffeId): boolean {
+    return this.#options.mayUse?.(gateway) ?? true;
   }
 
   /** An attachment is lost. Go on at another gateway, after a pause when this one didn't last, or not at all. */
@@ -572,7 +602,6 @@ const unexpected = (frame: string): ErrorFacts => ({
   code: "CAUSEWAY_FRAME_UNEXPECTED",
   message: `${frame} does not fit the state of the handshake`,
 });
-const maxOf = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
 const conditions = {
   running: aap.AgentCondition.RUNNING,

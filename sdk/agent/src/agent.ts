@@ -1,5 +1,5 @@
 /** One agent on the network: puts the parts together and keeps them alive while the link comes and goes. */
-import { type AttachmentModelName, type GatewayUse, type Lease, mailboxFeature } from "@causeway/core-attachment";
+import type { AttachmentModelName, GatewayUse, Lease } from "@causeway/core-attachment";
 import {
   type AgentId,
   agentOf,
@@ -52,6 +52,7 @@ import type {
   TransportOptions,
   Watch,
 } from "./api.ts";
+import { Attachments } from "./attachments.ts";
 import { requestFor } from "./capability.ts";
 import { inNextTurn, within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
@@ -62,9 +63,8 @@ import { discover, lookup } from "./discovery.ts";
 import type { EndToEnd } from "./end-to-end.ts";
 import { Events } from "./events.ts";
 import { Exchanges } from "./exchanges.ts";
-import { GatewaySession, noneFound } from "./gateway-session.ts";
+import { type GatewaySession, noneFound } from "./gateway-session.ts";
 import { KeyPackageStock } from "./key-packages.ts";
-import { MailboxAcks } from "./mailbox-acks.ts";
 import { Mailroom } from "./mailroom.ts";
 import { type Delivery, Messenger } from "./messenger.ts";
 import { NetworkEvents } from "./network-events.ts";
@@ -83,6 +83,11 @@ export interface OpenOptions {
    * there are several. Default: the only one.
    */
   readonly instance?: string;
+  /**
+   * Gateways that the agent is attached to at once, 1 to 8, as far as there are so many. With several it is reached through
+   * any of them: when one is lost the others go on at once. Default 1.
+   */
+  readonly attachments?: number;
   /** False keeps the agent unknown outside of its gateway. Default true. */
   readonly advertise?: boolean;
   /**
@@ -177,7 +182,7 @@ class NetworkAgent implements Agent {
   readonly #endToEnd: EndToEnd;
   readonly #delivery: DeliveryService;
   readonly #events = new Events();
-  readonly #session: GatewaySession;
+  readonly #session: Attachments;
   readonly #ways: Ways;
   readonly #messenger: Messenger;
   readonly #exchanges: Exchanges;
@@ -186,7 +191,6 @@ class NetworkAgent implements Agent {
   readonly #records: RecordKeeper;
   readonly #networkEvents: NetworkEvents;
   readonly #keyPackages: KeyPackageStock;
-  readonly #mailboxAcks: MailboxAcks;
   /** Checked last, in its full form: whoever sends much often sends to the same agent. */
   #lastTarget: SpiffeId | undefined;
   readonly #anycast: Anycast;
@@ -214,18 +218,19 @@ class NetworkAgent implements Agent {
     this.#endToEnd = endToEnd;
     this.#delivery = delivery;
     const bounds = { ...sessionLimits, ...options.limits };
-    this.#session = new GatewaySession({
+    this.#session = new Attachments({
       connector,
+      wanted: options.attachments ?? 1,
       instance: options.instance ?? "main",
       advertise: options.advertise ?? true,
       model: options.model ?? "stateful",
       requiredFeatures: options.requiredFeatures ?? [],
       messagesPerSecondMax: options.messagesPerSecondMax ?? 0,
       limits: bounds,
-      onMessage: (envelope) => this.#messenger.handleEnvelope(envelope),
+      onMessage: (envelope, attachment) => this.#messenger.handleEnvelope(envelope, attachment),
       onControl: (control) => this.#handleControl(control),
-      onAttached: (lease) => void this.#handleAttached(lease),
-      onLost: (cause, isFinal) => this.#handleLost(cause, isFinal),
+      onAttached: (at, lease, isFirst) => this.#handleAttached(at, lease, isFirst),
+      onLost: (cause, isLast, isFinal) => this.#handleLost(cause, isLast, isFinal),
       onBackoff: (attempt, inMs) => this.#handleBackoff(attempt, inMs),
       onDraining: (reason) => onEvent({ type: "draining", reason }),
       onNetworkEvent: (event) => this.#networkEvents.handle(event),
@@ -239,7 +244,7 @@ class NetworkAgent implements Agent {
       options: options.direct ?? {},
       endToEnd,
       gateway: this.#session,
-      onMessage: (envelope) => this.#messenger.handleEnvelope(envelope, true),
+      onMessage: (envelope) => this.#messenger.handleEnvelope(envelope, undefined),
       onControl: (control) => this.#handleControl(control),
       onChange: (lost) => this.#reach(lost),
       onEvent,
@@ -259,7 +264,7 @@ class NetworkAgent implements Agent {
       onDeliver: (arrived) => this.#deliver(arrived),
       onTopic: (topic, opened, body) => this.#topics.handle(topic, opened, body),
       onUnknownTopic: (topic) => this.#topics.handleUnknown(topic),
-      onSettled: (header, error) => this.#mailboxAcks.add(header, error),
+      onSettled: (header, error) => this.#session.settled(header, error),
       onHandshake: (opened) => {
         if (opened.kind === "handshake" && opened.change === "joined") this.#keyPackages.handleUsed();
         if (opened.kind === "handshake" && opened.change === "pending") void this.#maintain();
@@ -269,7 +274,6 @@ class NetworkAgent implements Agent {
     });
     this.#mailroom = new Mailroom(scheduler);
     this.#anycast = new Anycast((prefix) => delivery.anyOf(prefix));
-    this.#mailboxAcks = new MailboxAcks({ scheduler, transmit: (frame) => this.#session.transmit(frame) });
     this.#sending = new Sending(this.#messenger, scheduler);
     this.#streams = new AgentStreams(this.#messenger, scheduler);
     this.#topics = new Topics({
@@ -288,7 +292,7 @@ class NetworkAgent implements Agent {
       (error) => onEvent({ type: "warning", error }),
     );
     this.#records = new RecordKeeper(connector, this.#session, (error) => onEvent({ type: "warning", error }));
-    this.#keyPackages = new KeyPackageStock(this.#session, endToEnd, log);
+    this.#keyPackages = new KeyPackageStock(() => this.#session.sessions(), endToEnd, log);
   }
 
   async start(options: OpenOptions): Promise<void> {
@@ -480,6 +484,7 @@ class NetworkAgent implements Agent {
       leaseMs: lease?.lifetimeMs,
       model: lease?.model,
       features: lease?.features ?? [],
+      attachments: this.#session.report(),
       discovery: {
         chosen: choice && {
           method: choice.candidate.method,
@@ -519,8 +524,6 @@ class NetworkAgent implements Agent {
     this.#streams.close(error);
     this.#records.close();
     await this.#messenger.settle(closeMs);
-    this.#mailboxAcks.flush();
-    this.#mailboxAcks.close();
     this.#session.close("the agent was closed", isAway);
     await this.#ways.close();
     this.#delivery.reset(error);
@@ -530,15 +533,14 @@ class NetworkAgent implements Agent {
     this.#events.emit({ type: "closed" });
   }
 
-  async #handleAttached(lease: Lease): Promise<void> {
+  /** `isFirst`: the agent could not be reached before. */
+  async #handleAttached(at: GatewaySession, lease: Lease, isFirst: boolean): Promise<void> {
     const { scheduler } = this.#connector;
     const downSince = this.#downSince;
     this.#downSince = undefined;
     this.#wasAttached = true;
-    this.#mailboxAcks.setOn(lease.features.includes(mailboxFeature));
-    this.#messenger.handleAttached();
     // What found no open link leaves again: there is a gateway now.
-    this.#messenger.setReach((to) => this.#ways.isDirect(to));
+    if (isFirst) this.#messenger.setReach((to) => this.#ways.isDirect(to));
     this.#ways.handleAttached(lease);
     this.#reach();
     this.#events.emit({ type: "attached", gateway: lease.gatewayId, leaseMs: lease.lifetimeMs });
@@ -551,21 +553,22 @@ class NetworkAgent implements Agent {
         downMs: scheduler.now().instant - downSince,
       });
     }
-    await this.#keyPackages.handleAttached(lease.gatewayId);
-    await this.#topics.handleAttached();
+    await this.#keyPackages.handleAttached(at);
+    await this.#topics.handleAttached(at, isFirst);
     await this.#networkEvents.handleAttached();
-    await this.#records.handleAttached();
+    await this.#records.handleAttached(at);
     await this.#ways.settled();
     this.#ready?.resolve();
   }
 
-  #handleLost(cause: CausewayError, isFinal: boolean): void {
-    this.#downSince ??= this.#connector.scheduler.now().instant;
+  #handleLost(cause: CausewayError, isLast: boolean, isFinal: boolean): void {
     // What was under way through the gateway leaves again where there is another way.
     this.#messenger.setReach((to) => this.#ways.isDirect(to));
-    this.#ways.handleLost();
+    if (isLast) this.#ways.handleLost();
     this.#reach();
     this.#delivery.reset(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
+    if (!isLast) return;
+    this.#downSince ??= this.#connector.scheduler.now().instant;
     this.#events.emit({ type: "detached", error: cause });
     if (!isFinal) return;
     this.#ready?.reject(cause);
@@ -614,7 +617,7 @@ class NetworkAgent implements Agent {
     } catch (thrown) {
       this.#events.emit({ type: "warning", error: CausewayError.from(thrown) });
     }
-    this.#session.reconnect();
+    this.#session.renew();
     await this.#records.handleRenewed();
   }
 
@@ -644,7 +647,7 @@ class NetworkAgent implements Agent {
 
   #state(): AgentReport["state"] {
     if (this.#closing) return "closed";
-    if (this.#session.lease) return "attached";
+    if (this.#session.isHeld) return "attached";
     if (this.#session.ended) return "detached";
     return this.#wasAttached ? "reconnecting" : "connecting";
   }

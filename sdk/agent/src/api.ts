@@ -383,7 +383,9 @@ export interface Discovery {
 
 /** What happens to an agent beside its calls. */
 export type AgentEvent =
+  /** One more gateway delivers to this agent: the first, another one, or the one that it moves to. */
   | { readonly type: "attached"; readonly gateway: string; readonly leaseMs: number }
+  /** No gateway is left. */
   | { readonly type: "detached"; readonly error: CausewayError }
   | { readonly type: "reconnecting"; readonly attempt: number; readonly inMs: number }
   /** Messages may be missing: the link was down, or a publication was lost. */
@@ -428,11 +430,27 @@ export interface DirectReport {
   readonly links: readonly { readonly peer: SpiffeId; readonly dialled: boolean; readonly sinceUnixMs: number }[];
 }
 
+/** One attachment of an agent. */
+export interface AttachmentReport {
+  /** Undefined while it is being made. */
+  readonly gateway: string | undefined;
+  /**
+   * `attached`: the gateway delivers; `ready`: it also knows topics and record; `leaving`: it ends as soon as another one
+   * is ready.
+   */
+  readonly state: "attaching" | "attached" | "ready" | "leaving";
+  /** Messages leave through this one, and other gateways send to it first: the newest. */
+  readonly preferred: boolean;
+  readonly leaseMs: number | undefined;
+  readonly lastError: CausewayError | undefined;
+}
+
 /** What an agent knows of itself. */
 export interface AgentReport {
   readonly agentId: AgentId;
   /** `detached`: the gateway has ended the attachment for good, for example because the agent was revoked. */
   readonly state: "connecting" | "attached" | "reconnecting" | "detached" | "closed";
+  /** Of the preferred attachment; so are lease, model and features. */
   readonly gateway: string | undefined;
   /** Lifetime that the gateway grants from each heartbeat on; in the soft model from all that the agent sends. */
   readonly leaseMs: number | undefined;
@@ -440,6 +458,8 @@ export interface AgentReport {
   readonly model: "stateful" | "soft" | undefined;
   /** What agent and gateway both speak, signed at attachment; empty while there is none. */
   readonly features: readonly string[];
+  /** All of them; during a move, and with the option `attachments`, there are several. */
+  readonly attachments: readonly AttachmentReport[];
   readonly discovery: DiscoveryReport;
   readonly direct: DirectReport;
   readonly lastError: CausewayError | undefined;

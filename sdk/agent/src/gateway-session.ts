@@ -1,7 +1,7 @@
 /**
  * One attachment to a gateway, kept up: drives the attachment machine of the core over links that the platform dials,
- * moves to another gateway when one is lost or leaves, and carries frames both ways (AGP-6, AAP-5). It validates the
- * gateway before anything else is said (AGP-32).
+ * goes to another gateway when one is lost, and carries frames both ways (AGP-6, AAP-5). It validates the gateway before
+ * anything else is said (AGP-32).
  */
 import { create } from "@bufbuild/protobuf";
 import {
@@ -9,14 +9,14 @@ import {
   type AgentEffect,
   type AgentStatusView,
   type AttachmentModelName,
+  type AttachmentSequence,
   type Condition,
   defaultFeatures,
   type Lease,
   mailboxFeature,
   openOffer,
 } from "@causeway/core-attachment";
-import { CausewayError, domainOf, type ErrorFacts, refuse } from "@causeway/core-base";
-import type { SessionLimits } from "@causeway/core-session";
+import { CausewayError, domainOf, type ErrorFacts, refuse, type SpiffeId } from "@causeway/core-base";
 import {
   aap,
   agp,
@@ -31,23 +31,30 @@ import {
   laneOf,
   scanFrame,
 } from "@causeway/core-wire";
-import { inNextTurn, WakeUp, within } from "./clock.ts";
+import { WakeUp, within } from "./clock.ts";
 import type { Connector, FrameSlice, GatewayLink } from "./connector.ts";
-import { Intake } from "./intake.ts";
+import type { Intake } from "./intake.ts";
 import { LinkRoom } from "./link-room.ts";
 import { errorOf } from "./session/messages.ts";
 
-export interface GatewaySessionPorts {
-  readonly connector: Connector;
+/** What an agent wishes of each of its attachments. */
+export interface AttachmentTerms {
   readonly instance: string;
   readonly advertise: boolean;
   readonly model: AttachmentModelName;
   /** Needed of the gateway; others are passed over. */
   readonly requiredFeatures: readonly string[];
   readonly messagesPerSecondMax: number;
-  readonly limits: Pick<SessionLimits, "receivingMax" | "receivingBytesMax">;
-  /** Processes a message; reading pauses while too many are being processed. */
-  readonly onMessage: (envelope: agp.Envelope) => Promise<void>;
+}
+
+export interface GatewaySessionPorts extends AttachmentTerms {
+  readonly connector: Connector;
+  /** Of all attachments of the agent. */
+  readonly sequence: AttachmentSequence;
+  /** False for a gateway that another attachment of the agent has. Whoever gets true may have it. */
+  readonly mayUse: (gateway: SpiffeId) => boolean;
+  /** Processes messages; reading pauses while too many are being processed. */
+  readonly intake: Intake<GatewaySession>;
   readonly onControl: (control: agp.Control) => void;
   readonly onAttached: (lease: Lease) => void;
   readonly onLost: (cause: CausewayError, isFinal: boolean) => void;
@@ -73,6 +80,13 @@ interface Pending {
   readonly reject: (error: CausewayError) => void;
 }
 
+/** How long to wait for an answer of the gateway, and what is expected of it in words. */
+export interface CallTerms {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly expected: string;
+}
+
 /** Frames that carry a request number, and get an answer with the same number. */
 export type LinkRequest = (request: bigint) => FrameInit;
 
@@ -90,24 +104,18 @@ export class GatewaySession {
   readonly #room = new LinkRoom();
   /** Bytes of bulk that were taken and not acknowledged. */
   #bulkTaken = 0;
-  readonly #intake: Intake;
+  #isIdle: (() => void) | undefined;
+  /** Which attachment of the agent this is, counted over all of them; 0 before the first. Kept by whoever counts. */
+  attachment = 0;
   #lastError: CausewayError | undefined;
-  #ended: CausewayError | undefined;
   #isClosing = false;
+  /** Closing, but what is on its way over the link is still read. */
+  #isRetiring = false;
 
   constructor(ports: GatewaySessionPorts) {
     const { connector } = ports;
     const { identity } = connector;
     this.#ports = ports;
-    this.#intake = new Intake({
-      limits: ports.limits,
-      process: ports.onMessage,
-      pause: () => this.#live?.link.pause(),
-      resume: () => this.#live?.link.resume(),
-      onDrop: () => connector.log.warn("agent.message_dropped", { reason: "too many messages are being processed" }),
-      nextTurn: (run) => inNextTurn(connector, run),
-      onBulkTaken: (bytes) => this.#acknowledge(bytes),
-    });
     this.#machine = new AgentAttachment({
       agentId: identity.agentId,
       instance: ports.instance,
@@ -118,6 +126,9 @@ export class GatewaySession {
       requiredFeatures: ports.requiredFeatures,
       messagesPerSecondMax: ports.messagesPerSecondMax,
       advertise: ports.advertise,
+      sequence: ports.sequence,
+      mayUse: ports.mayUse,
+      staysOnDrain: true,
       signer: () => identity.signer("tls"),
       crypto: identity.crypto,
       random: connector.random,
@@ -140,11 +151,6 @@ export class GatewaySession {
     return this.#machine.status();
   }
 
-  /** Why the attachment has ended for good; undefined while the agent is attached or tries to be. */
-  get ended(): CausewayError | undefined {
-    return this.#ended;
-  }
-
   start(): void {
     this.#step(() => this.#machine.start(this.#now()));
   }
@@ -153,13 +159,20 @@ export class GatewaySession {
     this.#step(() => this.#machine.setCondition(this.#now(), condition));
   }
 
-  /** Attaches anew over a new connection, for example with a renewed certificate. */
-  reconnect(): void {
-    const live = this.#live;
-    if (!live?.isOpen || !this.#lease) return;
-    live.isOpen = false;
-    live.link.close();
-    this.#step(() => this.#machine.handleLinkDown(this.#now(), live.attempt));
+  pause(): void {
+    this.#live?.link.pause();
+  }
+
+  resume(): void {
+    this.#live?.link.resume();
+  }
+
+  /** Ends the attachment when its gateway has answered what it was asked: another attachment carries on. */
+  async retire(reason: string): Promise<void> {
+    if (this.#lease && this.#pending.size > 0) await new Promise<void>((resolve) => (this.#isIdle = resolve));
+    if (this.#isClosing) return;
+    this.#isRetiring = true;
+    this.close(reason, true);
   }
 
   /** Ends the attachment for good. */
@@ -185,16 +198,8 @@ export class GatewaySession {
     if (!live.link.send(frame, 0, frame.length, lane)) this.#room.close(lane);
   }
 
-  /** Keeps reading while `work` waits for something that comes over the link. */
-  awaiting<T>(work: () => Promise<T>): Promise<T> {
-    return this.#intake.awaiting(work);
-  }
-
   /** Sends a request on the link and waits for the frame that answers it. */
-  async call(
-    make: LinkRequest,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined; readonly expected: string },
-  ): Promise<FrameBody> {
+  async call(make: LinkRequest, options: CallTerms): Promise<FrameBody> {
     if (this.#pending.size >= pendingMax) {
       throw refuse(
         "CAUSEWAY_FORWARDING_OVERLOADED",
@@ -206,9 +211,11 @@ export class GatewaySession {
     answer.catch(() => undefined);
     try {
       const asked = (): Promise<FrameBody> => this.transmit(encodeFrame(make(request))).then(() => answer);
-      return await this.awaiting(() => within(asked(), { scheduler: this.#ports.connector.scheduler, ...options }));
+      const { connector, intake } = this.#ports;
+      return await intake.awaiting(() => within(asked(), { scheduler: connector.scheduler, ...options }));
     } finally {
       this.#pending.delete(request);
+      if (this.#pending.size === 0) this.#isIdle?.();
     }
   }
 
@@ -252,8 +259,8 @@ export class GatewaySession {
         const cause = new CausewayError(effect.cause);
         this.#lease = undefined;
         this.#lastError = cause;
-        if (effect.isFinal) this.#ended = cause;
-        this.#dropLink();
+        // One that retires is closed by its gateway, after all that is on its way.
+        if (!this.#isRetiring) this.#dropLink();
         // That an agent which is being closed detaches is what was asked for.
         connector.log[this.#isClosing ? "debug" : "warn"]("agent.detached", {
           code: cause.code,
@@ -416,7 +423,7 @@ export class GatewaySession {
       }
     } catch (thrown) {
       // What is refused is not on its way any more.
-      if (!isTaken && laneOf(this.#scan) === Lane.bulk) this.#acknowledge(frameBytes);
+      if (!isTaken && laneOf(this.#scan) === Lane.bulk) this.acknowledge(frameBytes);
       this.#note(thrown, "agent.frame_refused");
     }
   }
@@ -424,7 +431,7 @@ export class GatewaySession {
   #handleBody(attempt: number, body: FrameBody, bytes: number): void {
     switch (body.case) {
       case "message":
-        this.#intake.take(body.value, bytes);
+        this.#ports.intake.take(body.value, bytes, this);
         return;
       case "credit":
         this.#handleCredit(body.value);
@@ -470,7 +477,7 @@ export class GatewaySession {
   #dropLink(): void {
     const live = this.#live;
     this.#live = undefined;
-    this.#intake.reset();
+    this.#ports.intake.reset();
     this.#room.reset();
     this.#bulkTaken = 0;
     this.#failPending(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
@@ -480,7 +487,7 @@ export class GatewaySession {
   }
 
   /** Says what bulk was taken, so that the gateway keeps what is on its way small. */
-  #acknowledge(bytes: number): void {
+  acknowledge(bytes: number): void {
     this.#bulkTaken += bytes;
     const live = this.#live;
     if (this.#bulkTaken < acknowledgeBytes || !live?.isOpen) return;

@@ -7,9 +7,10 @@
 import type { SessionLimits } from "@causeway/core-session";
 import { agp } from "@causeway/core-wire";
 
-export interface IntakePorts {
+/** `From` is where messages come from, when there are several such places. */
+export interface IntakePorts<From = undefined> {
   readonly limits: Pick<SessionLimits, "receivingMax" | "receivingBytesMax">;
-  readonly process: (envelope: agp.Envelope) => Promise<void>;
+  readonly process: (envelope: agp.Envelope, from: From | undefined) => Promise<void>;
   readonly pause: () => void;
   readonly resume: () => void;
   /** A message was dropped because nothing else was left; its sender repeats it. */
@@ -17,54 +18,55 @@ export interface IntakePorts {
   /** Calls `run` when the process has read what there is to read. */
   readonly nextTurn: (run: () => void) => void;
   /** Bulk was taken, by the bytes that it was told to have. */
-  readonly onBulkTaken?: (bytes: number) => void;
+  readonly onBulkTaken?: (bytes: number, from: From | undefined) => void;
 }
 
-interface Waiting {
+interface Waiting<From> {
   readonly envelope: agp.Envelope;
   readonly frameBytes: number;
+  readonly from: From | undefined;
 }
 
-export class Intake {
-  readonly #ports: IntakePorts;
+export class Intake<From = undefined> {
+  readonly #ports: IntakePorts<From>;
   #count = 0;
   #bytes = 0;
   #awaited = 0;
   #isPaused = false;
-  #bulk: Waiting[] = [];
+  #bulk: Waiting<From>[] = [];
   /** Of `#bulk`, those that were begun. */
   #begun = 0;
   #bulkBytes = 0;
   /** Bulk is being processed, or will be in the next turn. */
   #isBusy = false;
 
-  constructor(ports: IntakePorts) {
+  constructor(ports: IntakePorts<From>) {
     this.#ports = ports;
   }
 
   /** `frameBytes`: what the sender counts of it. */
-  take(envelope: agp.Envelope, frameBytes = 0): void {
+  take(envelope: agp.Envelope, frameBytes = 0, from?: From): void {
     const { limits, onDrop } = this.#ports;
     const { receivingMax, receivingBytesMax } = limits;
     const isBeyond = this.#count >= hardFactor * receivingMax || this.#bytes >= hardFactor * receivingBytesMax;
     if (isBeyond || this.#bulkCount >= hardFactor * bulkCountFactor * receivingMax) {
       onDrop();
       // It is not on its way any more, whatever became of it.
-      if (isBulk(envelope)) this.#ports.onBulkTaken?.(frameBytes);
+      if (isBulk(envelope)) this.#ports.onBulkTaken?.(frameBytes, from);
       return;
     }
     this.#bytes += envelope.payload.length;
     if (!isBulk(envelope)) {
       this.#count++;
       this.#regulate();
-      void this.#process(envelope).finally(() => {
+      void this.#process(envelope, from).finally(() => {
         this.#count--;
         this.#regulate();
       });
       return;
     }
     this.#bulkBytes += envelope.payload.length;
-    this.#bulk.push({ envelope, frameBytes });
+    this.#bulk.push({ envelope, frameBytes, from });
     this.#regulate();
     if (this.#isBusy) return;
     this.#isBusy = true;
@@ -84,9 +86,11 @@ export class Intake {
     }
   }
 
-  /** There is another link, which is not paused. */
+  /** A link has come or gone: reading goes on, until the next message shows that it may not. */
   reset(): void {
+    if (!this.#isPaused) return;
     this.#isPaused = false;
+    this.#ports.resume();
   }
 
   /** A part of what waits, all begun at once; the next one in a later turn. */
@@ -99,9 +103,9 @@ export class Intake {
       const { length } = next.envelope.payload;
       bytes += length;
       part.push(
-        this.#process(next.envelope).finally(() => {
+        this.#process(next.envelope, next.from).finally(() => {
           this.#bulkBytes -= length;
-          this.#ports.onBulkTaken?.(next.frameBytes);
+          this.#ports.onBulkTaken?.(next.frameBytes, next.from);
         }),
       );
     }
@@ -115,9 +119,9 @@ export class Intake {
     else this.#isBusy = false;
   }
 
-  async #process(envelope: agp.Envelope): Promise<void> {
+  async #process(envelope: agp.Envelope, from: From | undefined): Promise<void> {
     try {
-      await this.#ports.process(envelope);
+      await this.#ports.process(envelope, from);
     } finally {
       this.#bytes -= envelope.payload.length;
     }

@@ -1,64 +1,81 @@
-/** Keeps the serving gateway stocked with key packages, so that others can reach this agent while it is away. */
+/** Keeps every gateway of this agent stocked with key packages, so that others can reach it while it is away. */
 import { CausewayError, type Log } from "@causeway/core-base";
 import type { EndToEnd } from "./end-to-end.ts";
 import type { GatewaySession } from "./gateway-session.ts";
 import { errorOf } from "./session/messages.ts";
 
 export class KeyPackageStock {
-  readonly #session: GatewaySession;
+  readonly #links: () => readonly GatewaySession[];
   readonly #endToEnd: EndToEnd;
   readonly #log: Log;
-  /** Unused packages at the gateway, as far as this agent knows. */
-  #stored = 0;
-  #gateway: string | undefined;
-  #isFilling = false;
+  /** Unused packages at each gateway, as far as this agent knows. Bounded, oldest first. */
+  readonly #stored = new Map<string, number>();
+  readonly #filling = new Set<string>();
+  /** This run began without the private parts of what earlier ones have uploaded. */
+  readonly #hasLostState: boolean;
 
-  constructor(session: GatewaySession, endToEnd: EndToEnd, log: Log) {
-    this.#session = session;
+  constructor(links: () => readonly GatewaySession[], endToEnd: EndToEnd, log: Log) {
+    this.#links = links;
     this.#endToEnd = endToEnd;
     this.#log = log;
+    this.#hasLostState = endToEnd.exportStatus().keyPackages === 0;
   }
 
-  /** Asks how many are left: whoever fetches one need not use it, so this agent cannot count along. */
+  /** Asks each gateway how many are left: whoever fetches one need not use it, so this agent cannot count along. */
   async check(): Promise<void> {
+    await Promise.all(this.#links().map((link) => this.#check(link)));
+  }
+
+  /** Attached: a gateway that was not stocked in this run has none of its packages yet, or what an earlier run left. */
+  async handleAttached(link: GatewaySession): Promise<void> {
+    const gateway = link.lease?.gatewayId;
+    if (gateway === undefined) return;
+    if (this.#stored.has(gateway) || this.#hasLostState) await this.#fill(link);
+    else await this.#check(link);
+  }
+
+  /**
+   * Another agent has used a package: a group was joined. It may be one that was handed out past the gateways, so they say
+   * what they have left before more are made.
+   */
+  handleUsed(): void {
+    for (const link of this.#links()) {
+      const gateway = link.lease?.gatewayId;
+      if (gateway === undefined) continue;
+      const stored = Math.max(0, (this.#stored.get(gateway) ?? 0) - 1);
+      this.#stored.set(gateway, stored);
+      if (stored < lowMark && !this.#filling.has(gateway)) void this.#check(link);
+    }
+  }
+
+  async #check(link: GatewaySession): Promise<void> {
+    const gateway = link.lease?.gatewayId;
+    if (gateway === undefined) return;
     try {
-      const answer = await this.#session.call((request) => ({ case: "keyPackageUpload", value: { request } }), {
+      const answer = await link.call((request) => ({ case: "keyPackageUpload", value: { request } }), {
         timeoutMs: uploadMs,
         expected: "the gateway to say how many key packages it has",
       });
-      if (answer.case === "keyPackageUploadResult" && !answer.value.error) this.#stored = answer.value.stored;
+      if (answer.case === "keyPackageUploadResult" && !answer.value.error) this.#note(gateway, answer.value.stored);
     } catch (thrown) {
       this.#log.debug("agent.key_packages_failed", { code: CausewayError.from(thrown).code });
       return;
     }
-    await this.fill();
-  }
-
-  /** Attached: another gateway has none of this agent's packages yet. */
-  async handleAttached(gateway: string): Promise<void> {
-    if (this.#gateway !== gateway) this.#stored = 0;
-    this.#gateway = gateway;
-    await this.fill();
-  }
-
-  /**
-   * Another agent has used a package: a group was joined. It may be one that was handed out past the gateway, so the
-   * gateway says what it has left before more are made.
-   */
-  handleUsed(): void {
-    this.#stored = Math.max(0, this.#stored - 1);
-    if (this.#stored < lowMark && !this.#isFilling) void this.check();
+    await this.#fill(link);
   }
 
   /** Uploads what is missing. Failures are left to the next occasion. */
-  async fill(): Promise<void> {
-    if (this.#isFilling || this.#stored >= lowMark) return;
-    this.#isFilling = true;
+  async #fill(link: GatewaySession): Promise<void> {
+    const gateway = link.lease?.gatewayId;
+    if (gateway === undefined || this.#filling.has(gateway)) return;
+    const stored = this.#stored.get(gateway);
+    if (stored !== undefined && stored >= lowMark) return;
+    this.#filling.add(gateway);
     try {
       // Without the private parts, what an earlier run has uploaded would only lead others astray.
-      const replace = this.#endToEnd.exportStatus().keyPackages === 0;
-      const { packages, lastResort } = await this.#endToEnd.keyPackages(stockMax - this.#stored);
-      const answer = await this.#session.call(
+      const replace = this.#hasLostState && stored === undefined;
+      const { packages, lastResort } = await this.#endToEnd.keyPackages(stockMax - (stored ?? 0));
+      const answer = await link.call(
         (request) => ({
           case: "keyPackageUpload",
           value: { request, keyPackages: [...packages], lastResort, replace },
@@ -67,16 +84,25 @@ export class KeyPackageStock {
       );
       if (answer.case !== "keyPackageUploadResult") return;
       if (answer.value.error) throw errorOf(answer.value.error, "CAUSEWAY_INTERNAL");
-      this.#stored = answer.value.stored;
+      this.#note(gateway, answer.value.stored);
     } catch (thrown) {
       this.#log.warn("agent.key_packages_failed", { code: CausewayError.from(thrown).code });
     } finally {
-      this.#isFilling = false;
+      this.#filling.delete(gateway);
     }
+  }
+
+  #note(gateway: string, stored: number): void {
+    this.#stored.delete(gateway);
+    this.#stored.set(gateway, stored);
+    const [oldest] = this.#stored.keys();
+    if (this.#stored.size > gatewaysMax && oldest !== undefined) this.#stored.delete(oldest);
   }
 }
 
-/** Packages kept at the gateway, and the number below which more are made. */
+/** Packages kept at each gateway, and the number below which more are made. */
 const stockMax = 40;
 const lowMark = 20;
 const uploadMs = 10_000;
+/** Gateways of which it is remembered what they have. */
+const gatewaysMax = 64;

@@ -11,7 +11,7 @@ import { within } from "./clock.ts";
 import type { Opened, StateStore } from "./end-to-end.ts";
 import { SealedSender, type SealedSenderPorts } from "./sealed-sender.ts";
 import { Acknowledgements } from "./session/acknowledgements.ts";
-import { Arrivals, agentNamed, type Delivery } from "./session/arrivals.ts";
+import { Arrivals, type Attached, agentNamed, type Delivery } from "./session/arrivals.ts";
 import { Departures, newLane } from "./session/departures.ts";
 import { errorOf, type SessionBody } from "./session/messages.ts";
 import { encodePacket } from "./session/packets.ts";
@@ -212,11 +212,6 @@ export class Messenger {
     this.#arrivals.closeLane(address, lane);
   }
 
-  /** Attached: the gateway may hand over again what it stored. */
-  handleAttached(): void {
-    this.#arrivals.handleAttached();
-  }
-
   /** To whom there is a way from now on; what is unsettled with whom there was none leaves again. */
   setReach(reaches: (to: SpiffeId) => boolean): void {
     this.#departures.setReach(reaches);
@@ -263,9 +258,9 @@ export class Messenger {
     await this.sender.idle();
   }
 
-  /** Takes an envelope from the link. Resolves when it is processed. */
-  handleEnvelope(envelope: agp.Envelope, isDirect = false): Promise<void> {
-    return this.#arrivals.handleEnvelope(this.#ports.source, envelope, isDirect);
+  /** Takes an envelope from the link of an attachment, or a direct one. Resolves when it is processed. */
+  handleEnvelope(envelope: agp.Envelope, attached: Attached): Promise<void> {
+    return this.#arrivals.handleEnvelope(this.#ports.source, envelope, attached);
   }
 
   /** Takes what `source`, a gateway or a peer, says of messages. */

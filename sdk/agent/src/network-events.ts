@@ -2,8 +2,8 @@
 import { CausewayError } from "@causeway/core-base";
 import type { agp } from "@causeway/core-wire";
 import type { CallOptions, NetworkEvent, NetworkEventListener, Watch } from "./api.ts";
+import type { Attachments } from "./attachments.ts";
 import { timeoutOf } from "./exchange/limits.ts";
-import type { GatewaySession } from "./gateway-session.ts";
 import { Serial } from "./serial.ts";
 import { errorOf } from "./session/messages.ts";
 
@@ -13,12 +13,12 @@ interface Watcher {
 }
 
 export class NetworkEvents {
-  readonly #session: () => GatewaySession;
+  readonly #session: () => Attachments;
   readonly #onError: (error: CausewayError) => void;
   readonly #watchers = new Set<Watcher>();
   readonly #serial = new Serial();
 
-  constructor(session: () => GatewaySession, onError: (error: CausewayError) => void) {
+  constructor(session: () => Attachments, onError: (error: CausewayError) => void) {
     this.#session = session;
     this.#onError = onError;
   }
@@ -38,7 +38,7 @@ export class NetworkEvents {
     return { types: watcher.types, close, [Symbol.asyncDispose]: close };
   }
 
-  /** Attached, perhaps to another gateway, which knows of no watch. */
+  /** Attached, or another gateway is the preferred one, which knows of no watch. */
   async handleAttached(): Promise<void> {
     if (this.#watchers.size === 0) return;
     await this.#ask({}).catch((thrown: unknown) => this.#onError(CausewayError.from(thrown)));

@@ -4,6 +4,7 @@ import { CausewayError, defaults, refuse } from "@causeway/core-base";
 import { parseReceipt, signRecord } from "@causeway/core-records";
 import { ars, type record } from "@causeway/core-wire";
 import type { AgentProfile, CallOptions, CardProfile, RegisterOptions, Registration } from "./api.ts";
+import type { At, Attachments } from "./attachments.ts";
 import { cancelled, sleep, within } from "./clock.ts";
 import type { Connector, RegistryPort } from "./connector.ts";
 import { timeoutOf } from "./exchange/limits.ts";
@@ -19,7 +20,7 @@ interface Registered {
 
 export class RecordKeeper {
   readonly #connector: Connector;
-  readonly #session: GatewaySession;
+  readonly #session: Attachments;
   readonly #onWarning: (error: CausewayError) => void;
   readonly #closed = new AbortController();
   #registered: Registered | undefined;
@@ -28,7 +29,7 @@ export class RecordKeeper {
   #awayMs = 0;
   #renewal = new AbortController();
 
-  constructor(connector: Connector, session: GatewaySession, onWarning: (error: CausewayError) => void) {
+  constructor(connector: Connector, session: Attachments, onWarning: (error: CausewayError) => void) {
     this.#connector = connector;
     this.#session = session;
     this.#onWarning = onWarning;
@@ -45,7 +46,7 @@ export class RecordKeeper {
       throw refuse("CAUSEWAY_MISUSE", `expected awayMs up to ${defaults.mailboxMsMax}, got ${awayMs}`);
     this.#awayMs = Math.ceil(awayMs);
     const { registered, registration } = await this.#enter(profile, options);
-    await this.#advertise(registered, timeoutOf(options), options.signal);
+    await this.#advertise(registered, "each", timeoutOf(options), options.signal);
     return registration;
   }
 
@@ -101,6 +102,7 @@ export class RecordKeeper {
       registry.deregister(create(ars.DeregisterRequestSchema, { resourceId: registered.resourceId, reason }), signal),
     );
     const answer = await this.#session.call((request) => ({ case: "advertise", value: { request, withdraw: true } }), {
+      at: "each",
       timeoutMs: timeoutOf(options),
       signal: options.signal,
       expected: "the gateway to withdraw the record",
@@ -108,10 +110,10 @@ export class RecordKeeper {
     if (answer.case === "advertiseResult" && answer.value.error) throw errorOf(answer.value.error, "CAUSEWAY_INTERNAL");
   }
 
-  /** Attached again: this gateway may not know the record. */
-  async handleAttached(): Promise<void> {
+  /** Attached: this gateway may not know the record. */
+  async handleAttached(at: GatewaySession): Promise<void> {
     if (this.#registered)
-      await this.#advertise(this.#registered, advertiseMs, this.#closed.signal).catch((thrown: unknown) =>
+      await this.#advertise(this.#registered, at, advertiseMs, this.#closed.signal).catch((thrown: unknown) =>
         this.#warn(thrown),
       );
   }
@@ -123,7 +125,7 @@ export class RecordKeeper {
     try {
       const { registered } = await this.#enter(this.#registered.profile, { signal });
       // Without a link now: whatever gateway comes next is told then.
-      if (this.#session.lease) await this.#advertise(registered, advertiseMs, signal);
+      if (this.#session.lease) await this.#advertise(registered, "each", advertiseMs, signal);
     } catch (thrown) {
       this.#warn(thrown);
     }
@@ -141,11 +143,16 @@ export class RecordKeeper {
     return registry;
   }
 
-  async #advertise({ record, receipt }: Registered, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+  async #advertise(
+    { record, receipt }: Registered,
+    at: At,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const awayMs = BigInt(this.#awayMs);
     const answer = await this.#session.call(
       (request) => ({ case: "advertise", value: { request, record, receipt, awayMs } }),
-      { timeoutMs, signal, expected: "the gateway to take the record" },
+      { at, timeoutMs, signal, expected: "the gateway to take the record" },
     );
     if (answer.case === "advertiseResult" && answer.value.error)
       throw errorOf(answer.value.error, "CAUSEWAY_RECORD_NOT_REGISTERED");

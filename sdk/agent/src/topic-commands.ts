@@ -5,9 +5,9 @@
 import { type AgentId, agentOf, parseSpiffeId, shortName } from "@causeway/core-base";
 import type { agp } from "@causeway/core-wire";
 import type { CallOptions, TopicDescription } from "./api.ts";
+import type { At, Attachments } from "./attachments.ts";
 import type { DeliveryService } from "./delivery-service.ts";
 import { timeoutOf } from "./exchange/limits.ts";
-import type { GatewaySession } from "./gateway-session.ts";
 import { errorOf } from "./session/messages.ts";
 import { rightsOf } from "./topic-rights.ts";
 
@@ -16,21 +16,22 @@ type Command = NonNullable<Parameters<DeliveryService["askTopics"]>[1]>;
 
 export class TopicCommands {
   readonly #self: AgentId;
-  readonly #session: GatewaySession;
+  readonly #session: Attachments;
   readonly #delivery: DeliveryService;
 
-  constructor(self: AgentId, link: GatewaySession, delivery: DeliveryService) {
+  constructor(self: AgentId, link: Attachments, delivery: DeliveryService) {
     this.#self = self;
     this.#session = link;
     this.#delivery = delivery;
   }
 
-  async announce(topic: string, policy: agp.TopicPolicy, options: CallOptions): Promise<void> {
-    await this.#tell({ case: "create", value: { topic, policy } }, `the gateway to create ${topic}`, options);
+  /** `at`: where the topic is to be known; every gateway of an agent keeps its topics. */
+  async announce(topic: string, policy: agp.TopicPolicy, options: CallOptions, at: At): Promise<void> {
+    await this.#tell({ case: "create", value: { topic, policy } }, `the gateway to create ${topic}`, options, at);
   }
 
   async erase(topic: string, options: CallOptions): Promise<void> {
-    await this.#tell({ case: "delete", value: { topic } }, `the gateway to delete ${topic}`, options);
+    await this.#tell({ case: "delete", value: { topic } }, `the gateway to delete ${topic}`, options, "each");
   }
 
   async describe(topic: string, owner: AgentId, options: CallOptions): Promise<TopicDescription> {
@@ -50,8 +51,9 @@ export class TopicCommands {
     return this.#tell(command, `the gateway to tell of topics of ${shortName(owner)}`, options);
   }
 
-  async #tell(command: Command, expected: string, options: CallOptions): Promise<readonly agp.TopicInfo[]> {
+  async #tell(command: Command, expected: string, options: CallOptions, at?: At): Promise<readonly agp.TopicInfo[]> {
     const answer = await this.#session.call((request) => ({ case: "topicCommand", value: { request, command } }), {
+      at,
       timeoutMs: timeoutOf(options),
       signal: options.signal,
       expected,

@@ -6,14 +6,15 @@
 import { type AgentId, CausewayError, type Instant, later, type Scheduler } from "@causeway/core-base";
 import type { agp } from "@causeway/core-wire";
 import type { CallOptions, PublicationHandler, Subscription } from "./api.ts";
+import type { At } from "./attachments.ts";
 import { Serial } from "./serial.ts";
 import { maySubscribe } from "./topic-rights.ts";
 
 export interface TopicPatternsPorts {
   readonly self: AgentId;
   readonly scheduler: Scheduler;
-  /** Begins the subscription to the pattern at the gateway. */
-  readonly link: (pattern: string, options: CallOptions) => Promise<void>;
+  /** Begins the subscription to the pattern at each gateway, or at one. */
+  readonly link: (pattern: string, options: CallOptions, at?: At) => Promise<void>;
   readonly unlink: (pattern: string) => Promise<void>;
   /** Topics of an owner below a prefix. */
   readonly list: (prefix: string, owner: AgentId, options: CallOptions) => Promise<readonly agp.TopicInfo[]>;
@@ -94,9 +95,9 @@ export class TopicPatterns {
   }
 
   /** Attached anew: gateways forget subscriptions with the link that they came over. */
-  async handleAttached(): Promise<void> {
+  async handleAttached(at: At): Promise<void> {
     for (const pattern of new Set([...this.#running].map((each) => each.pattern)))
-      await this.#ports.link(pattern, {}).catch((thrown: unknown) => this.#ports.warn(thrown));
+      await this.#ports.link(pattern, {}, at).catch((thrown: unknown) => this.#ports.warn(thrown));
     for (const running of this.#running) this.#lookInBackground(running);
   }
 

@@ -25,6 +25,7 @@ import type {
   TopicDescription,
   TopicRights,
 } from "./api.ts";
+import type { At, Attachments } from "./attachments.ts";
 import { fromHex, toHex } from "./bytes.ts";
 import type { Connector } from "./connector.ts";
 import { Content, type Data } from "./content.ts";
@@ -54,7 +55,7 @@ import {
 export interface TopicsPorts {
   readonly self: AgentId;
   readonly connector: Connector;
-  readonly session: GatewaySession;
+  readonly session: Attachments;
   readonly delivery: DeliveryService;
   readonly messenger: Messenger;
   readonly endToEnd: EndToEnd;
@@ -103,7 +104,7 @@ export class Topics {
     this.#patterns = new TopicPatterns({
       self: ports.self,
       scheduler: ports.connector.scheduler,
-      link: (pattern, options) => this.#link(pattern, options),
+      link: (pattern, options, at) => this.#link(pattern, options, at),
       unlink: (pattern) => this.#unlink(pattern),
       list: (prefix, owner, options) => this.#commands.list(prefix, owner, options),
       subscribe: (topic, run, options) => this.#subscribeTo(topic, run, options),
@@ -127,7 +128,7 @@ export class Topics {
     const policy = policyOf(rights);
     if (this.#owned.size >= ownedMax)
       throw refuse("CAUSEWAY_LIMIT_COUNT", `expected at most ${ownedMax} topics of one agent, got another one`);
-    await this.#announce(name, policy, options);
+    await this.#announce(name, policy, options, "each");
     // The owner hears its own topic too: members announce there that they leave or renew their keys.
     await this.#link(name, options);
     if (!endToEnd.groupByName(name)) await endToEnd.createGroup(name);
@@ -355,21 +356,25 @@ export class Topics {
     );
   }
 
-  /** Attached, perhaps to another gateway: it has to know the topics and subscriptions of this agent. */
-  async handleAttached(): Promise<void> {
-    const { self, session: link } = this.#ports;
-    const isSame = link.lease?.gatewayId === this.#keptBy;
+  /**
+   * Attached: this gateway has to know the topics and subscriptions of this agent. `isFirst`: there was no other attachment,
+   * so that something may have been missed.
+   */
+  async handleAttached(at: GatewaySession, isFirst: boolean): Promise<void> {
+    const { self } = this.#ports;
+    const gateway = at.lease?.gatewayId;
+    const isSame = isFirst && gateway === this.#keptBy;
     for (const [topic, policy] of [...this.#owned]) {
       // What this gateway let expire is not made anew by its owner's return; another one has not heard of it.
       if (isSame && this.#mayBeExpired(topic, policy))
         await this.#checkIdle(topic, self, policy, {}).catch(() => undefined);
-      else await this.#attempt(this.#announce(topic, policy, {}));
+      else await this.#attempt(this.#announce(topic, policy, {}, at));
     }
-    this.#keptBy = link.lease?.gatewayId;
+    this.#keptBy = gateway;
     for (const topic of new Set([...this.#owned.keys(), ...this.#joined.keys()]))
-      await this.#attempt(this.#link(topic, {}));
-    for (const [topic, joined] of this.#joined) await this.#attempt(this.#catchUp(topic, joined));
-    await this.#patterns.handleAttached();
+      await this.#attempt(this.#link(topic, {}, at));
+    if (isFirst) for (const [topic, joined] of this.#joined) await this.#attempt(this.#catchUp(topic, joined));
+    await this.#patterns.handleAttached(at);
   }
 
   /** Sends what a change of a group's members or keys has to tell the others. */
@@ -548,8 +553,10 @@ export class Topics {
     }
   }
 
-  async #link(topic: string, options: CallOptions): Promise<void> {
+  /** Each gateway sends what is published; what comes twice is known by its id. */
+  async #link(topic: string, options: CallOptions, at: At = "each"): Promise<void> {
     const answer = await this.#ports.session.call((request) => ({ case: "subscribe", value: { request, topic } }), {
+      at,
       timeoutMs: timeoutOf(options),
       signal: options.signal,
       expected: `the gateway to subscribe this agent to ${topic}`,
@@ -558,9 +565,9 @@ export class Topics {
       throw errorOf(answer.value.error, "CAUSEWAY_TOPIC_NOT_FOUND");
   }
 
-  async #announce(topic: string, policy: agp.TopicPolicy, options: CallOptions): Promise<void> {
+  async #announce(topic: string, policy: agp.TopicPolicy, options: CallOptions, at: At): Promise<void> {
     try {
-      await this.#commands.announce(topic, policy, options);
+      await this.#commands.announce(topic, policy, options, at);
     } catch (thrown) {
       const error = CausewayError.from(thrown);
       // Created before by this agent, which alone can: its gateway remembers.
@@ -599,6 +606,7 @@ export class Topics {
     const { session: link } = this.#ports;
     if (!link.lease) return;
     await link.call((request) => ({ case: "unsubscribe", value: { request, topic } }), {
+      at: "each",
       timeoutMs: timeoutOf({}),
       expected: `the gateway to end the subscription to ${topic}`,
     });

@@ -265,7 +265,8 @@ test("an agent moves away from a gateway that is drained: nothing reliable is lo
   await stream.end();
   await reading;
 
-  expect(events).toContain("draining");
+  // The next attachment stands before the one at the drained gateway ends.
+  expect(events.filter((type) => type !== "warning")).toEqual(["draining", "attached"]);
   await mover.publish("quiet", "still there");
   await until("the topic that moved along", () => quietHeard.includes("still there"));
   const numbered = (text: string, count: number) => Array.from({ length: count }, (_, i) => `${text} ${i}`);

@@ -34,6 +34,11 @@ export interface ConnectOptions {
   readonly masterKeyFile?: string;
   /** Names this attachment among several of the same agent. Default `main`. */
   readonly instance?: string;
+  /**
+   * Gateways that the agent is attached to at once, 1 to 8, as far as there are so many. With several it is reached through
+   * any of them: when one is lost the others go on at once. Default 1.
+   */
+  readonly attachments?: number;
   /** False keeps the agent unknown outside of its gateway. Default true. */
   readonly advertise?: boolean;
   /**
@@ -120,6 +125,7 @@ async function connectLocked(agentId: AgentId, options: ConnectOptions, release:
     });
     return await openAgent(connector, {
       ...(options.instance !== undefined && { instance: options.instance }),
+      ...(options.attachments !== undefined && { attachments: options.attachments }),
       ...(options.advertise !== undefined && { advertise: options.advertise }),
       ...(options.model && { model: options.model }),
       ...(options.requiredFeatures && { requiredFeatures: options.requiredFeatures }),

@@ -68,6 +68,9 @@ export interface ArrivalPorts {
   readonly restore: (address: string) => Promise<InboxState | undefined>;
 }
 
+/** The attachment over which an envelope came, by its number; undefined for a direct link. */
+export type Attached = number | undefined;
+
 /** An envelope whose messages are not all settled. */
 interface Opening {
   readonly header: agp.RoutingHeader;
@@ -93,9 +96,10 @@ export class Arrivals {
   readonly #signer: WakeUp;
   /** Envelopes with a message that is here already and not settled, by that message. Bounded, oldest first. */
   readonly #repeats = new Map<string, Opening[]>();
-  /** Envelopes to this agent, whether all in them is settled, and when they came last. Bounded, oldest first. */
-  readonly #envelopes = new Map<string, { isSettled: boolean; attachment: number }>();
-  #attachment = 0;
+  /** Envelopes to this agent, whether all in them is settled, and over which attachments they came. Bounded, oldest first. */
+  readonly #envelopes = new Map<string, { isSettled: boolean; readonly over: number[] }>();
+  /** Envelopes of topics, and over which attachments they came. Bounded, oldest first. */
+  readonly #publications = new Map<string, number[]>();
   readonly #gapWatch: WakeUp;
   #isWatching = false;
   #isClosed = false;
@@ -112,23 +116,25 @@ export class Arrivals {
     });
   }
 
-  /** Takes an envelope from the gateway's link, or from a direct one. Resolves when it is processed. */
-  handleEnvelope(self: SpiffeId, envelope: agp.Envelope, isDirect = false): Promise<void> {
+  /** Takes an envelope from the link of an attachment, or from a direct one. Resolves when it is processed. */
+  handleEnvelope(self: SpiffeId, envelope: agp.Envelope, attached: Attached): Promise<void> {
     const { header } = envelope;
     if (!header || this.#isClosed) return Promise.resolve();
     const isTopic = header.targetKind === agp.TargetKind.TOPIC;
     // A gateway may return a publication to its own publisher, who cannot open it and need not.
     if (isTopic && header.source === self) return Promise.resolve();
+    const isDirect = attached === undefined;
+    if (isTopic && !isDirect && this.#isKnownPublication(header, attached)) return Promise.resolve();
     const known = isTopic || isDirect ? undefined : this.#envelopes.get(envelopeKey(header));
-    // Once for each attachment a gateway hands over what it stored and did not hear to be settled; its ciphertext opens
-    // only once. Anything else that comes again is a replay, and fails as such (AAP-96).
-    if (known !== undefined && known.attachment !== this.#attachment) {
-      known.attachment = this.#attachment;
+    // Once for each attachment a gateway hands over what it stored and did not hear to be settled, and of several gateways
+    // two may have it; its ciphertext opens only once. Anything else that comes again is a replay, and fails as such
+    // (AAP-96).
+    if (known !== undefined && !isDirect && isNew(attached, known.over)) {
       if (known.isSettled) this.#ports.onSettled(header);
       return Promise.resolve();
     }
     const isReplay = known !== undefined;
-    if (!isTopic && !isReplay && !isDirect) this.#noteEnvelope(header);
+    if (!isTopic && !isReplay && !isDirect) this.#noteEnvelope(header, attached);
     const opened = this.#open(header, envelope.payload);
     opened.catch(() => undefined);
     // Decryption runs ahead; what it yields is taken in the order of arrival, for each source and for each topic.
@@ -136,11 +142,6 @@ export class Arrivals {
     return this.#order.run(isBulk(header) ? `${name} bulk` : name, () =>
       this.#take(header, opened, isReplay, isDirect),
     );
-  }
-
-  /** A gateway may hand over again what it stored. */
-  handleAttached(): void {
-    this.#attachment++;
   }
 
   state(address: string): InboxState {
@@ -328,8 +329,20 @@ export class Arrivals {
     this.#ports.onSettled(header);
   }
 
-  #noteEnvelope(header: agp.RoutingHeader): void {
-    this.#envelopes.set(envelopeKey(header), { isSettled: false, attachment: this.#attachment });
+  /** Each gateway where this agent subscribed sends one copy. A second one over the same attachment is a replay. */
+  #isKnownPublication(header: agp.RoutingHeader, attached: number): boolean {
+    const key = envelopeKey(header);
+    const over = this.#publications.get(key);
+    if (over !== undefined) return isNew(attached, over);
+    this.#publications.set(key, [attached]);
+    if (this.#publications.size <= publicationsMax) return false;
+    const [oldest] = this.#publications.keys();
+    if (oldest !== undefined) this.#publications.delete(oldest);
+    return false;
+  }
+
+  #noteEnvelope(header: agp.RoutingHeader, attached: number): void {
+    this.#envelopes.set(envelopeKey(header), { isSettled: false, over: [attached] });
     if (this.#envelopes.size <= envelopesMax) return;
     const [oldest] = this.#envelopes.keys();
     if (oldest !== undefined) this.#envelopes.delete(oldest);
@@ -425,6 +438,15 @@ const expirySlackMs = 5_000;
 const envelopeKey = ({ source, messageId }: agp.RoutingHeader): string => `${source} ${toHex(messageId)}`;
 /** Envelopes that are recognised when they come again; those before them count as damaged. */
 const envelopesMax = 16_384;
+/** As far as one gateway may lag behind another with publications. */
+const publicationsMax = 4_096;
+
+/** Notes that something came over this attachment; false when it did before. */
+function isNew(attached: number, over: number[]): boolean {
+  if (over.includes(attached)) return false;
+  over.push(attached);
+  return true;
+}
 
 const repeatKey = (address: string, message: PackedMessage): string => `${address} ${message.id}`;
 /** Messages whose repetitions wait for them; those beyond come once more at the next attachment. */

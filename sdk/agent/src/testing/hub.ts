@@ -9,6 +9,7 @@ import { defaultFeatures, GatewayAttachments, type GatewayUse, mailboxFeature } 
 import {
   agentOf,
   asInstant,
+  asUnixMs,
   CausewayError,
   domainOf,
   parseGatewayUri,
@@ -52,9 +53,11 @@ type ControlAnswer = NonNullable<Extract<FrameInit, { case: "control" }>["value"
 interface HubLink {
   readonly id: LinkId;
   readonly gateway: HubGateway;
+  readonly gatewayName: string;
   readonly agent: string;
   /** Name of the attachment, with which several of one agent are told apart. */
   instance: string;
+  isAttached: boolean;
   readonly serial: string;
   readonly deliver: (frame: Uint8Array) => void;
   readonly close: (error?: CausewayError) => void;
@@ -75,6 +78,8 @@ export class Hub {
   /** What agents said is settled: agent, source and message id. */
   readonly mailboxAcks: string[] = [];
   isUp = true;
+  /** Gateways that take no links. */
+  readonly down = new Set<string>();
   /** What agents are told from their next attachment on. */
   gatewayUse: GatewayUse;
   /** Sent on each new link before anything else. */
@@ -97,8 +102,9 @@ export class Hub {
   readonly #packages = new Map<string, { single: Uint8Array[]; lastResort: Uint8Array | undefined }>();
   readonly #advertised = new Map<string, readonly bigint[]>();
   readonly #commits = new Map<string, Map<bigint, Uint8Array>>();
+  readonly #ackedAt = new Map<string, number>();
   readonly #topics = new Map<string, { readonly owner: string; readonly policy: agp.TopicPolicy | undefined }>();
-  readonly #subscribers = new Map<string, Set<string>>();
+  readonly #subscribers = new Map<string, Set<HubLink>>();
   #nextLink = 1;
 
   constructor(
@@ -113,9 +119,10 @@ export class Hub {
     const prescribed = (): GatewayUse => this.gatewayUse;
     for (const identity of gateways) {
       const domain = domainOf(identity.spiffeId);
+      const name = identity.spiffeId.split("/").at(-1);
       const machine = new GatewayAttachments({
         gatewayId: identity.spiffeId,
-        gatewayUri: parseGatewayUri(`https://gw.${domain}/amsp`),
+        gatewayUri: parseGatewayUri(`https://${name}.${domain}/amsp`),
         signer: () => identity.signer("tls"),
         crypto: nodeCrypto,
         random,
@@ -124,15 +131,17 @@ export class Hub {
           return prescribed();
         },
       });
-      this.#gateways.set(domain, { machine, cancel: () => undefined });
+      this.#gateways.set(identity.spiffeId, { machine, cancel: () => undefined });
     }
   }
 
   /** Opens a link of an agent. `gateway` is what the agent's side has verified. */
   open(agent: VerifiedPeer, gateway: VerifiedPeer): GatewayLink {
     if (!this.isUp) throw refuse("CAUSEWAY_UNREACHABLE", "the hub is down");
-    const owner = this.#gateways.get(agent.domain);
-    if (!owner) throw refuse("CAUSEWAY_UNREACHABLE", `no gateway serves ${agent.domain}`);
+    // One that is not what it claims to be stands in for the right one.
+    const owner = this.#gateways.get(gateway.spiffeId) ?? this.#gateways.get(`spiffe://${agent.domain}/gateway/gw`);
+    if (!owner || this.down.has(gateway.spiffeId))
+      throw refuse("CAUSEWAY_UNREACHABLE", `no gateway serves ${agent.domain}`);
     const id = asLinkId(this.#nextLink++);
     const channelBinding = this.#random.bytes(32);
     let receive: ((frames: readonly FrameSlice[]) => void) | undefined;
@@ -157,8 +166,10 @@ export class Hub {
     const link: HubLink = {
       id,
       gateway: owner,
+      gatewayName: gateway.spiffeId,
       agent: agent.spiffeId,
       instance: "",
+      isAttached: false,
       serial: hex(agent.serial),
       deliver: (frame) => {
         if (!isOpen) return;
@@ -211,6 +222,41 @@ export class Hub {
     this.#attached.get(agent)?.close(refuse("CAUSEWAY_UNREACHABLE", "the link was cut"));
   }
 
+  /** One gateway goes without a word, and takes no links. */
+  kill(gateway: string): void {
+    this.down.add(gateway);
+    const owner = this.#gateways.get(gateway);
+    for (const link of [...this.#links.values()])
+      if (link.gateway === owner) link.close(refuse("CAUSEWAY_UNREACHABLE", "the gateway went down"));
+  }
+
+  /** One gateway asks its agents to move. */
+  drain(gateway: string, reason: string): void {
+    const owner = this.#gateways.get(gateway);
+    const now = this.#scheduler.now();
+    if (owner) this.#step(owner, (machine) => machine.startDraining(now, asUnixMs(now.unix + 30_000), reason));
+  }
+
+  /** Attachments of an agent, by the names of their gateways. */
+  gatewaysOf(agent: string): readonly string[] {
+    return [...this.#gateways].flatMap(([name, { machine }]) =>
+      machine.attachments().some((each) => each.agentId === agent && each.state === "attached") ? [name] : [],
+    );
+  }
+
+  /** Messages for an agent that is at several gateways come by this one from now on. */
+  deliverBy(agent: string, gateway: string): void {
+    const owner = this.#gateways.get(gateway);
+    for (const link of this.#links.values())
+      if (link.agent === agent && link.gateway === owner && link.isAttached) this.#attached.set(agent, link);
+    this.#instances.delete(`${agent}/@main`);
+  }
+
+  /** How many messages agents have said are settled, to one gateway. */
+  mailboxAcksAt(gateway: string): number {
+    return this.#ackedAt.get(gateway) ?? 0;
+  }
+
   /** Breaks every link. */
   cutAll(): void {
     for (const link of [...this.#links.values()]) link.close(refuse("CAUSEWAY_UNREACHABLE", "the hub went down"));
@@ -260,7 +306,7 @@ export class Hub {
   }
 
   subscribersOf(topic: string): readonly string[] {
-    return [...(this.#subscribers.get(topic) ?? [])];
+    return [...new Set([...(this.#subscribers.get(topic) ?? [])].map(({ agent }) => agent))];
   }
 
   /** Puts a frame on an agent's link as if it had been routed. */
@@ -270,15 +316,22 @@ export class Hub {
 
   #drop(link: HubLink): void {
     this.#links.delete(link.id);
+    this.#forget(link);
+    this.#step(link.gateway, (machine) => machine.handleLinkDown(this.#scheduler.now(), link.id));
+  }
+
+  /** Nothing is delivered over this link any more. */
+  #forget(link: HubLink): void {
+    link.isAttached = false;
     const name = `${link.agent}/@${link.instance}`;
     if (this.#instances.get(name) === link) this.#instances.delete(name);
     if (this.#attached.get(link.agent) === link) {
-      const other = this.#instancesOf(link.agent)[0];
+      const left = [...this.#links.values()].filter(({ agent, isAttached }) => agent === link.agent && isAttached);
+      const other = left.at(-1);
       if (other) this.#attached.set(link.agent, other);
       else this.#attached.delete(link.agent);
     }
-    for (const members of this.#subscribers.values()) members.delete(link.agent);
-    this.#step(link.gateway, (machine) => machine.handleLinkDown(this.#scheduler.now(), link.id));
+    for (const members of this.#subscribers.values()) members.delete(link);
   }
 
   #step(gateway: HubGateway, input: (machine: GatewayAttachments) => void): void {
@@ -293,10 +346,14 @@ export class Hub {
           const link = this.#links.get(effect.attachment.link);
           if (link) {
             link.instance = effect.attachment.instance;
+            link.isAttached = true;
             this.#attached.set(link.agent, link);
             this.#instances.set(`${link.agent}/@${link.instance}`, link);
           }
           this.#known.add(effect.attachment.agentId);
+        } else if (effect.kind === "remove") {
+          const link = this.#links.get(effect.attachment.link);
+          if (link) this.#forget(link);
         }
       }
     }
@@ -355,7 +412,7 @@ export class Hub {
     if (flags & HeaderFlag.accepted) this.#reportFate(source, messageId, target, agp.Fate.ACCEPTED);
     if (flags & HeaderFlag.stored) this.#reportFate(source, messageId, target, agp.Fate.STORED);
     if (targetKind === agp.TargetKind.TOPIC) {
-      for (const member of this.#membersOf(target)) if (member !== source) this.#deliver(member, frame);
+      for (const member of this.#membersOf(target)) if (member.agent !== source) this.#deliverOver(() => member, frame);
       return;
     }
     if (this.#linkOf(target)) {
@@ -386,11 +443,15 @@ export class Hub {
   }
 
   #deliver(agent: string, frame: Uint8Array): void {
+    this.#deliverOver(() => this.#linkOf(agent), frame);
+  }
+
+  #deliverOver(link: () => HubLink | undefined, frame: Uint8Array): void {
     const { loss = 0, duplication = 0, delayMs = 1 } = this.faults;
     const copies = this.#random.fraction() < duplication ? 2 : 1;
     for (let i = 0; i < copies; i++) {
       if (this.#random.fraction() < loss) continue;
-      this.#after(delayMs === 1 ? 1 : 1 + this.#random.below(delayMs), () => this.#linkOf(agent)?.deliver(frame));
+      this.#after(delayMs === 1 ? 1 : 1 + this.#random.below(delayMs), () => link()?.deliver(frame));
     }
   }
 
@@ -423,7 +484,7 @@ export class Hub {
         const topic = this.#topics.get(body.value.topic);
         if (topic || body.value.topic.endsWith("/*")) {
           const members = this.#subscribers.get(body.value.topic) ?? new Set();
-          this.#subscribers.set(body.value.topic, members.add(link.agent));
+          this.#subscribers.set(body.value.topic, members.add(link));
         }
         const error =
           topic || body.value.topic.endsWith("/*")
@@ -434,11 +495,13 @@ export class Hub {
       }
       case "mailboxAck":
         for (const { source, messageIds, error } of body.value.entries)
-          for (const id of messageIds)
+          for (const id of messageIds) {
+            this.#ackedAt.set(link.gatewayName, this.mailboxAcksAt(link.gatewayName) + 1);
             this.mailboxAcks.push([link.agent, source, hex(id), ...(error ? [error.code] : [])].join(" "));
+          }
         return;
       case "unsubscribe":
-        this.#subscribers.get(body.value.topic)?.delete(link.agent);
+        this.#subscribers.get(body.value.topic)?.delete(link);
         send({ case: "subscriptionResult", value: { request: body.value.request } });
         return;
       case "eventWatch":
@@ -464,7 +527,7 @@ export class Hub {
   }
 
   /** Who subscribed to the topic, or to a pattern that covers it. */
-  #membersOf(topic: string): ReadonlySet<string> {
+  #membersOf(topic: string): ReadonlySet<HubLink> {
     const patterns = [...this.#subscribers.keys()].filter((each) => each.endsWith("/*"));
     const covering = patterns.filter((each) => topic.startsWith(each.slice(0, -1)));
     return new Set([topic, ...covering].flatMap((each) => [...(this.#subscribers.get(each) ?? [])]));

@@ -48,6 +48,8 @@ export interface TestAgentOptions extends OpenOptions {
   readonly log?: Log;
   /** How far the agent's wall clock is ahead of the others'. Default 0. */
   readonly clockSkewMs?: number;
+  /** Endpoints of `gateways` that it is told of, in this order. Default the first gateway of its domain. */
+  readonly gateways?: readonly string[];
   /** The gateway that answers: role and domain as certified. Default the right one. */
   readonly gateway?: { readonly role: Role; readonly domain: string };
 }
@@ -85,7 +87,9 @@ export class TestNetwork {
       this.#domains.set(name, domain);
       this.#registries.set(name, domain.issue(`${name}/registry/main`, "registry"));
     }
-    for (const [name, domain] of this.#domains) this.#gateways.set(name, domain.issue(`${name}/gateway/gw`, "gateway"));
+    for (const [name, domain] of this.#domains)
+      for (const [at, gateway] of Object.entries(gateways))
+        this.#gateways.set(`${name} ${at}`, domain.issue(`${name}/gateway/${gateway}`, "gateway"));
     this.#judge = this.#newTrust(() => undefined);
     this.hub = new Hub(this.#gateways.values(), this.clock, this.random, options.gatewayUse);
     this.direct = new DirectWire(this.clock, this.random);
@@ -156,22 +160,26 @@ export class TestNetwork {
           method: "static",
           hints: options.offers
             ? Object.keys(options.offers).map((each) => ({ method: "static", endpoint: each, discover: true }))
-            : [{ method: "static", endpoint, discover: options.discover ?? false }],
+            : (options.gateways ?? [endpoint]).map((each) => ({
+                method: "static",
+                endpoint: each,
+                discover: options.discover ?? false,
+              })),
         },
       ],
       lookUp: async () => [],
-      dial: async () => {
-        const gateway = this.#gatewayFor(options, domainOf(spiffeId));
+      dial: async ({ endpoint: at }) => {
+        const gateway = this.#gatewayFor(options, domainOf(spiffeId), at);
         const open = (): GatewayLink =>
           this.hub.open(this.#peer(this.#judge, home.identity), this.#peer(trust, gateway));
         return options.dial ? options.dial(open) : open();
       },
       discoverGateway: async (asked, request) => {
         this.hub.onFrame("discover");
-        const gateway = this.#gatewayFor(options, domainOf(spiffeId));
+        const gateway = this.#gatewayFor(options, domainOf(spiffeId), asked);
         const facts = {
           gatewayId: gateway.spiffeId,
-          gatewayUri: parseGatewayUri(`https://gw.${domainOf(spiffeId)}/amsp`),
+          gatewayUri: parseGatewayUri(`https://${gateway.spiffeId.split("/").at(-1)}.${domainOf(spiffeId)}/amsp`),
           endpoint: asked,
           features: options.offers?.[asked] ?? defaultFeatures,
           load: 10,
@@ -217,8 +225,9 @@ export class TestNetwork {
     return endToEnd;
   }
 
-  #gatewayFor(options: TestAgentOptions, domain: string): TestIdentity {
-    if (!options.gateway) return this.#gateways.get(domain) as TestIdentity;
+  #gatewayFor(options: TestAgentOptions, domain: string, at: string): TestIdentity {
+    if (!options.gateway)
+      return (this.#gateways.get(`${domain} ${at}`) ?? this.#gateways.get(`${domain} ${endpoint}`)) as TestIdentity;
     const { role, domain: other } = options.gateway;
     return this.#domain(other).issue(`${other}/gateway/odd`, role);
   }
@@ -317,6 +326,13 @@ export class TestNetwork {
 }
 
 const endpoint = "https://127.0.0.1:7401";
+
+/** Gateways of each domain, by endpoint. */
+export const gateways: Readonly<Record<string, string>> = {
+  [endpoint]: "gw",
+  "https://127.0.0.1:7402": "gw2",
+  "https://127.0.0.1:7403": "gw3",
+};
 
 /** The code of what `work` fails with; "none" when it succeeds. */
 export async function codeOf(work: Promise<unknown>): Promise<string> {

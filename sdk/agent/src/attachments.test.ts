@@ -1,0 +1,181 @@
+/** Several gateways for one agent: moving between them without a gap, and being at two of them at once. */
+import { expect, test } from "vitest";
+import type { AgentEvent } from "./api.ts";
+import { type TestAgent, TestNetwork } from "./testing/index.ts";
+
+const aliceName = "blue.example/travel/alice";
+const bobName = "green.example/hotels/bob";
+const gatewayUrls = ["https://127.0.0.1:7401", "https://127.0.0.1:7402", "https://127.0.0.1:7403"];
+const gw = (n: string): string => `spiffe://green.example/gateway/${n}`;
+
+/** What happens to an agent, in words. */
+function noted(agent: TestAgent): string[] {
+  const events: string[] = [];
+  agent.onEvent((event: AgentEvent) => {
+    if (event.type === "attached") events.push(`attached ${event.gateway.split("/").at(-1)}`);
+    else if (event.type === "security" || event.type === "warning") events.push(`${event.type} ${event.error.code}`);
+    else events.push(event.type);
+  });
+  return events;
+}
+
+const places = (agent: TestAgent): readonly string[] =>
+  agent
+    .status()
+    .attachments.map(
+      ({ gateway = "nowhere", state, preferred }) =>
+        `${gateway.split("/").at(-1)} ${state}${preferred ? " preferred" : ""}`,
+    );
+
+test("a gateway that drains is left when the next one knows the agent: nothing is lost, late or there twice [AAP-14]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName, { gateways: gatewayUrls });
+  const heard: unknown[] = [];
+  bob.onMessage(({ data }) => void heard.push(data));
+  const topic = await network.clock.until(alice.createTopic("news"));
+  const news: unknown[] = [];
+  await network.clock.until(bob.subscribe(topic, ({ data }) => void news.push(data)));
+  await network.clock.until(
+    bob.register({ name: "Bob", description: "d", version: "1", skills: [{ id: "s", description: "d" }] }),
+  );
+  await network.clock.until(alice.send(bobName, "first"));
+  const events = noted(bob);
+  const states = new Set<string>();
+  network.hub.drain(gw("gw"), "a test");
+  const sent: Promise<unknown>[] = [];
+  for (let n = 0; n < 200; n++) {
+    sent.push(alice.send(bobName, n), alice.publish(topic, n));
+    // Somebody holds the agent at every moment, and delivers to it.
+    expect(network.hub.gatewaysOf(bob.id)).not.toEqual([]);
+    states.add(bob.status().state);
+    await network.clock.advance(5);
+  }
+  await network.clock.until(Promise.all(sent));
+  await network.clock.advance(1_000);
+  expect(events).toEqual(["draining", "attached gw2"]);
+  expect([...states]).toEqual(["attached"]);
+  expect(places(bob)).toEqual(["gw2 ready preferred"]);
+  expect(network.hub.gatewaysOf(bob.id)).toEqual([gw("gw2")]);
+  const numbers = Array.from({ length: 200 }, (_, n) => n);
+  expect(heard).toEqual(["first", ...numbers]);
+  expect(news).toEqual(numbers);
+  expect(bob.status().counters).toMatchObject({ refused: 0 });
+});
+
+test("a drained gateway without another one keeps its agent until it ends, and the agent comes back", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName);
+  bob.onMessage(() => undefined);
+  const events = noted(bob);
+  network.hub.drain(gw("gw"), "a test");
+  await network.clock.advance(20_000);
+  expect(events).toEqual(["draining"]);
+  await network.clock.until(alice.send(bobName, "still there"));
+  await network.clock.advance(20_000);
+  expect(events.slice(0, 2)).toEqual(["draining", "detached"]);
+  expect(bob.status().state).toBe("reconnecting");
+});
+
+test("a renewed certificate is used for a new attachment before the old one ends [AAP-14]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName);
+  const heard: unknown[] = [];
+  bob.onMessage(({ data }) => void heard.push(data));
+  await network.clock.until(alice.send(bobName, "before"));
+  const before = network.hub.serialOf(bob.id);
+  const events = noted(bob);
+  bob.renew();
+  const sent: Promise<unknown>[] = [];
+  for (let n = 0; n < 20; n++) {
+    sent.push(alice.send(bobName, n));
+    expect(network.hub.isAttached(bob.id)).toBe(true);
+    await network.clock.advance(1);
+  }
+  await network.clock.until(Promise.all(sent));
+  await network.clock.advance(1_000);
+  expect(network.hub.serialOf(bob.id)).not.toBe(before);
+  expect(events).toEqual(["renewed", "attached gw"]);
+  expect(heard).toEqual(["before", ...Array.from({ length: 20 }, (_, n) => n)]);
+  expect(places(bob)).toEqual(["gw ready preferred"]);
+});
+
+test("at two gateways at once: both are shown, either may go, and everything is heard once [AAP-15]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  expect(places(bob)).toEqual(["gw ready", "gw2 ready preferred"]);
+  const heard: unknown[] = [];
+  bob.onMessage(({ data }) => void heard.push(data));
+  const topic = await network.clock.until(alice.createTopic("news"));
+  const news: unknown[] = [];
+  await network.clock.until(bob.subscribe(topic, ({ data }) => void news.push(data)));
+  const events = noted(bob);
+  const sent: Promise<unknown>[] = [];
+  for (let n = 0; n < 300; n++) {
+    if (n === 100) network.hub.kill(gw("gw2"));
+    if (n === 200) {
+      network.hub.down.delete(gw("gw2"));
+      await network.clock.advance(60_000);
+      expect(places(bob)).toEqual(["gw ready", "gw2 ready preferred"]);
+      network.hub.kill(gw("gw"));
+    }
+    sent.push(alice.send(bobName, n), alice.publish(topic, n));
+    await network.clock.advance(5);
+    expect(bob.status().state).toBe("attached");
+  }
+  await network.clock.until(Promise.all(sent));
+  await network.clock.advance(1_000);
+  const numbers = Array.from({ length: 300 }, (_, n) => n);
+  expect(heard).toEqual(numbers);
+  expect(news).toEqual(numbers);
+  expect(events.filter((each) => !each.startsWith("attached"))).toEqual([]);
+});
+
+test("with one gateway and two wished for, the agent is attached to the one, and finds the other when it comes [AAP-15]", async () => {
+  const network = new TestNetwork();
+  network.hub.down.add(gw("gw2"));
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  const events = noted(bob);
+  await network.clock.advance(120_000);
+  expect(places(bob)).toEqual(["gw ready preferred", "nowhere attaching"]);
+  network.hub.down.delete(gw("gw2"));
+  await network.clock.advance(60_000);
+  expect(places(bob)).toEqual(["gw ready", "gw2 ready preferred"]);
+  expect(events).toEqual(["attached gw2"]);
+});
+
+test("messages stored for an agent are acknowledged to the gateway that they came from [AAP-15]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  bob.onMessage(() => undefined);
+  await network.clock.until(alice.send(bobName, "one"));
+  await network.clock.advance(1_000);
+  expect(network.hub.mailboxAcksAt(gw("gw2"))).toBeGreaterThan(0);
+  expect(network.hub.mailboxAcksAt(gw("gw"))).toBe(0);
+  network.hub.deliverBy(bob.id, gw("gw"));
+  await network.clock.until(alice.send(bobName, "two"));
+  await network.clock.advance(1_000);
+  expect(network.hub.mailboxAcksAt(gw("gw"))).toBeGreaterThan(0);
+});
+
+test("another process of the same instance ends every attachment", async () => {
+  const network = new TestNetwork();
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  const events = noted(bob);
+  await network.connect(bobName, { home: bob.home });
+  await network.clock.advance(1_000);
+  expect(bob.status()).toMatchObject({
+    state: "detached",
+    attachments: [],
+    lastError: { code: "CAUSEWAY_ATTACHMENT_REPLACED" },
+  });
+  expect(events).toEqual(["detached"]);
+  expect(network.hub.gatewaysOf(bob.id)).toEqual([gw("gw")]);
+});
