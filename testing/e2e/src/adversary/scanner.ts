@@ -97,9 +97,17 @@ export function sClient(target: Target, ...args: readonly string[]): Promise<str
   });
 }
 
-/** TCP ports on which these processes listen, from the kernel's own tables. */
-export function listeningPorts(pids: readonly number[]): number[] {
-  const ports = new Set<number>();
+/** A socket that takes what anybody sends to it. */
+export interface ListeningSocket {
+  readonly protocol: "tcp" | "udp";
+  readonly port: number;
+  /** True when nobody but programs of this machine reaches it. */
+  readonly isLoopback: boolean;
+}
+
+/** Sockets on which these processes listen, from the kernel's own tables. */
+export function listeningSockets(pids: readonly number[]): ListeningSocket[] {
+  const found = new Map<string, ListeningSocket>();
   for (const pid of pids) {
     const sockets = new Set(
       readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
@@ -111,15 +119,29 @@ export function listeningPorts(pids: readonly number[]): number[] {
         }
       }),
     );
-    for (const table of ["tcp", "tcp6"]) {
+    for (const [table, protocol, listens] of tables) {
       for (const line of readFileSync(`/proc/${pid}/net/${table}`, "utf8").split("\n").slice(1)) {
-        const [, local, , state, , , , , , inode] = line.trim().split(/\s+/);
-        if (state === listen && inode !== undefined && sockets.has(inode))
-          ports.add(Number.parseInt(local?.split(":")[1] ?? "", 16));
+        const [, local = "", , state, , , , , , inode = ""] = line.trim().split(/\s+/);
+        if (state !== listens || !sockets.has(inode)) continue;
+        const [address = "", port = ""] = local.split(":");
+        found.set(inode, { protocol, port: Number.parseInt(port, 16), isLoopback: loopback.test(address) });
       }
     }
   }
-  return [...ports];
+  return [...found.values()];
 }
 
-const listen = "0A";
+/** TCP ports on which these processes listen. */
+export function listeningPorts(pids: readonly number[]): number[] {
+  return listeningSockets(pids).flatMap(({ protocol, port }) => (protocol === "tcp" ? [port] : []));
+}
+
+/** Tables of the kernel with the state of a socket that listens: LISTEN, and for datagrams the one without a peer. */
+const tables = [
+  ["tcp", "tcp", "0A"],
+  ["tcp6", "tcp", "0A"],
+  ["udp", "udp", "07"],
+  ["udp6", "udp", "07"],
+] as const;
+/** 127.0.0.0/8, ::1, and the former as an IPv6 address, as the kernel prints them on a little-endian machine. */
+const loopback = /^(?:[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F)$/;
