@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { connectionLimits } from "../adapters/h2/src/limit-rules.ts";
 import { h2Limits } from "../adapters/h2/src/limits.ts";
-import { defaults, type LimitRule, parseDomain } from "../core/base/src/index.ts";
+import { defaults, type LimitRule } from "../core/base/src/index.ts";
 import { resolutionLimits } from "../core/forwarding/src/resolutions.ts";
 import { mailboxLimits } from "../core/mailbox/src/limits.ts";
 import { sessionLimits } from "../core/session/src/limits.ts";
@@ -11,7 +11,7 @@ import { defaultSyncLimits } from "../core/sync/src/limits.ts";
 import { wireLimits } from "../core/wire/src/limits.ts";
 import { directLimits } from "../sdk/agent/src/direct/limits.ts";
 import { exchangeLimits } from "../sdk/agent/src/exchange/limits.ts";
-import { resolveSettings } from "../services/authority/src/config.ts";
+import { authorityLimitRules, authorityLimits } from "../services/authority/src/config.ts";
 import { gatewayLimitRules } from "../services/gateway/src/limit-rules.ts";
 import { gatewayLimits } from "../services/gateway/src/limits.ts";
 import { registryLimits } from "../services/registry/src/limits.ts";
@@ -42,7 +42,7 @@ const sections: readonly Section[] = [
   },
   {
     title: "Connections",
-    text: "Of each port of a service, and of each connection that it dials. Set with `connection.` before the name under `limits` of `gateways[]`, `registry` or `authority` in the configuration; those of gateways and the registry are listed with the others. A change counts after a restart of the service.",
+    text: "Of each port of a service, and of each connection that it dials. Set with `connection.` before the name under `limits` of `gateways[]`, `registry` or `authority` in the configuration; they are listed with the others. A change counts after a restart of the service.",
     values: h2Limits,
     file: "adapters/h2/src/limits.ts",
     declaration: "export interface H2Limits",
@@ -84,10 +84,10 @@ const sections: readonly Section[] = [
   },
   {
     title: "Authority",
-    text: "`authority.certificateLifetimeMs` of the configuration is `leafLifetimeMs`.",
-    values: resolveSettings({ domain: parseDomain("blue.example"), url: "https://127.0.0.1:7400" }),
+    text: "`authority.certificateLifetimeMs` of the configuration is `leafLifetimeMs`; the others stand under `authority.limits`. All but `rootLifetimeMs` and `crlRefreshMs` can be changed while it runs.",
+    values: authorityLimits as unknown as Readonly<Record<string, unknown>>,
     file: "services/authority/src/config.ts",
-    declaration: "export interface AuthorityConfig",
+    declaration: "export interface AuthorityLimits",
   },
   {
     title: "Agent: requests and answers",
@@ -126,7 +126,7 @@ function without(values: object, others: object): Readonly<Record<string, unknow
 
 const schemaFile = "apps/cli/src/config/schema.json";
 
-/** The schema of the configuration with the limits of a gateway and of connections as they are now. */
+/** The schema of the configuration with the limits of a gateway, of the authority and of connections as they are now. */
 export function schemaWithLimits(): string {
   const descriptions = new Map(
     sections.flatMap(({ file, declaration, title }) => {
@@ -148,11 +148,15 @@ export function schemaWithLimits(): string {
     ([name]) => `"${name}": { "$ref": "#/definitions/connection/properties/${shortOf(name)}" }`,
   );
   const ofGateways = Object.entries(gatewayLimitRules).map((each) => propertyOf(each));
+  // The lifetime of certificates has a place of its own.
+  const ofAuthority = Object.entries(authorityLimitRules)
+    .filter(([name]) => name !== "leafLifetimeMs")
+    .map((each) => propertyOf(each));
   const made = new Map<string, (before: string) => readonly string[]>([
     ["connection", () => ofConnections.map((each) => propertyOf(each, shortOf(each[0])))],
     ["gatewayLimits", () => [...ofGateways, ...references]],
     ["registryLimits", (before) => [withoutReferences(before), ...references]],
-    ["authorityLimits", () => references],
+    ["authorityLimits", () => [...ofAuthority, ...references]],
   ]);
   return [...made].reduce((text, [name, make]) => withProperties(text, name, make), readFileSync(schemaFile, "utf8"));
 }
@@ -183,7 +187,7 @@ export function limitsMarkdown(): string {
     "",
     "Every queue, table, size and rate is bounded. This page is made from the code by `npm run generate`. A limit that was reached answers with one of the codes of [the table](../reference/errors.md), mostly `CAUSEWAY_LIMIT_COUNT`, `CAUSEWAY_LIMIT_RATE` or `CAUSEWAY_FORWARDING_OVERLOADED`; how full each table is, [metrics](metrics.md) tell.",
     "",
-    "Limits of a running gateway and of the registry are listed by `causeway limits` (`--changed`: only those that are not the default), with unit, bounds, who set them, and when a change counts: at once, for what begins after it (`for new`: leases, links, messages, sessions), so that nothing that was granted is taken back, or after a restart of the service (connections), which `set` refuses and a reload tells of. `causeway limits set NAME VALUE` changes one, `--gateway NAME` or `--registry` only there; services that do not answer are named, and the exit code is 1. A change is checked like the configuration, is in the log with who made it, and lasts until the next restart or reload: what is to stay is written to the configuration file. `causeway limits reload`, or SIGHUP to the process of a service that does not run in a terminal, takes over what the file says of limits now, in place of everything that was set before, and of the [forwarding policy](running.md) of gateways; a file that is wrong changes nothing. All else in the file counts at the next start.",
+    "Limits of running gateways, of the registry and of the authority are listed by `causeway limits` (`--changed`: only those that are not the default), with unit, bounds, who set them, and when a change counts: at once, for what begins after it (`for new`: leases, links, messages, sessions), so that nothing that was granted is taken back, or after a restart of the service (connections), which `set` refuses and a reload tells of. `causeway limits set NAME VALUE` changes one, `--gateway NAME`, `--registry` or `--authority` only there; services that do not answer are named, and the exit code is 1. A change is checked like the configuration, is in the log with who made it, and lasts until the next restart or reload: what is to stay is written to the configuration file. `causeway limits reload`, or SIGHUP to the process of a service that does not run in a terminal, takes over what the file says of limits now, in place of everything that was set before, and of the [forwarding policy](running.md) of gateways; a file that is wrong changes nothing. All else in the file counts at the next start.",
     "",
     ...sections.flatMap(sectionLines),
   ].join("\n");

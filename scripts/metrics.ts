@@ -1,12 +1,15 @@
 /** The page of metrics: names and meanings from the code that writes them. */
+import { callHelps, tableFamilyHelps } from "../core/base/src/service-metrics.ts";
+import { authorityTables } from "../services/authority/src/metrics.ts";
 import { gatewayTables } from "../services/gateway/src/gateway-tables.ts";
-import { gatewayCounterFamilies, gatewayCounters, tableFamilyHelps } from "../services/gateway/src/metrics.ts";
+import { gatewayCounterFamilies, gatewayCounters } from "../services/gateway/src/metrics.ts";
+import { registryTables } from "../services/registry/src/metrics.ts";
 
 const intro = `# Metrics
 
-Every gateway tells what it counts and holds in the text format of OpenMetrics 1.0, which Prometheus and its kin read. This page is made from the code by \`npm run generate\`.
+Every gateway, the registry and the authority tell what they count and hold in the text format of OpenMetrics 1.0, which Prometheus and its kin read. This page is made from the code by \`npm run generate\`.
 
-\`causeway metrics\` prints it for all gateways of a domain, \`--gateway NAME\` for one. \`--json\` gives the texts one by one. Prometheus and others get the same with \`GET /metrics\`, with a certificate of their own that reads this and nothing else: [monitoring.md](monitoring.md).
+\`causeway metrics\` prints it for all services of a domain, \`--gateway NAME\`, \`--registry\` or \`--authority\` for one. \`--json\` gives the texts one by one. Prometheus and others get the same with \`GET /metrics\`, with a certificate of their own that reads this and nothing else: [monitoring.md](monitoring.md).
 
 A rule that finds most troubles before they hurt: \`causeway_table_entries / causeway_table_entries_max > 0.8\`, and the same of bytes. What is at its bound refuses, evicts or waits as [limits.md](limits.md) says, and the refusals are counted by code.
 `;
@@ -26,10 +29,9 @@ export function metricsMarkdown(): string {
     "|---|---|---|",
     ...families,
     "",
-    "| table | what it holds |",
-    "|---|---|",
-    ...Object.entries(gatewayTables).map(([name, help]) => `| \`${name}\` | ${help} |`),
-    "",
+    ...tableLines("gateway", gatewayTables),
+    ...tableLines("registry", registryTables),
+    ...tableLines("authority", authorityTables),
     "## Counters",
     "",
     "They grow from the start of the process. Others than these may be there as well.",
@@ -38,6 +40,10 @@ export function metricsMarkdown(): string {
     "|---|---|",
     ...Object.entries(gatewayCounters).map(([name, help]) => `| \`causeway_gateway_${name}_total\` | ${help} |`),
     ...gatewayCounterFamilies.map(({ name, label, help }) => `| \`${name}{${label}="…"}\` | ${help} |`),
+    ...["registry", "authority"].flatMap((service) => [
+      `| \`causeway_${service}_calls_total{method="…"}\` | ${callHelps.calls} |`,
+      `| \`causeway_${service}_refused_total{code="…"}\` | ${callHelps.refused} |`,
+    ]),
     "",
     "## Process",
     "",
@@ -48,7 +54,16 @@ export function metricsMarkdown(): string {
     "| `process_heap_bytes` | gauge | JavaScript heap in use. |",
     "| `causeway_event_loop_delay_seconds` | gauge | Longest delay of the event loop since the last reading. |",
     '| `causeway_worker_connections{worker="…"}` | gauge | TCP connections of each thread that does TCP and TLS, where there are such threads. |',
-    "| `causeway_gateway_start_time_seconds` | gauge | When the gateway started, in Unix time. |",
+    "| `causeway_gateway_start_time_seconds` | gauge | When the gateway started, in Unix time; `causeway_registry_…` and `causeway_authority_…` of those. |",
     "",
   ].join("\n");
+}
+
+function tableLines(service: string, tables: Readonly<Record<string, string>>): readonly string[] {
+  return [
+    `| table of a${/^[aeiou]/.test(service) ? "n" : ""} ${service} | what it holds |`,
+    "|---|---|",
+    ...Object.entries(tables).map(([name, help]) => `| \`${name}\` | ${help} |`),
+    "",
+  ];
 }

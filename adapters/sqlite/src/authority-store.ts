@@ -84,6 +84,8 @@ function prepare(db: Database) {
     updateApplication: db.prepare("INSERT OR REPLACE INTO application VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
     application: db.prepare("SELECT * FROM application WHERE id = ?"),
     applications: db.prepare("SELECT * FROM application WHERE ?1 = '' OR state = ?1 ORDER BY at, id LIMIT ?2"),
+    countCertificates: db.prepare("SELECT count(*) AS n FROM certificate"),
+    countTokens: db.prepare("SELECT count(*) AS n FROM token"),
     countApplications: db.prepare("SELECT count(*) AS n FROM application WHERE state = ?"),
     deleteApplications: db.prepare("DELETE FROM application WHERE state = ? AND at < ?"),
     insertCertificate: db.prepare(
@@ -173,6 +175,13 @@ class SqliteAuthorityStore implements AuthorityStore {
 
   applications(state: string, limit: number): readonly StoredApplication[] {
     return this.#sql.applications.all(state, limit).map(applicationOf);
+  }
+
+  counts(): { readonly certificates: number; readonly tokens: number } {
+    return {
+      certificates: number(this.#sql.countCertificates.get()?.["n"]),
+      tokens: number(this.#sql.countTokens.get()?.["n"]),
+    };
   }
 
   countApplications(state: string): number {

@@ -1,14 +1,5 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
-
-/** What this process uses. */
-export interface ProcessUsage {
-  /** Processor time, all threads together. */
-  readonly cpuSeconds: number;
-  readonly residentBytes: number;
-  readonly heapBytes: number;
-  /** Longest delay of the event loop since the last reading. */
-  readonly loopDelaySeconds: number;
-}
+import type { ProcessUsage } from "@causeway/core-base";
 
 /** Distance of the samples of the event loop's delay. */
 const sampleMs = 20;

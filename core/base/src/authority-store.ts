@@ -128,6 +128,9 @@ export interface AuthorityStore {
   deleteBundle(domain: string): boolean;
   bundles(): readonly StoredBundle[];
 
+  /** Everything that is stored, archives included. */
+  counts(): { readonly certificates: number; readonly tokens: number };
+
   appendAudit(entry: AuditEntry): void;
   /** Newest first. */
   audit(limit: number): readonly AuditEntry[];

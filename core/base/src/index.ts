@@ -14,4 +14,5 @@ export * from "./open-metrics.ts";
 export * from "./ports.ts";
 export type * from "./registry-store.ts";
 export * from "./rows.ts";
+export * from "./service-metrics.ts";
 export * from "./time.ts";

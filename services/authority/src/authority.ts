@@ -1,17 +1,25 @@
 import { create } from "@bufbuild/protobuf";
-import { type Domain, refuse, silentLog } from "@causeway/core-base";
-import type { Role } from "@causeway/core-identity";
-import { aca } from "@causeway/core-wire";
+import {
+  type AuthorityStore,
+  type CallTally,
+  type Domain,
+  type ProcessUsage,
+  refuse,
+  silentLog,
+} from "@causeway/core-base";
+import { type Role, requireMetricsReaderOf } from "@causeway/core-identity";
+import { aca, LimitsAdmin } from "@causeway/core-wire";
 import { requireMember, requireOperator, requirePeer } from "./access.ts";
 import { listApplications, showApplication } from "./applications.ts";
 import { addTrust, removeTrust } from "./bundles.ts";
 import type { Caller } from "./caller.ts";
-import { type AuthorityConfig, resolveSettings } from "./config.ts";
+import { type AuthorityConfig, type AuthorityLimits, createAuthorityLimits, settingsOf } from "./config.ts";
 import { type AuthorityContext, audit } from "./context.ts";
 import { decideApplication, enrol, pollEnrolment } from "./enrolment.ts";
 import { Hierarchy } from "./hierarchy.ts";
 import { issue } from "./issuance.ts";
 import { passed } from "./material.ts";
+import { authorityMetricsText } from "./metrics.ts";
 import type { AuthorityPorts } from "./ports.ts";
 import { renew } from "./renewal.ts";
 import { parseRequests } from "./requests.ts";
@@ -56,6 +64,13 @@ export interface Authority extends AsyncDisposable {
   addTrust(caller: Caller, request: aca.AddTrustRequest): aca.AddTrustResponse;
   removeTrust(caller: Caller, request: aca.RemoveTrustRequest): aca.RemoveTrustResponse;
 
+  /** Its limits (AAP-103). Throws for everybody but operators. */
+  limits(caller: Caller): LimitsAdmin<AuthorityLimits>;
+  /** Takes over what the configuration says of limits now. Throws, and changes nothing, when it is wrong. */
+  reload(by: string): void;
+  /** What it counts and holds (AAP-103), for operators and monitors; `calls` are the count of whoever serves it. */
+  metrics(caller: Caller, calls: CallTally): string;
+
   /** For the process that runs the authority, which holds its keys anyway: no caller, audited as local. */
   issueOwn(request: OwnIdentityRequest): aca.CertificateSet;
   /** As `createToken`, for the process that runs the authority. */
@@ -81,7 +96,8 @@ export interface Authority extends AsyncDisposable {
  * `CAUSEWAY_CONFIG_INVALID` when a value is out of its bounds.
  */
 export async function openAuthority(config: AuthorityConfig, ports: AuthorityPorts): Promise<Authority> {
-  const settings = resolveSettings(config);
+  const limits = createAuthorityLimits(config, ports.limitsBeside);
+  const settings = settingsOf(config, limits.values);
   const hierarchy = await Hierarchy.open(settings, ports);
   const log = ports.log ?? silentLog;
   const feed = new TrustFeed(settings, ports.store, hierarchy, log);
@@ -96,17 +112,40 @@ export async function openAuthority(config: AuthorityConfig, ports: AuthorityPor
   };
   const schedule = new Schedule(context, ports.scheduler, ports.fetchForeignCrls);
   if (hierarchy.isUpkeepDue) await schedule.upkeep();
-  return new DomainAuthority(context, schedule);
+  const { readLimits, processUsage } = ports;
+  return new DomainAuthority({
+    context,
+    schedule,
+    limits: new LimitsAdmin({ limits, read: readLimits && (() => ({ limits: readLimits() })), log }),
+    usage: () => processUsage?.(),
+  });
 }
+
+interface AuthorityParts {
+  readonly context: AuthorityContext;
+  readonly schedule: Schedule;
+  readonly limits: LimitsAdmin<AuthorityLimits>;
+  readonly usage: () => ProcessUsage | undefined;
+}
+
+/** Counting rows of the store takes a moment. */
+const countEveryMs = 60_000;
 
 class DomainAuthority implements Authority {
   readonly #context: AuthorityContext;
   readonly #schedule: Schedule;
+  readonly #limits: LimitsAdmin<AuthorityLimits>;
+  readonly #usage: () => ProcessUsage | undefined;
+  readonly #startedUnixMs: number;
+  #counted: { readonly atUnixMs: number; readonly counts: ReturnType<AuthorityStore["counts"]> } | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(context: AuthorityContext, schedule: Schedule) {
+  constructor({ context, schedule, limits, usage }: AuthorityParts) {
     this.#context = context;
     this.#schedule = schedule;
+    this.#limits = limits;
+    this.#usage = usage;
+    this.#startedUnixMs = context.now();
   }
 
   get domain(): Domain {
@@ -194,6 +233,41 @@ class DomainAuthority implements Authority {
     return create(aca.RemoveTrustResponseSchema, {
       state: removeTrust(this.#context, operator.spiffeId, request.domain),
     });
+  }
+
+  limits(caller: Caller): LimitsAdmin<AuthorityLimits> {
+    requireOperator(this.#context, caller);
+    return this.#limits;
+  }
+
+  reload(by: string): void {
+    this.#limits.reload(by);
+  }
+
+  metrics(caller: Caller, calls: CallTally): string {
+    const { settings, store, feed } = this.#context;
+    requireMetricsReaderOf(settings.domain, requireMember(this.#context, caller));
+    const { certificates, tokens } = this.#counts();
+    return authorityMetricsText({
+      sizes: {
+        applications: { entries: store.countApplications("in review"), entriesMax: settings.applicationsMax },
+        certificates: { entries: certificates },
+        tokens: { entries: tokens },
+        foreign_domains: { entries: store.bundles().length, entriesMax: settings.foreignDomainsMax },
+        trust_watchers: { entries: feed.watchers, entriesMax: settings.watchersMax },
+      },
+      calls,
+      usage: this.#usage(),
+      startedUnixMs: this.#startedUnixMs,
+    });
+  }
+
+  #counts(): ReturnType<AuthorityStore["counts"]> {
+    const { store, now } = this.#context;
+    const atUnixMs = now();
+    if (this.#counted === undefined || Math.abs(atUnixMs - this.#counted.atUnixMs) >= countEveryMs)
+      this.#counted = { atUnixMs, counts: store.counts() };
+    return this.#counted.counts;
   }
 
   issueOwn(request: OwnIdentityRequest): aca.CertificateSet {

@@ -1,79 +1,84 @@
-import { type Domain, defaults, refuse } from "@causeway/core-base";
+import {
+  type AnyLimitTable,
+  type Domain,
+  defaults,
+  type LimitTable,
+  LiveLimits,
+  limitsBeside,
+  refuse,
+} from "@causeway/core-base";
 
-/** Configuration of an authority. Times in milliseconds. */
-export interface AuthorityConfig {
-  readonly domain: Domain;
-  /** https://host:port under which agents reach this authority; goes into join tokens and the trust bundle. */
-  readonly url: string;
-  /** Lifetime of leaf certificates. Default 24 h, from 1 min to 7 days. */
-  readonly leafLifetimeMs?: number;
-  /** Default 365 days; certified again under the same key when a third is left. */
-  readonly issuingLifetimeMs?: number;
-  /** Default 3,650 days. */
-  readonly rootLifetimeMs?: number;
-  /** From thisUpdate to nextUpdate of a CRL; a new one is made after a third of it. Default 24 h, at least 3 min. */
-  readonly crlLifetimeMs?: number;
-  /** How often CRLs of other domains are fetched. Default 60 s. */
-  readonly crlRefreshMs?: number;
-  /** How long after its expiry an identity may come back by proving its key. Default 30 days; 0 for never. */
-  readonly lapsedMs?: number;
-  /** Longest lifetime of a join token. Default 30 days. */
-  readonly tokenLifetimeMsMax?: number;
-  /** How long an application waits for a decision. Default 7 days. */
-  readonly applicationLifetimeMs?: number;
-  /** Applications that wait for a decision; further ones are refused. Default 1,000. */
-  readonly applicationsMax?: number;
-  /** WatchTrust streams; further ones are refused. Default 100,000. */
-  readonly watchersMax?: number;
-  /** Other domains that are trusted. Default 10,000. */
-  readonly foreignDomainsMax?: number;
+/** Bounds and timers of an authority. Times in milliseconds. */
+export interface AuthorityLimits {
+  /** Lifetime of leaf certificates. From 1 min to 7 days. */
+  readonly leafLifetimeMs: number;
+  /** Of the issuing certificate; certified again under the same key when a third is left. */
+  readonly issuingLifetimeMs: number;
+  /** Of the root, when it is made. */
+  readonly rootLifetimeMs: number;
+  /** From thisUpdate to nextUpdate of a CRL; a new one is made after a third of it. At least 3 min. */
+  readonly crlLifetimeMs: number;
+  /** How often CRLs of other domains are fetched. */
+  readonly crlRefreshMs: number;
+  /** How long after its expiry an identity may come back by proving its key; 0 for never. */
+  readonly lapsedMs: number;
+  /** Longest lifetime of a join token. */
+  readonly tokenLifetimeMsMax: number;
+  /** How long an application waits for a decision. */
+  readonly applicationLifetimeMs: number;
+  /** Applications that wait for a decision; further ones are refused. */
+  readonly applicationsMax: number;
+  /** WatchTrust streams; further ones are refused. */
+  readonly watchersMax: number;
+  /** Other domains that are trusted. */
+  readonly foreignDomainsMax: number;
   /**
    * How long certificates are kept in the archive after they expired, and revoked record keys on the CRL. Default and
    * least 90 days, the greatest age of a signature that is still accepted.
    */
-  readonly archiveMs?: number;
-  /** Certificates of one purpose that one identity may hold at once; further renewals are refused. Default 30. */
-  readonly certificatesPerIdentityMax?: number;
+  readonly archiveMs: number;
+  /** Certificates of one purpose that one identity may hold at once; further renewals are refused. */
+  readonly certificatesPerIdentityMax: number;
 }
 
-/** The configuration with every default in place. */
-export type AuthoritySettings = Required<AuthorityConfig>;
+/** Configuration of an authority: limits that are left out have their default. */
+export interface AuthorityConfig extends Partial<AuthorityLimits> {
+  readonly domain: Domain;
+  /** https://host:port under which agents reach this authority; goes into join tokens and the trust bundle. */
+  readonly url: string;
+}
 
-/** Fills in defaults and checks bounds. Throws `CAUSEWAY_CONFIG_INVALID`. */
-export function resolveSettings(config: AuthorityConfig): AuthoritySettings {
-  if (!/^https:\/\/[^/\s?#@]+:\d{1,5}$/.test(config.url)) {
+/** Domain, URL and the limits of now: they follow changes, so read them at each use. */
+export type AuthoritySettings = AuthorityLimits & Pick<AuthorityConfig, "domain" | "url">;
+
+/** The limits of this configuration, and of what the authority runs on. Throws `CAUSEWAY_CONFIG_INVALID`. */
+export function createAuthorityLimits(config: AuthorityConfig, beside?: AnyLimitTable): LiveLimits<AuthorityLimits> {
+  const { domain: _domain, url: _url, ...configured } = config;
+  return new LiveLimits({ ...limitsBeside(own, beside), configured });
+}
+
+/** Checks the rest of the configuration. Throws `CAUSEWAY_CONFIG_INVALID`. */
+export function settingsOf({ domain, url }: AuthorityConfig, limits: AuthorityLimits): AuthoritySettings {
+  if (!/^https:\/\/[^/\s?#@]+:\d{1,5}$/.test(url)) {
     throw refuse(
       "CAUSEWAY_CONFIG_INVALID",
-      `expected the authority's url as https://host:port, got ${JSON.stringify(config.url.slice(0, 100))}`,
+      `expected the authority's url as https://host:port, got ${JSON.stringify(url.slice(0, 100))}`,
     );
   }
-  const settings: AuthoritySettings = { ...settingDefaults, ...withoutUndefined(config) };
-  bounded("leafLifetimeMs", settings.leafLifetimeMs, minute, 7 * day);
-  bounded("issuingLifetimeMs", settings.issuingLifetimeMs, 2 * settings.leafLifetimeMs, settings.rootLifetimeMs);
-  bounded("crlLifetimeMs", settings.crlLifetimeMs, 3 * minute, 30 * day);
-  bounded("archiveMs", settings.archiveMs, signatureAgeMsMax, 3_650 * day);
-  bounded("crlRefreshMs", settings.crlRefreshMs, 1_000, day);
-  return settings;
-}
-
-function bounded(name: string, value: number, min: number, max: number): void {
-  if (value >= min && value <= max) return;
-  throw refuse("CAUSEWAY_CONFIG_INVALID", `expected ${name} from ${min} to ${max} ms, got ${value}`);
-}
-
-function withoutUndefined(config: AuthorityConfig): AuthorityConfig {
-  // Object.entries loses the types; only members that are undefined are left out.
-  return Object.fromEntries(
-    Object.entries(config).filter(([, value]) => value !== undefined),
-  ) as unknown as AuthorityConfig;
+  const settings = { domain, url };
+  for (const name of Object.keys(authorityLimits) as (keyof AuthorityLimits)[])
+    Object.defineProperty(settings, name, { enumerable: true, get: () => limits[name] });
+  return settings as AuthoritySettings;
 }
 
 const minute = 60_000;
 const day = 86_400_000;
+const countMax = 10_000_000;
 /** As in core/records, which a certificate authority does not know otherwise. */
 const signatureAgeMsMax = 90 * day;
 
-const settingDefaults = {
+/** Default bounds. */
+export const authorityLimits: AuthorityLimits = {
   leafLifetimeMs: defaults.certificateLifetimeMs,
   issuingLifetimeMs: 365 * day,
   rootLifetimeMs: 3_650 * day,
@@ -87,4 +92,33 @@ const settingDefaults = {
   foreignDomainsMax: 10_000,
   archiveMs: signatureAgeMsMax,
   certificatesPerIdentityMax: 30,
-} as const;
+};
+
+const own: LimitTable<AuthorityLimits> = {
+  defaults: authorityLimits,
+  rules: {
+    leafLifetimeMs: { min: minute, max: 7 * day, effect: "for new" },
+    issuingLifetimeMs: { min: 2 * minute, max: 36_500 * day, effect: "for new" },
+    rootLifetimeMs: { min: 2 * minute, max: 36_500 * day, effect: "after a restart" },
+    crlLifetimeMs: { min: 3 * minute, max: 30 * day, effect: "for new" },
+    crlRefreshMs: { min: 1_000, max: day, effect: "after a restart" },
+    lapsedMs: { min: 0, max: 3_650 * day, effect: "at once" },
+    tokenLifetimeMsMax: { min: minute, max: 365 * day, effect: "for new" },
+    applicationLifetimeMs: { min: minute, max: 365 * day, effect: "at once" },
+    applicationsMax: { min: 1, max: countMax, effect: "at once" },
+    watchersMax: { min: 1, max: countMax, effect: "at once" },
+    foreignDomainsMax: { min: 1, max: countMax, effect: "at once" },
+    archiveMs: { min: signatureAgeMsMax, max: 3_650 * day, effect: "at once" },
+    certificatesPerIdentityMax: { min: 2, max: 10_000, effect: "at once" },
+  },
+  contradiction({ leafLifetimeMs, issuingLifetimeMs, rootLifetimeMs }) {
+    if (2 * leafLifetimeMs > issuingLifetimeMs)
+      return `expected leafLifetimeMs of at most half of issuingLifetimeMs, got ${leafLifetimeMs} and ${issuingLifetimeMs}`;
+    if (issuingLifetimeMs > rootLifetimeMs)
+      return `expected issuingLifetimeMs of at most rootLifetimeMs, got ${issuingLifetimeMs} and ${rootLifetimeMs}`;
+    return undefined;
+  },
+};
+
+/** What may be set, and when it counts. */
+export const authorityLimitRules = own.rules;

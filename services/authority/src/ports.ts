@@ -1,5 +1,6 @@
-import type { AuthorityStore, Log, Scheduler } from "@causeway/core-base";
+import type { AnyLimitTable, AuthorityStore, Log, ProcessUsage, Scheduler } from "@causeway/core-base";
 import type { CryptoPort, SigningKey } from "@causeway/core-identity";
+import type { AuthorityLimits } from "./config.ts";
 
 /** The two CA keys. Both are P-256 and never leave their holder. */
 export interface CaKeys {
@@ -24,4 +25,10 @@ export interface AuthorityPorts {
   readonly scheduler: Scheduler;
   readonly log?: Log;
   readonly fetchForeignCrls?: FetchForeignCrls;
+  /** What the configuration says of limits now, for a reload. Throws when it cannot be read. Default: no reload. */
+  readonly readLimits?: () => Partial<AuthorityLimits>;
+  /** Limits of what carries it, listed beside its own and configured in the same place. */
+  readonly limitsBeside?: AnyLimitTable;
+  /** What the process uses now, for metrics. Default: not told. */
+  readonly processUsage?: () => ProcessUsage;
 }

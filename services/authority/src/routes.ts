@@ -1,18 +1,20 @@
-import { CausewayError, type Log, silentLog } from "@causeway/core-base";
-import { aca, common, statusNumber, toErrorDetail } from "@causeway/core-wire";
+import { CallTally, CausewayError, type Log, silentLog } from "@causeway/core-base";
+import { aca, admin, common, statusNumber, toErrorDetail } from "@causeway/core-wire";
 import { ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import type { Authority } from "./authority.ts";
-import type { CallerOf } from "./caller.ts";
+import { type CallerOf, isApplicant } from "./caller.ts";
 
-/** The authority as a Connect service. `callerOf` reads the caller from the context. */
+/** AuthorityService and, for operators, LimitsService and MetricsService. `callerOf` reads the caller from the context. */
 export function authorityRoutes(
   authority: Authority,
   callerOf: CallerOf,
   log: Log = silentLog,
+  calls: CallTally = new CallTally(),
 ): (router: ConnectRouter) => void {
   const rendered = (thrown: unknown, context: HandlerContext): ConnectError => {
     if (thrown instanceof ConnectError) return thrown;
     const error = CausewayError.from(thrown);
+    calls.addRefusal(error.code);
     if (error.family === "internal") log.error("authority.call_failed", { method: context.method.name }, thrown);
     else log.debug("authority.call_refused", { method: context.method.name, code: error.code });
     const made = new ConnectError(error.message, statusNumber(error), undefined, [
@@ -24,6 +26,7 @@ export function authorityRoutes(
   const unary =
     <I, O>(call: (request: I, context: HandlerContext) => O) =>
     (request: I, context: HandlerContext): O => {
+      calls.addCall(context.method.localName);
       try {
         return call(request, context);
       } catch (thrown) {
@@ -44,6 +47,7 @@ export function authorityRoutes(
       getCrl: unary((_request: aca.GetCrlRequest, _context) => ({ crls: [...authority.crls()] })),
       getTrust: unary((_request: aca.GetTrustRequest, context) => ({ state: authority.trustFor(callerOf(context)) })),
       async *watchTrust(_request, context) {
+        calls.addCall(context.method.localName);
         try {
           for await (const state of authority.watchTrust(callerOf(context), context.signal)) yield { state };
         } catch (thrown) {
@@ -66,6 +70,24 @@ export function authorityRoutes(
       removeTrust: unary((request: aca.RemoveTrustRequest, context) =>
         authority.removeTrust(callerOf(context), request),
       ),
+    });
+    const operatorName = (context: HandlerContext): string => {
+      const caller = callerOf(context);
+      return isApplicant(caller) ? "applicant" : caller.spiffeId;
+    };
+    router.service(admin.LimitsService, {
+      listLimits: unary((_request: admin.ListLimitsRequest, context) => authority.limits(callerOf(context)).list()),
+      setLimit: unary((request: admin.SetLimitRequest, context) =>
+        authority.limits(callerOf(context)).set(request, operatorName(context)),
+      ),
+      reloadLimits: unary((_request: admin.ReloadLimitsRequest, context) =>
+        authority.limits(callerOf(context)).reload(operatorName(context)),
+      ),
+    });
+    router.service(admin.MetricsService, {
+      readMetrics: unary((_request: admin.ReadMetricsRequest, context) => ({
+        text: authority.metrics(callerOf(context), calls),
+      })),
     });
   };
 }

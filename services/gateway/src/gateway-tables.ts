@@ -1,5 +1,5 @@
 /** Every table and queue of a gateway with its size and its bound, for metrics (AAP-103). */
-import type { DeliverySizes, Instant } from "@causeway/core-base";
+import type { DeliverySizes, Instant, TableSize } from "@causeway/core-base";
 import { type ForwardingTable, type HopTrace } from "@causeway/core-forwarding";
 import type { AttachmentDriver } from "./attachment-driver.ts";
 import { backlogMax } from "./backlog.ts";
@@ -46,14 +46,6 @@ export const gatewayTables = {
 } as const;
 
 export type GatewayTableName = keyof typeof gatewayTables;
-
-/** How full a table is. What it is not bounded by, or not counted in, is left out. */
-export interface TableSize {
-  readonly entries?: number;
-  readonly entriesMax?: number;
-  readonly bytes?: number;
-  readonly bytesMax?: number;
-}
 
 /** Where the sizes come from. */
 export interface TableParts {

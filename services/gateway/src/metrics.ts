@@ -1,7 +1,7 @@
 /** What a gateway counts and holds, in the text format that Prometheus reads (AAP-103). */
-import { type MetricFamily, openMetricsText } from "@causeway/core-base";
-import { type GatewayTableName, type GatewayTables, gatewayTables, type TableSize } from "./gateway-tables.ts";
-import type { GatewayDeps, ProcessUsage } from "./ports.ts";
+import { type MetricFamily, openMetricsText, processFamilies, tableFamilies } from "@causeway/core-base";
+import { type GatewayTables, gatewayTables } from "./gateway-tables.ts";
+import type { GatewayDeps } from "./ports.ts";
 import { workerFamilies } from "./worker-connections.ts";
 
 /** Counters that are there from the start. */
@@ -67,32 +67,17 @@ export interface MetricsParts {
 /** The text of now. */
 export function metricsText({ deps, tables, counters, startedUnixMs }: MetricsParts): string {
   return openMetricsText([
-    ...tableFamilies(tables.sizes()),
+    ...tableFamilies(inOrder(tables.sizes())),
     ...counterFamilies(counters()),
-    ...processFamilies(deps.processUsage?.(), startedUnixMs()),
+    ...processFamilies(deps.processUsage?.(), "causeway_gateway_start_time_seconds", startedUnixMs()),
     ...workerFamilies(deps.workerConnections?.()),
   ]);
 }
 
-/** Names and meaning of the families of tables. */
-export const tableFamilyHelps: Readonly<Record<keyof TableSize, readonly [name: string, help: string, unit?: string]>> =
-  {
-    entries: ["causeway_table_entries", "Entries of each table and queue now."],
-    entriesMax: ["causeway_table_entries_max", "Entries that each table and queue takes at most."],
-    bytes: ["causeway_table_bytes", "Bytes of each table and queue now.", "bytes"],
-    bytesMax: ["causeway_table_bytes_max", "Bytes that each table and queue takes at most."],
-  };
-
-function tableFamilies(sizes: Readonly<Record<GatewayTableName, TableSize>>): readonly MetricFamily[] {
-  const names = Object.keys(gatewayTables) as GatewayTableName[];
-  return (Object.keys(tableFamilyHelps) as (keyof TableSize)[]).map((kind) => {
-    const [name, help, unit] = tableFamilyHelps[kind];
-    const samples = names.flatMap((table) => {
-      const value = sizes[table][kind];
-      return value === undefined ? [] : [{ labels: { table }, value }];
-    });
-    return { name, type: "gauge", help, ...(unit !== undefined && { unit }), samples };
-  });
+/** As the tables are documented. */
+function inOrder(sizes: ReturnType<GatewayTables["sizes"]>): typeof sizes {
+  const names = Object.keys(gatewayTables) as (keyof typeof sizes)[];
+  return Object.fromEntries(names.map((name) => [name, sizes[name]])) as typeof sizes;
 }
 
 function counterFamilies(counts: Readonly<Record<string, number>>): readonly MetricFamily[] {
@@ -118,41 +103,5 @@ function counterFamilies(counts: Readonly<Record<string, number>>): readonly Met
   return [
     ...single,
     ...grouped.map(({ name, help, samples }) => ({ name, help, type: "counter", samples }) as MetricFamily),
-  ];
-}
-
-/** What the process uses, under the names that every exporter has. */
-function processFamilies(usage: ProcessUsage | undefined, startedUnixMs: number): readonly MetricFamily[] {
-  const gauge = (name: string, help: string, value: number, unit: string): MetricFamily => ({
-    name,
-    type: "gauge",
-    help,
-    unit,
-    samples: [{ value }],
-  });
-  const started = gauge(
-    "causeway_gateway_start_time_seconds",
-    "When it started, in Unix time.",
-    startedUnixMs / 1_000,
-    "seconds",
-  );
-  if (usage === undefined) return [started];
-  return [
-    started,
-    {
-      name: "process_cpu_seconds_total",
-      type: "counter",
-      unit: "seconds",
-      help: "Processor time used by the process, all threads together.",
-      samples: [{ value: usage.cpuSeconds }],
-    },
-    gauge("process_resident_memory_bytes", "Memory of the process.", usage.residentBytes, "bytes"),
-    gauge("process_heap_bytes", "JavaScript heap in use.", usage.heapBytes, "bytes"),
-    gauge(
-      "causeway_event_loop_delay_seconds",
-      "Longest delay of the event loop since the last reading.",
-      usage.loopDelaySeconds,
-      "seconds",
-    ),
   ];
 }

@@ -9,6 +9,7 @@ import type {
   GatewayUri,
   Log,
   MailboxStore,
+  ProcessUsage,
   Random,
   Scheduler,
   SpiffeId,
@@ -97,16 +98,6 @@ export interface GatewayIdentity {
   tlsSigner(): Signer;
   /** Key of the record-signing certificate: SignedOrigin. */
   recordSigner(): Signer;
-}
-
-/** What the process uses. */
-export interface ProcessUsage {
-  /** Processor time, all threads together. */
-  readonly cpuSeconds: number;
-  readonly residentBytes: number;
-  readonly heapBytes: number;
-  /** Longest delay of the event loop since the last reading. */
-  readonly loopDelaySeconds: number;
 }
 
 /** What the gateway is given. Nothing here is created or closed by it, except links that it dials. */

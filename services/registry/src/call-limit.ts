@@ -1,5 +1,5 @@
 /** Calls of one kind by each caller, as a token bucket that refills over a minute (ANA-47, ANA-48). */
-import { type Instant, refuse } from "@causeway/core-base";
+import { type Instant, refuse, type TableSize } from "@causeway/core-base";
 
 const minuteMs = 60_000;
 /** Callers that are remembered. A full bucket is forgotten first, since it says the same as none. */
@@ -21,6 +21,11 @@ export class CallLimit {
     this.#perMinute = perMinute;
     this.#what = what;
     this.#name = name;
+  }
+
+  /** Callers that are remembered, of at most so many. */
+  get size(): TableSize {
+    return { entries: this.#buckets.size, entriesMax: callersMax };
   }
 
   /** Takes one call. Throws `CAUSEWAY_LIMIT_RATE` with the time to wait. */

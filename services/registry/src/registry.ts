@@ -4,17 +4,25 @@ import {
   type AgentId,
   type AnyLimitTable,
   asUnixMs,
+  type CallTally,
   type Domain,
   type LiveLimits,
   type Log,
   later,
+  type ProcessUsage,
   type RegistryStore,
   refuse,
   type Scheduler,
   type StoredRegistration,
   type UnixMs,
 } from "@causeway/core-base";
-import type { CryptoPort, Signer, TrustStore, VerifiedPeer } from "@causeway/core-identity";
+import {
+  type CryptoPort,
+  requireMetricsReaderOf,
+  type Signer,
+  type TrustStore,
+  type VerifiedPeer,
+} from "@causeway/core-identity";
 import {
   compareRevisions,
   createRecordVerifier,
@@ -30,6 +38,7 @@ import { Catalogue } from "./catalogue.ts";
 import { type Asker, askerOf, type RemoteGateway } from "./disclosure.ts";
 import type { FollowedRecord } from "./follow.ts";
 import { createRegistryLimits, type RegistryLimits } from "./limits.ts";
+import { registryMetricsText } from "./metrics.ts";
 import type { Embedder } from "./search/semantic.ts";
 
 /** Configuration of a registry. */
@@ -49,6 +58,8 @@ export interface RegistryDeps {
   /** Record-signing key of the registry's certificate, read anew each time. */
   readonly signer: () => Signer;
   readonly embedder?: Embedder;
+  /** What the process uses now, for metrics. Default: not told. */
+  readonly processUsage?: () => ProcessUsage;
   /** Limits of what carries it, listed beside its own and configured in the same place. */
   readonly limitsBeside?: AnyLimitTable;
 }
@@ -67,6 +78,7 @@ export class Registry {
   readonly #queries: CallLimit;
   readonly #registrations: CallLimit;
   readonly #followed = new Map<AgentId, FollowedRecord>();
+  readonly #startedUnixMs: number;
   #registered = 0;
   #cancelPrune: (() => void) | undefined;
 
@@ -77,6 +89,7 @@ export class Registry {
     this.limits = createRegistryLimits(configured, deps.limitsBeside);
     this.#limits = this.limits.values;
     this.#deps = deps;
+    this.#startedUnixMs = deps.scheduler.now().unix;
     this.#verifier = createRecordVerifier(trustedSignatures(deps.trust, deps.crypto));
     this.#catalogue = new Catalogue(config.domain, deps.embedder, (agentId, thrown) =>
       deps.log.error("registry.embedding_failed", agentId ? { agentId } : {}, thrown),
@@ -111,6 +124,23 @@ export class Registry {
 
   get size(): number {
     return this.#catalogue.size;
+  }
+
+  /** What it counts and holds (AAP-103), for an operator or a monitor of the domain; `calls` are the caller's count. */
+  metrics(caller: VerifiedPeer, calls: CallTally): string {
+    requireMetricsReaderOf(this.#domain, caller);
+    return registryMetricsText({
+      sizes: {
+        registrations: { entries: this.#registered, entriesMax: this.#limits.registrationsMax },
+        catalogue: { entries: this.#catalogue.size },
+        followed_records: { entries: this.#followed.size },
+        query_callers: this.#queries.size,
+        registration_callers: this.#registrations.size,
+      },
+      calls,
+      usage: this.#deps.processUsage?.(),
+      startedUnixMs: this.#startedUnixMs,
+    });
   }
 
   /** Resolves when everything so far can be found by meaning. */

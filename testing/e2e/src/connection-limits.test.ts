@@ -27,7 +27,7 @@ test("bounds and timers of connections are listed with default and bounds, and c
 }, async () => {
   const { limits } = await cli<{ limits: LimitRow[] }>("limits");
   const rows = limits.filter((each) => each.name === "connection.handshakeMs");
-  expect(rows.map((each) => each.service)).toEqual(["gateway gw1", "gateway gw2", "registry"]);
+  expect(rows.map((each) => each.service)).toEqual(["gateway gw1", "gateway gw2", "registry", "authority"]);
   for (const row of rows) {
     expect(row).toMatchObject({ unit: "ms", effect: "after a restart", setBy: "default" });
     expect(Object.entries(row).map(([key, value]) => [key, String(value)])).toEqual(

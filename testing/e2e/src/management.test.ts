@@ -106,6 +106,42 @@ test("an operator lists, sets and reloads limits of gateways and the registry on
   expect(await valuesOf("heldMessagesMax")).toEqual({ "gateway gw1": "100", "gateway gw2": "100" });
 });
 
+test("so they are of the authority: a bound that is set counts for the next call, and ends with a reload [AAP-103]", {
+  timeout: 120_000,
+}, async () => {
+  const rows = async () => (await cli<{ limits: LimitRow[] }>("limits", "list", "--authority")).limits;
+  expect(new Set((await rows()).map(({ service }) => service))).toEqual(new Set(["authority"]));
+  expect(await valuesOf("tokenLifetimeMsMax")).toEqual({ authority: "2592000000" });
+  const token = () => cli("cert", "token", "blue.example/management/later", "--hours", "2");
+  await token();
+  await cli("limits", "set", "tokenLifetimeMsMax", "3600000", "--authority");
+  await expect(token()).rejects.toMatchObject({ stdout: expect.stringContaining("CAUSEWAY_LIMIT_COUNT") });
+  expect(await valuesOf("connection.handshakeMs")).toMatchObject({ authority: "10000" });
+  expect(await cli("limits", "reload", "--authority")).toMatchObject({
+    services: [{ service: "authority", changed: [{ name: "tokenLifetimeMsMax", from: 3_600_000, to: 2_592_000_000 }] }],
+  });
+  await token();
+
+  // The lifetime of certificates stands elsewhere in the file than the others.
+  const file = world.home.configFile("blue.example");
+  const before = readFileSync(file, "utf8");
+  const changed = before.replace(
+    "authority: {",
+    "authority: { certificateLifetimeMs: 600000, limits: { applicationsMax: 3 },",
+  );
+  expect(changed).not.toBe(before);
+  writeFileSync(file, changed);
+  try {
+    process.kill(world.service("blue.example/authority").pid ?? 0, "SIGHUP");
+    await until("the reload", async () => (await valuesOf("applicationsMax"))["authority"] === "3");
+    expect(await valuesOf("leafLifetimeMs")).toEqual({ authority: "600000" });
+  } finally {
+    writeFileSync(file, before);
+  }
+  await cli("limits", "reload", "--authority");
+  expect(await valuesOf("leafLifetimeMs")).toEqual({ authority: "86400000" });
+});
+
 test("a rule written to the file counts from SIGHUP on, and one taken out ends with the reload, in the same process [AAP-7]", {
   timeout: 120_000,
 }, async () => {
@@ -329,11 +365,15 @@ describe("with a gateway and the registry down", () => {
     [
       ["limits", "reload"],
       ["gateway gw3", "registry"],
-      { services: [{ service: "gateway gw1" }, { service: "gateway gw2" }] },
+      { services: [{ service: "gateway gw1" }, { service: "gateway gw2" }, { service: "authority" }] },
     ],
     [["limits", "set", "heldMessagesMax", "9"], ["gateway gw3", "registry"], { changes: [{ to: 9 }, { to: 9 }] }],
     [["limits", "set", "queriesPerMinute", "9"], ["gateway gw3", "registry"], { changes: [] }],
-    [["metrics"], ["gateway gw3"], { gateways: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
+    [
+      ["metrics"],
+      ["gateway gw3", "registry"],
+      { gateways: [{ gateway: "gw1" }, { gateway: "gw2" }], services: [{ service: "authority" }] },
+    ],
     [["mailbox", "list"], ["gateway gw3"], { mailboxes: [], totals: [{ gateway: "gw1" }, { gateway: "gw2" }] }],
     [["mailbox", "show", nobody], ["gateway gw3"], { messages: [], total: 0 }],
     [["mailbox", "dead-letters"], ["gateway gw3"], { messages: [], total: 0 }],

@@ -47,8 +47,10 @@ test("curl reads /metrics with the files of causeway monitor --once, which come 
   const { spiffeId, notAfterUnixMs } = await monitor();
   expect(spiffeId).toBe("spiffe://blue.example/monitor/prometheus");
   expect(await monitor()).toMatchObject({ spiffeId, notAfterUnixMs });
-  for (const gateway of ["gw1", "gw2"]) {
-    const { text } = read(`${urlOf(`blue.example/${gateway}`)}/metrics`);
+  for (const service of ["gw1", "gw2", "registry", "authority"]) {
+    const { text } = read(`${urlOf(`blue.example/${service}`)}/metrics`);
+    const start = service.startsWith("gw") ? "gateway" : service;
+    expect(text).toContain(`\ncauseway_${start}_start_time_seconds `);
     expect(text).toMatch(/^# TYPE causeway_table_entries gauge$/m);
     expect(text).toMatch(/\n# EOF\n\n200$/);
   }
@@ -69,6 +71,8 @@ test("with the same files it is refused everything else, by every service, and b
     ["registry", "causeway.ars.v1.RegistryService/Discover"],
     ["registry", "causeway.ars.v1.RegistryService/GetRecord"],
     ["registry", "causeway.admin.v1.LimitsService/ListLimits"],
+    ["registry", "causeway.admin.v1.MetricsService/ReadMetrics"],
+    ["authority", "causeway.admin.v1.LimitsService/SetLimit"],
     ["authority", "causeway.aca.v1.AuthorityService/CreateToken"],
     ["authority", "causeway.aca.v1.AuthorityService/ListCertificates"],
     ["authority", "causeway.aca.v1.AuthorityService/Revoke"],
@@ -84,19 +88,22 @@ test("with the same files it is refused everything else, by every service, and b
   );
   expect(link.text).toMatch(/grpc-message: .*expected an agent or a gateway, got the monitor/);
   // Green trusts blue, and tells its monitor nothing all the same.
-  expect(read(`${urlOf("green.example/gw2")}/metrics`, "--insecure").text).toMatch(
-    /expected an operator or a monitor of green\.example, got the monitor spiffe:\/\/blue.*\n403$/s,
-  );
+  for (const service of ["gw2", "registry"]) {
+    expect(read(`${urlOf(`green.example/${service}`)}/metrics`, "--insecure").text).toMatch(
+      /expected an operator or a monitor of green\.example, got the monitor spiffe:\/\/blue.*\n403$/s,
+    );
+  }
+  expect(read(`${urlOf("green.example/authority")}/metrics`, "--insecure").text).toMatch(/DOMAIN_FOREIGN.*\n403$/s);
 });
 
-test("Prometheus scrapes every gateway with the configuration of docs/operations/monitoring.md, and its rules are good [AAP-103]", {
+test("Prometheus scrapes every service with the configuration of docs/operations/monitoring.md, and its rules are good [AAP-103]", {
   timeout: 180_000,
 }, async ({ skip }) => {
   if ("missing" in prometheus) return skip(prometheus.missing);
   await monitor();
   const [scraping = "", rules = ""] = [...page.matchAll(/```yaml\n(.*?)```/gs)].map(([, yaml]) => yaml);
   const etc = join(world.home.directory, "etc", "prometheus");
-  const targets = ["gw1", "gw2"].map((name) => new URL(urlOf(`blue.example/${name}`)).host);
+  const targets = ["authority", "registry", "gw1", "gw2"].map((name) => new URL(urlOf(`blue.example/${name}`)).host);
   const config = `global: { scrape_interval: 1s }\n${scraping}`
     .replaceAll("/etc/prometheus/", `${etc}/`)
     .replace(/targets: .*/, `targets: ${JSON.stringify(targets)}`);
@@ -130,7 +137,7 @@ test("Prometheus scrapes every gateway with the configuration of docs/operations
       if (answer?.ok !== true) return [];
       return ((await answer.json()) as { data: { result: Sample[] } }).data.result;
     };
-    await until("both gateways to be scraped", async () => (await query("up == 1")).length === 2, 60_000).catch(
+    await until("every service to be scraped", async () => (await query("up == 1")).length === 4, 60_000).catch(
       async (cause: unknown) => {
         const told = await fetch(`${api}/targets`).then((answer) => answer.text());
         throw new Error(`${told}\n${said}`, { cause });
@@ -138,8 +145,12 @@ test("Prometheus scrapes every gateway with the configuration of docs/operations
     );
     const bounds = await query('causeway_table_entries_max{table="attachments"}');
     expect(bounds.map(({ metric, value }) => [metric["instance"], value[1]]).toSorted()).toEqual(
-      targets.map((target) => [target, "100000"]).toSorted(),
+      targets
+        .slice(2)
+        .map((target) => [target, "100000"])
+        .toSorted(),
     );
+    expect(await query('causeway_table_entries{table=~"catalogue|trust_watchers"}')).toHaveLength(2);
     const full = /expr: (causeway_table_entries .*)/.exec(rules)?.[1] ?? "";
     expect((await query(full.replaceAll("> 0.8", ">= 0"))).length).toBeGreaterThan(10);
   } finally {

@@ -1,7 +1,8 @@
 /** Asking several services of a domain at once: one that does not answer must not hide what the others say. */
-import { CausewayError } from "@causeway/core-base";
+import { CausewayError, refuse } from "@causeway/core-base";
+import type { Command } from "commander";
 import type { GatewayConfig } from "../config/domain.ts";
-import type { Operator } from "../processes/operator.ts";
+import type { Operator, ServiceRole } from "../processes/operator.ts";
 import { failureOf, sentenceOf } from "../terminal/failure.ts";
 import type { Output } from "../terminal/output.ts";
 
@@ -47,6 +48,46 @@ export function askGateways<A>(
 ): Promise<Asked<A>> {
   const gateways = operator.gateways(name).map((gateway) => ({ service: `gateway ${gateway.name}`, gateway }));
   return askAll(gateways, ({ gateway }) => ask(gateway));
+}
+
+/** Which services of the domain are asked. */
+export interface ServiceChoice {
+  readonly gateway?: string;
+  readonly registry?: boolean;
+  readonly authority?: boolean;
+}
+
+/** A service by its name in answers, and how it is reached. */
+export interface ServiceAddress {
+  readonly service: string;
+  readonly url: string;
+  readonly role: ServiceRole;
+}
+
+/** Adds the options of `ServiceChoice`. */
+export function withServiceOptions(command: Command): Command {
+  return command
+    .option("--gateway <name>", "only of this gateway (default: of all gateways, the registry and the authority)")
+    .option("--registry", "only of the registry")
+    .option("--authority", "only of the authority");
+}
+
+/** The services that are chosen; every one of the domain when none is. Throws when the domain has not got it. */
+export function servicesOf(operator: Operator, choice: ServiceChoice): readonly ServiceAddress[] {
+  const { registry, authority, domain } = operator.config;
+  const isAny = choice.gateway === undefined && choice.registry !== true && choice.authority !== true;
+  if (choice.registry === true && registry === undefined)
+    throw refuse("CAUSEWAY_CONFIG_INVALID", `${domain} has no registry`);
+  const gateways = isAny || choice.gateway !== undefined ? operator.gateways(choice.gateway) : [];
+  return [
+    ...gateways.map(({ name, url }) => ({ service: `gateway ${name}`, url, role: "gateway" as const })),
+    ...(registry !== undefined && (isAny || choice.registry === true)
+      ? [{ service: "registry", url: registry.url, role: "registry" as const }]
+      : []),
+    ...(isAny || choice.authority === true
+      ? [{ service: "authority", url: authority.url, role: "authority" as const }]
+      : []),
+  ];
 }
 
 /**

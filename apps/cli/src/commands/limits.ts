@@ -1,4 +1,4 @@
-/** Bounds and timers of running gateways and the registry: looking at them and changing them (AAP-103). */
+/** Bounds and timers of the services of a domain: looking at them and changing them (AAP-103). */
 import { refuse } from "@causeway/core-base";
 import type { admin } from "@causeway/core-wire";
 import type { Client } from "@connectrpc/connect";
@@ -6,18 +6,15 @@ import type { Command } from "commander";
 import type { Operator } from "../processes/operator.ts";
 import { counted, table } from "../terminal/output.ts";
 import { asOperator } from "./acting.ts";
-import { type Asked, askAll, showAsked } from "./asking.ts";
+import { type Asked, askAll, type ServiceChoice, servicesOf, showAsked, withServiceOptions } from "./asking.ts";
 import { type CommonOptions, type Context, withCommonOptions } from "./context.ts";
 
 /** How long a service may take to answer. */
 const answerMs = 10_000;
 
-interface ServiceChoice extends CommonOptions {
-  readonly gateway?: string;
-  readonly registry?: boolean;
-}
+type LimitOptions = CommonOptions & ServiceChoice;
 
-interface ListOptions extends ServiceChoice {
+interface ListOptions extends LimitOptions {
   readonly changed?: boolean;
 }
 
@@ -28,27 +25,24 @@ interface Limited {
 }
 
 export function addLimitCommands(program: Command): void {
-  const limits = program.command("limits").description("bounds and timers of gateways and the registry");
+  const limits = program.command("limits").description("bounds and timers of gateways, the registry and the authority");
   const add = (usage: string, description: string, options?: { readonly isDefault: boolean }): Command =>
-    withCommonOptions(limits.command(usage, options))
-      .description(description)
-      .option("--gateway <name>", "only of this gateway (default: of all gateways, and of the registry)")
-      .option("--registry", "only of the registry");
+    withServiceOptions(withCommonOptions(limits.command(usage, options)).description(description));
 
   add("list", "every limit with its value now, default, bounds, and when a change counts", { isDefault: true })
     .option("--changed", "only those that are not the default")
     .action((options: ListOptions) => asOperator(options, (operator, context) => list(operator, context, options)));
   add("set <name> <value>", "change a limit while the service runs, until its next restart or reload").action(
-    (name: string, value: string, options: ServiceChoice) =>
+    (name: string, value: string, options: LimitOptions) =>
       asOperator(options, (operator, context) => set(operator, context, options, name, value)),
   );
   add("reload", "take over what the configuration file says of limits and policy now, as SIGHUP does").action(
-    (options: ServiceChoice) => asOperator(options, (operator, context) => reload(operator, context, options)),
+    (options: LimitOptions) => asOperator(options, (operator, context) => reload(operator, context, options)),
   );
 }
 
 async function list(operator: Operator, { out }: Context, options: ListOptions): Promise<void> {
-  const asked = await askAll(servicesOf(operator, options), async ({ service, client }) => {
+  const asked = await askAll(limitedOf(operator, options), async ({ service, client }) => {
     const { limits } = await client.listLimits({}, { timeoutMs: answerMs });
     return limits.map((limit) => ({ service, ...limit }));
   });
@@ -75,13 +69,13 @@ async function list(operator: Operator, { out }: Context, options: ListOptions):
 async function set(
   operator: Operator,
   { out }: Context,
-  options: ServiceChoice,
+  options: LimitOptions,
   name: string,
   value: string,
 ): Promise<void> {
   if (!/^\d{1,16}$/.test(value))
     throw refuse("CAUSEWAY_CONFIG_INVALID", `expected a whole number for ${name}, got ${JSON.stringify(value)}`);
-  const { chosen, failures } = await whoHas(servicesOf(operator, options), name);
+  const { chosen, failures } = await whoHas(limitedOf(operator, options), name);
   const { answers: changes, failures: more } = await askAll(chosen, async ({ service, client }) => {
     const { limit, before } = await client.setLimit({ name, value: BigInt(value) }, { timeoutMs: answerMs });
     return { service, name, from: before, to: limit?.value ?? before, effect: limit?.effect ?? "" };
@@ -95,8 +89,8 @@ async function set(
   if (chosen.length === 0) out.problem(`${name} was changed nowhere: no service that answers has it`);
 }
 
-async function reload(operator: Operator, { out }: Context, options: ServiceChoice): Promise<void> {
-  const asked = await askAll(servicesOf(operator, options), async ({ service, client }) => {
+async function reload(operator: Operator, { out }: Context, options: LimitOptions): Promise<void> {
+  const asked = await askAll(limitedOf(operator, options), async ({ service, client }) => {
     const { changed, pending, rulesAdded, rulesRemoved, rulesReordered } = await client.reloadLimits(
       {},
       { timeoutMs: answerMs },
@@ -137,14 +131,9 @@ async function whoHas(
   return { chosen: chosen.length === 0 && failures.length === 0 ? services : chosen, failures };
 }
 
-function servicesOf(operator: Operator, options: ServiceChoice): readonly Limited[] {
-  const gateways = options.registry === true && options.gateway === undefined ? [] : operator.gateways(options.gateway);
-  const { registry } = operator.config;
-  const withRegistry = registry !== undefined && (options.registry === true || options.gateway === undefined);
-  if (options.registry === true && registry === undefined)
-    throw refuse("CAUSEWAY_CONFIG_INVALID", `${operator.config.domain} has no registry`);
-  return [
-    ...gateways.map((each) => ({ service: `gateway ${each.name}`, client: operator.limits(each.url, "gateway") })),
-    ...(withRegistry ? [{ service: "registry", client: operator.limits(registry.url, "registry") }] : []),
-  ];
+function limitedOf(operator: Operator, options: ServiceChoice): readonly Limited[] {
+  return servicesOf(operator, options).map(({ service, url, role }) => ({
+    service,
+    client: operator.limits(url, role),
+  }));
 }

@@ -18,9 +18,9 @@ export function addServiceCommands(program: Command): void {
   withCommonOptions(program.command("authority"))
     .description("run the certificate authority (ACA) of a domain")
     .action(async (options: ServiceOptions) => {
-      const { config, log } = open(options, "authority");
+      const { config, log, read } = open(options, "authority");
       const { startAuthority } = await import("../processes/authority.ts");
-      await runService(log, () => startAuthority(config, log));
+      await runService(log, () => startAuthority(config, log, read));
     });
 
   withCommonOptions(program.command("gateway <name>"))

@@ -4,6 +4,7 @@ import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { ConnectionLimits } from "@causeway/adapter-h2";
 import { refuse } from "@causeway/core-base";
+import type { AuthorityLimits } from "@causeway/service-authority";
 import type { AllGatewayLimits, GatewayConfig as GatewayServiceConfig } from "@causeway/service-gateway";
 import type { RegistryLimits, RemoteGateway } from "@causeway/service-registry";
 import { Ajv, type ErrorObject } from "ajv";
@@ -22,8 +23,8 @@ export interface ListenConfig {
 
 export interface AuthorityConfig extends ListenConfig {
   readonly certificateLifetimeMs: number;
-  /** Other bounds of its connections in place of the defaults. */
-  readonly limits: Partial<ConnectionLimits>;
+  /** Other bounds in place of the defaults. */
+  readonly limits: Partial<AuthorityLimits & ConnectionLimits>;
 }
 
 export interface RegistryConfig extends ListenConfig {
@@ -87,7 +88,7 @@ interface RawDomain {
   masterKeyFile?: string;
   logLevel: DomainConfig["logLevel"];
   gatewayUse: DomainConfig["gatewayUse"];
-  authority: RawListen & { certificateLifetimeMs: number; limits?: Partial<ConnectionLimits> };
+  authority: RawListen & { certificateLifetimeMs: number; limits?: Partial<AuthorityLimits & ConnectionLimits> };
   registry?: RawListen & {
     gateway: string;
     queriesPerMinute: number;

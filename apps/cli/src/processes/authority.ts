@@ -1,7 +1,7 @@
 /** The process of a domain's authority: CA keys in a vault, its own server identity, the first operator. */
 import { join } from "node:path";
 import { createScheduler } from "@causeway/adapter-clock";
-import { type Caller, callerOf, createPort, h2LimitsOf } from "@causeway/adapter-h2";
+import { type Caller, callerOf, connectionLimits, createPort, h2LimitsOf } from "@causeway/adapter-h2";
 import {
   applicantIdentity,
   createIdentity,
@@ -13,12 +13,22 @@ import {
   openKeyVault,
 } from "@causeway/adapter-keys";
 import { openAuthorityStore } from "@causeway/adapter-sqlite";
+import { watchProcess } from "@causeway/adapter-telemetry";
 import { peerOrApplicant, serverOptions } from "@causeway/adapter-tls";
-import { type AgentId, defaults, type Log, parseAgentId, parseDomain } from "@causeway/core-base";
+import {
+  type AgentId,
+  CallTally,
+  defaults,
+  type Log,
+  openMetricsType,
+  parseAgentId,
+  parseDomain,
+} from "@causeway/core-base";
 import { encodePem, type Role, TrustStore } from "@causeway/core-identity";
 import { aca } from "@causeway/core-wire";
 import {
   type Authority,
+  type AuthorityLimits,
   applicantPaths,
   authorityRoutes,
   monitorPaths,
@@ -34,7 +44,11 @@ import { dialTransport, revoked, unixNow } from "./wiring.ts";
 /** How often the authority looks whether its own identities are due. */
 const ownRenewalMs = 60_000;
 
-export async function startAuthority(config: DomainConfig, log: Log): Promise<RunningService> {
+export async function startAuthority(
+  config: DomainConfig,
+  log: Log,
+  read?: () => DomainConfig,
+): Promise<RunningService> {
   const directory = authorityDirectory(config);
   const held = holdFolder(directory);
   const vaultAt = (path: string): Promise<KeyVault> =>
@@ -61,7 +75,7 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
     {
       domain: parseDomain(config.domain),
       url: config.authority.url,
-      leafLifetimeMs: config.authority.certificateLifetimeMs,
+      ...limitsOf(config),
     },
     {
       store,
@@ -69,6 +83,9 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
       crypto: nodeCrypto,
       scheduler: createScheduler(),
       log,
+      limitsBeside: connectionLimits,
+      processUsage: watchProcess(),
+      ...(read && { readLimits: () => limitsOf(read()) }),
       fetchForeignCrls: async (domain, url, signal) => {
         const transport = dialTransport({
           url,
@@ -96,6 +113,7 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
     // The root goes along, so that someone who knows only its fingerprint can pin it.
     return { key, chainPem: chainPem + encodePem("CERTIFICATE", authority.root) };
   };
+  const calls = new CallTally();
   const port = createPort({
     tls: () => serverOptions({ identity: tlsIdentity, trust }),
     host: config.authority.host,
@@ -106,7 +124,10 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
     },
     applicantPaths,
     monitorPaths,
-    services: authorityRoutes(authority, callerOf, log),
+    services: authorityRoutes(authority, callerOf, log, calls),
+    pages: new Map([
+      ["/metrics", (caller) => ({ contentType: openMetricsType, body: authority.metrics(caller, calls) })],
+    ]),
     limits: h2LimitsOf(config.authority.limits),
     log,
   });
@@ -125,6 +146,7 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
   }, ownRenewalMs);
   return {
     url: address.url,
+    reload: (by) => authority.reload(by),
     async stop() {
       clearInterval(renewal);
       await authority.stop();
@@ -134,6 +156,11 @@ export async function startAuthority(config: DomainConfig, log: Log): Promise<Ru
     },
   };
 }
+
+const limitsOf = ({ authority }: DomainConfig): Partial<AuthorityLimits> => ({
+  ...authority.limits,
+  leafLifetimeMs: authority.certificateLifetimeMs,
+});
 
 /** An identity that the authority's own machine holds: issued without a request over the network, renewed in place. */
 class OwnIdentity {

@@ -9,6 +9,9 @@ import type { DomainConfig, GatewayConfig } from "../config/domain.ts";
 import { operatorDirectory } from "./directories.ts";
 import { connectAuthority, dialTransport, fetchRoot } from "./wiring.ts";
 
+/** The kinds of services of a domain. */
+export type ServiceRole = "authority" | "gateway" | "registry";
+
 /** Calls services of a domain in the name of its operator. */
 export class Operator implements AsyncDisposable {
   readonly config: DomainConfig;
@@ -51,20 +54,16 @@ export class Operator implements AsyncDisposable {
     return createClient(admin.GatewayAdminService, this.#dial(gateway.url, "gateway"));
   }
 
-  /** The limits of a gateway or the registry. */
-  limits(url: string, role: "gateway" | "registry"): Client<typeof admin.LimitsService> {
+  limits(url: string, role: ServiceRole): Client<typeof admin.LimitsService> {
     return createClient(admin.LimitsService, this.#dial(url, role));
   }
 
-  metrics(gateway: GatewayConfig): Client<typeof admin.MetricsService> {
-    return createClient(admin.MetricsService, this.#dial(gateway.url, "gateway"));
+  metrics({ url }: { readonly url: string }, role: ServiceRole = "gateway"): Client<typeof admin.MetricsService> {
+    return createClient(admin.MetricsService, this.#dial(url, role));
   }
 
   /** Who serves at a URL, after a complete handshake. */
-  async probe(
-    url: string,
-    role: "authority" | "gateway" | "registry",
-  ): Promise<{ readonly spiffeId: string; readonly notAfterUnixMs: number }> {
+  async probe(url: string, role: ServiceRole): Promise<{ readonly spiffeId: string; readonly notAfterUnixMs: number }> {
     const transport = this.#dial(url, role);
     const peer = await transport.connect(AbortSignal.timeout(5_000));
     return { spiffeId: peer.spiffeId, notAfterUnixMs: peer.notAfter };
@@ -95,7 +94,7 @@ export class Operator implements AsyncDisposable {
     return own;
   }
 
-  #dial(url: string, role: "authority" | "gateway" | "registry") {
+  #dial(url: string, role: ServiceRole) {
     const transport = dialTransport({
       url,
       identity: () => this.#keeper.identity.tls(),

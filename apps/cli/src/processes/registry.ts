@@ -5,7 +5,8 @@ import { createSentenceEmbedder } from "@causeway/adapter-embedder";
 import { connectionLimits, h2LimitsOf, peerOf } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { openRegistryStore } from "@causeway/adapter-sqlite";
-import { type Log, parseAgentId, parseDomain, refuse } from "@causeway/core-base";
+import { watchProcess } from "@causeway/adapter-telemetry";
+import { type Log, openMetricsType, parseAgentId, parseDomain, refuse } from "@causeway/core-base";
 import { LimitsAdmin } from "@causeway/core-wire";
 import { Registry, type RegistryLimits, registryRoutes, SyncReader } from "@causeway/service-registry";
 import type { DomainConfig, RegistryConfig } from "../config/domain.ts";
@@ -45,6 +46,7 @@ export async function startRegistry(
       signer: () => keeper.identity.signer("record"),
       ...(own.semantic && { embedder: createSentenceEmbedder() }),
       limitsBeside: connectionLimits,
+      processUsage: watchProcess(),
     },
   );
   const reader = new SyncReader({
@@ -71,12 +73,14 @@ export async function startRegistry(
     read: read && (() => ({ limits: limitsOf(registryIn(read())) })),
     log,
   });
+  const routes = registryRoutes(registry, limits, peerOf);
   const { port, address } = await servePort({
     keeper,
     host: own.host,
     port: own.port,
     log,
-    services: registryRoutes(registry, limits, peerOf),
+    services: routes.services,
+    pages: new Map([["/metrics", (caller) => ({ contentType: openMetricsType, body: routes.metrics(caller) })]]),
     limits: h2LimitsOf(own.limits),
   });
   registry.start();
