@@ -61,7 +61,7 @@ describe.each(["stateful", "soft"] as const)(
       model = "stateful";
     });
 
-    test("a message takes L1, L2, L2, L1 and the answer comes back, over gateway links only [AGP-18] [AAP-8] [AAP-30] [ANA-8] [ANA-38] [ANA-40] [AMSP-26]", async () => {
+    test("a message takes L1, L2, L2, L1 and the answer comes back, over gateway links only [AGP-18] [AAP-30] [ANA-8] [AMSP-26]", async () => {
       const alice = await known(net.blue1, "blue.example/travel/alice");
       const bob = await known(net.green1, "green.example/hotels/bob");
       await alice.message(bob.agentId, "hello bob");

@@ -68,7 +68,7 @@ test("asked by what is needed, in plain words, the network finds the agent of th
   expect(chosen.why).not.toBe("");
 });
 
-test("an agent that opens no port moves to another gateway by itself, and its code does not notice [AAP-5, AAP-16]", {
+test("an agent that opens no port moves to another gateway by itself, and its code does not notice [AAP-5]", {
   timeout: 120_000,
 }, async () => {
   const mover = await world.agent("blue.example/moving/mover");

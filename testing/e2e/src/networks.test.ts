@@ -6,7 +6,7 @@ import { assigned } from "@causeway/core-base";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { debianTools } from "./debian.ts";
 import type { Attempt, LabReport } from "./networks/lab-report.ts";
-import { namespacesMissing, spawnBoxed } from "./networks/namespaces.ts";
+import { namespacesMissing, reportOfBox } from "./networks/namespaces.ts";
 
 const tools = debianTools({
   name: "networks",
@@ -25,14 +25,7 @@ describe.skipIf(missing !== undefined)("in a network of its own", { timeout: 300
   beforeAll(async () => {
     if ("missing" in tools || missing !== undefined) return;
     folder = mkdtempSync(join(tmpdir(), "causeway-lab-"));
-    const lab = spawnBoxed("./lab.ts", tools.env, folder);
-    let output = "";
-    let errors = "";
-    lab.stdout?.on("data", (chunk: Buffer) => (output += chunk.toString()));
-    lab.stderr?.on("data", (chunk: Buffer) => (errors = (errors + chunk.toString()).slice(-8_000)));
-    const code = await new Promise((resolve) => lab.on("close", resolve));
-    if (code !== 0) throw new Error(`the lab ended with ${String(code)}: ${output}\n${errors}`);
-    report = JSON.parse(output) as LabReport;
+    report = (await reportOfBox("./lab.ts", tools.env, folder)) as LabReport;
   }, 300_000);
 
   afterAll(() => {

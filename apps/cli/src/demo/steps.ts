@@ -39,7 +39,7 @@ export async function exchange(
   operators: readonly Operator[],
 ): Promise<Pick<DemoReport, "path" | "hops" | "e2e">> {
   const answer = await agent.request(target, { method: "tip", data: "Tokyo" }, { trace: true, timeoutMs: convergeMs });
-  const hops = await wayOf(answer.messageId, operators);
+  const hops = await hopsOf(answer.messageId, operators);
   const session = agent.status().sessions.find((s) => s.peer === target);
   return {
     path: hops.map((hop) => hop.gateway),
@@ -49,7 +49,7 @@ export async function exchange(
 }
 
 /** What each gateway of both domains did with a message, in order of travel. */
-async function wayOf(messageId: string, operators: readonly Operator[]): Promise<HopReport[]> {
+export async function hopsOf(messageId: string, operators: readonly Operator[]): Promise<HopReport[]> {
   const id = new Uint8Array(Buffer.from(messageId.replaceAll("-", ""), "hex"));
   const answers = await Promise.all(
     operators.flatMap((operator) =>

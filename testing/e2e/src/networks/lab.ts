@@ -7,7 +7,6 @@
  */
 import type { ChildProcess } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -21,7 +20,7 @@ import { Operator } from "../../../../apps/cli/src/processes/operator.ts";
 import { Supervisor } from "../../../../apps/cli/src/processes/supervisor.ts";
 import { until } from "../world.ts";
 import type { Attempt, LabReport } from "./lab-report.ts";
-import { Machine, makeNetwork, prepareBox, run } from "./namespaces.ts";
+import { answers, Machine, makeNetwork, prepareBox, run } from "./namespaces.ts";
 
 const folder = process.argv[2] ?? "";
 const home = new Home(join(folder, "home"));
@@ -132,13 +131,15 @@ async function startAgent(
   const child = launch(machine, [...node, here("lab-agent.ts"), JSON.stringify(options)], "pipe");
   const lines: Attempt[] = [];
   const waiting: ((line: Attempt) => void)[] = [];
-  if (child.stdout === null) throw new Error("the agent has no output");
-  createInterface({ input: child.stdout }).on("line", (line) => {
-    const said = JSON.parse(line) as Attempt;
+  const take = (said: Attempt): void => {
     const wake = waiting.shift();
     if (wake) wake(said);
     else lines.push(said);
-  });
+  };
+  if (child.stdout === null) throw new Error("the agent has no output");
+  const output = createInterface({ input: child.stdout });
+  output.on("line", (line) => take(JSON.parse(line) as Attempt));
+  output.on("close", () => take({ event: "ended", failures: [] }));
   return {
     next: (): Promise<Attempt> => {
       const line = lines.shift();
@@ -396,19 +397,6 @@ async function stop(child: ChildProcess): Promise<void> {
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   child.kill();
   await gone;
-}
-
-function answers(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connectTcp(port, host);
-    const finish = (answer: boolean): void => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.setTimeout(1_000, () => finish(false));
-    socket.on("connect", () => finish(true));
-    socket.on("error", () => finish(false));
-  });
 }
 
 /** RDATA of a SVCB record with a target and a port, as dnsmasq takes it. */
