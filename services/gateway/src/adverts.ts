@@ -60,6 +60,11 @@ export class Adverts {
     }
   }
 
+  /** Agents that may have attached at another gateway meanwhile: this one has to hear of it, or it would shadow them. */
+  get awaited(): readonly AgentId[] {
+    return [...this.#awaited.keys()];
+  }
+
   /** Agents of stored records that did not come back in time go offline, then out of the tables. */
   sweep(now: Now): void {
     for (const [agentId, awaited] of this.#awaited) {

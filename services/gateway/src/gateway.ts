@@ -499,7 +499,7 @@ export class GatewayService implements Gateway {
   #sweep(): void {
     const now = this.#deps.scheduler.now();
     this.#relay.expireHeld(now);
-    this.#mailboxes.sweep();
+    this.#mailboxes.sweep(this.#adverts.awaited);
     this.#table.returnPaths.expire(now.unix);
     this.#adverts.sweep(now);
     // The attachment machine watches the certificates of agents; a neighbour dials again with its renewed one.

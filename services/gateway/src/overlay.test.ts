@@ -65,6 +65,24 @@ describe("an agent that moves", () => {
     await bob.message(answer?.agentId ?? "", "hello");
     expect(moved.messages).toEqual(["hello"]);
   });
+
+  test("is reached from the gateway that it left, which was down when it went [AAP-14]", async () => {
+    const { world, net, other } = await withSecondEdge();
+    const before = await known(world, net.blue1, "blue.example/travel/mover");
+    await world.kill(net.blue1);
+    before.vanish();
+    const moved = await new TestAgent(world, other, before.identity).attach();
+    await moved.advertise({ revision: 2n });
+    await world.start(net.blue1);
+    const alice = await known(world, net.blue1, "blue.example/travel/alice");
+    // Its record of before is there still: the agent might have come back here.
+    expect(world.routes(net.blue1, moved.agentId).map((each) => each.origin)).toEqual([net.blue1.uri]);
+    await world.scheduler.advance(11_000);
+    await alice.message(moved.agentId, "hello");
+    expect(moved.messages).toEqual(["hello"]);
+    await world.scheduler.advance(11_000);
+    expect(world.routes(net.green2, moved.agentId).map((each) => each.origin)).toEqual([other.uri]);
+  });
 });
 
 describe("an agent at two gateways at once", () => {
