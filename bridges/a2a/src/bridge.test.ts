@@ -1,5 +1,7 @@
 /** The official A2A server and client, unmodified, on the outer sides of the bridge; the network between them in memory. */
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { AGENT_CARD_PATH, AgentCard, type Message, Role, type Task, TaskState } from "@a2a-js/sdk";
@@ -212,6 +214,65 @@ describe("bad input", () => {
     await expect(openA2aEndpoint(alice, { host: "0.0.0.0", port: 0 })).rejects.toMatchObject({
       code: "CAUSEWAY_UNSUPPORTED",
     });
+  });
+
+  test("a program of another Unix user is refused, one of the same is served", async ({ skip }) => {
+    const path = `${endpoint.url}/agents/${hotelName}/${AGENT_CARD_PATH}`;
+    expect((await fetch(path)).status).toBe(200);
+    if (process.getuid?.() !== 0) return skip("only root starts programs of another user");
+    const nobody = 65_534;
+    const script =
+      "import sys,urllib.request,urllib.error\ntry: print(urllib.request.urlopen(sys.argv[1]).status)\nexcept urllib.error.HTTPError as e: print(e.code, e.read().decode())";
+    const asUser = (uid: number): Promise<string> =>
+      new Promise((resolve, reject) => {
+        execFile("/usr/bin/python3", ["-c", script, path], { uid, gid: uid, cwd: "/" }, (error, stdout) =>
+          error === null ? resolve(stdout) : reject(error),
+        );
+      });
+    if (!existsSync("/usr/bin/python3")) return skip("there is no python3 in /usr/bin");
+    expect(await asUser(0)).toBe("200\n");
+    expect(await asUser(nobody)).toMatch(/^403 .*CAUSEWAY_FORWARDING_NOT_ALLOWED/);
+  });
+
+  test("with a token it serves whoever sends that, and its card says so", async () => {
+    const token = "a".repeat(40);
+    await using guarded = await openA2aEndpoint(alice, { port: 0, access: { token } });
+    const card = `${guarded.urlOf(hotelName)}${AGENT_CARD_PATH}`;
+    const ask = (authorization?: string) =>
+      fetch(card, authorization === undefined ? {} : { headers: { authorization } });
+    for (const wrong of [undefined, "Bearer", `Bearer ${token}x`, `Basic ${token}`]) {
+      const answer = await ask(wrong);
+      expect([answer.status, answer.headers.get("www-authenticate")]).toEqual([401, "Bearer"]);
+      expect(await answer.json()).toMatchObject({ code: "CAUSEWAY_BRIDGE_TOKEN_INVALID" });
+    }
+    const served = await ask(`Bearer ${token}`);
+    expect(await served.json()).toMatchObject({
+      securitySchemes: { endpoint: { httpAuthSecurityScheme: { scheme: "Bearer" } } },
+      securityRequirements: [{ schemes: { endpoint: {} } }],
+    });
+    await expect(openA2aEndpoint(alice, { port: 0, access: { token: "short" } })).rejects.toMatchObject({
+      code: "CAUSEWAY_CONFIG_INVALID",
+    });
+  });
+
+  test("a card that names addresses of an inner network is registered only when that is wanted [AAP-24]", async () => {
+    const app = express();
+    const { server: other, url } = await listen(app);
+    const card = { ...cardOf(url), documentationUrl: "https://wiki.corp.internal/desk" };
+    app.get(`/${AGENT_CARD_PATH}`, (_request, response) => void response.json(AgentCard.toJSON(card)));
+    const desk = await network.connect("green.example/travel/desk");
+    const upstream = await openUpstream(url);
+    expect(upstream.innerUrls.inner).toEqual(["https://wiki.corp.internal/desk"]);
+    expect(upstream.innerUrls.loopback).toEqual([`${url}/jsonrpc`, `${url}/rest`]);
+    await expect(attachA2aAgent(desk, upstream)).rejects.toMatchObject({
+      code: "CAUSEWAY_RECORD_INNER_URL",
+      message: expect.stringContaining("https://wiki.corp.internal/desk"),
+    });
+    expect(await alice.lookup("green.example/travel/desk")).toBeUndefined();
+    await attachA2aAgent(desk, upstream, { innerUrls: true });
+    expect((await alice.lookup("green.example/travel/desk"))?.agentId).toBe(desk.id);
+    other.closeAllConnections();
+    other.close();
   });
 
   test("a port in use is refused with its code", async () => {

@@ -538,6 +538,18 @@ export const errorTable = {
     "The other end of a stream has ended or was restarted. Open a new stream.",
   ),
   CAUSEWAY_AGENT_NO_HANDLER: entry("refused", "UNIMPLEMENTED", false, "The remote agent does not handle this."),
+  CAUSEWAY_RECORD_INNER_URL: entry(
+    "refused",
+    "FAILED_PRECONDITION",
+    false,
+    "The card names addresses of an inner network, which everybody who finds the agent would read.",
+  ),
+  CAUSEWAY_BRIDGE_TOKEN_INVALID: entry(
+    "refused",
+    "UNAUTHENTICATED",
+    false,
+    "The endpoint of a bridge needs its token as Authorization: Bearer TOKEN.",
+  ),
   CAUSEWAY_DIRECT_NOT_ALLOWED: entry(
     "refused",
     "PERMISSION_DENIED",

@@ -2,12 +2,15 @@
  * Everything that listens when everything runs that can: services of two domains, the endpoint for A2A clients, an agent
  * that takes direct links. Found in the kernel's tables, and then tried one by one.
  */
+import { spawnSync } from "node:child_process";
+import { chmodSync, readFileSync, statSync } from "node:fs";
 import { request as requestHttp } from "node:http";
 import { join } from "node:path";
 import type { IdentityKeeper } from "@causeway/adapter-keys";
 import { connect } from "@causeway/agent/node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { enrol } from "./adversary/credentials.ts";
+import { causeway, refusalIn } from "./adversary/program.ts";
 import { tlsOf } from "./adversary/raw-session.ts";
 import {
   h2Preface,
@@ -20,7 +23,10 @@ import {
   type Target,
   targetOf,
 } from "./adversary/scanner.ts";
+import { debianTools } from "./debian.ts";
 import { startWorld, type World } from "./world.ts";
+
+const python = debianTools({ name: "python", packages: ["python3"], check: ["python3", "--version"] });
 
 let world: World;
 let stranger: IdentityKeeper;
@@ -165,5 +171,43 @@ describe("the A2A endpoint, the one that speaks plain HTTP (C-27),", () => {
       { host: `127.0.0.1:${port}`, origin: "null" },
     ])
       expect([401, 403]).toContain(await statusOf(headers));
+  });
+
+  test("serves programs of its own Unix user and of no other", async ({ skip }) => {
+    const { port } = targetOf(endpointUrl);
+    expect(await statusOf({ host: `127.0.0.1:${port}` })).toBe(404);
+    if (process.getuid?.() !== 0) return skip("only root starts programs of another user");
+    if ("missing" in python) return skip(python.missing);
+    const script = `import http.client
+c = http.client.HTTPConnection("127.0.0.1", ${port})
+c.request("GET", "${path}")
+r = c.getresponse()
+print(r.status, r.read().decode())`;
+    const run = (uid: number) =>
+      spawnSync("python3", ["-c", script], { uid, gid: uid, cwd: "/", encoding: "utf8", env: python.env }).stdout;
+    expect(run(0)).toMatch(/^404 /);
+    expect(run(65_534)).toMatch(/^403 .*CAUSEWAY_FORWARDING_NOT_ALLOWED/);
+  });
+
+  test("with --token-file serves whoever has the token, from a file that others cannot read", async () => {
+    const file = join(world.home.directory, "a2a-token");
+    const common = ["--home", world.home.directory, "--domain", "blue.example", "--json"];
+    const name = "blue.example/a2a-with-token";
+    const { url } = await world.supervisor.start({
+      name,
+      args: ["a2a", "--listen", "0", "--as", "blue.example/cli/a2a-with-token", "--token-file", file, ...common],
+      logFile: world.home.logFile(name),
+    });
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const token = readFileSync(file, "utf8").trim();
+    const status = async (authorization?: string) =>
+      (await fetch(`${url}${path}`, authorization === undefined ? {} : { headers: { authorization } })).status;
+    expect([await status(), await status("Bearer nonsense"), await status(`Bearer ${token}`)]).toEqual([401, 401, 404]);
+    chmodSync(file, 0o644);
+    const refused = await causeway("a2a", "--listen", "0", "--token-file", file, ...common);
+    expect(refusalIn(refused)).toMatchObject({
+      code: "CAUSEWAY_CONFIG_INVALID",
+      message: expect.stringContaining(`chmod 600 ${file}`),
+    });
   });
 });

@@ -1,5 +1,5 @@
 /** `causeway demo`: the main job, told as a short story. */
-import { openA2aEndpoint } from "@causeway/bridge-a2a";
+import { canTellUsers, openA2aEndpoint } from "@causeway/bridge-a2a";
 import { parseAgentId } from "@causeway/core-base";
 import { Home } from "../home.ts";
 import { connectAgent } from "../processes/agents.ts";
@@ -153,8 +153,12 @@ async function play(
   tell(dim(`MLS suite ${exchanged.e2e.suite}; the gateways saw names and sizes, never content`));
 
   chapter("An unmodified A2A client talks to the A2A agent of the other domain");
+  // Where the system does not tell users apart, a demo is for whoever is on the machine.
+  const access = canTellUsers() ? "same-user" : "any-local";
   const endpoint = resources.use(
-    await openA2aEndpoint(planner, { port: a2aPort }).catch(() => openA2aEndpoint(planner, { port: 0 })),
+    await openA2aEndpoint(planner, { port: a2aPort, access }).catch(() =>
+      openA2aEndpoint(planner, { port: 0, access }),
+    ),
   );
   const hotelsUrl = endpoint.urlOf(found.agentId);
   const a2a = await useA2a(hotelsUrl);

@@ -2,6 +2,7 @@
 import type { JsonInput, Message, Task } from "@a2a-js/sdk";
 import type { Agent, IncomingRequest, Json, Registration } from "@causeway/agent";
 
+import { refuse } from "@causeway/core-base";
 import { type Operation, operations } from "../translate/operations.ts";
 import { errorOutcome, type Outcome } from "../translate/outcome.ts";
 import { Owners } from "./owners.ts";
@@ -16,14 +17,26 @@ export interface AttachOptions {
   /** BCP 47 codes. Default `["en"]`, since a card does not say. */
   readonly languages?: readonly string[];
   readonly tags?: readonly string[];
+  /** Registers a card with URLs of an inner network as it is; otherwise it is refused. Default false. */
+  readonly innerUrls?: boolean;
 }
 
-/** Handles the A2A operations for `agent` with `upstream` and registers the upstream card. */
+/**
+ * Handles the A2A operations for `agent` with `upstream` and registers the upstream card. Throws
+ * CAUSEWAY_RECORD_INNER_URL for a card that tells others how the network behind it is built (AAP-24).
+ */
 export async function attachA2aAgent(
   agent: Agent,
   upstream: Upstream,
   options: AttachOptions = {},
 ): Promise<AttachedA2aAgent> {
+  const { inner } = upstream.innerUrls;
+  if (inner.length > 0 && options.innerUrls !== true) {
+    throw refuse(
+      "CAUSEWAY_RECORD_INNER_URL",
+      `expected a card without addresses of an inner network, got ${inner.slice(0, shownMax).join(", ")} in that of ${upstream.url}; everybody who finds the agent reads it: have the card name what others may know, or register it as it is with --inner-urls`,
+    );
+  }
   const owners = new Owners();
   const { client } = upstream;
   const stops = [
@@ -72,6 +85,9 @@ export async function attachA2aAgent(
     },
   };
 }
+
+/** URLs that an error names. */
+const shownMax = 3;
 
 function unary<In, Out>(
   agent: Agent,

@@ -10,6 +10,7 @@ import type { Agent, Match } from "@causeway/agent";
 import { CausewayError, parseAgentId, refuse, shortName } from "@causeway/core-base";
 import express, { type Request, type RequestHandler, type Response } from "express";
 import { endpointCard, parseCard } from "../translate/card.ts";
+import { accessCheck, type EndpointAccess } from "./access.ts";
 import { RemoteAgentHandler } from "./remote-agent.ts";
 import { isLoopback } from "./upstream.ts";
 
@@ -26,6 +27,8 @@ export interface EndpointOptions {
   readonly host?: string;
   /** 0 for any free one. */
   readonly port: number;
+  /** Whom it serves. Default `same-user`; refused with CAUSEWAY_UNSUPPORTED where the system does not tell users apart. */
+  readonly access?: EndpointAccess;
 }
 
 /** Remote agents whose handlers are kept; the oldest are dropped first. */
@@ -43,10 +46,17 @@ export async function openA2aEndpoint(agent: Agent, options: EndpointOptions): P
     );
   }
   const faces = new Map<string, Face>();
+  const { access = "same-user" } = options;
   const app = express();
   app.disable("x-powered-by");
   app.use(guardLocal);
   const server = createServer(app);
+  const refusalOf = accessCheck(access, server);
+  app.use((request, response, next) => {
+    const refusal = refusalOf(request);
+    if (refusal === undefined) next();
+    else refuseHttp(response, refusal);
+  });
   await listen(server, host, options.port);
   const url = `http://${host.includes(":") ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`;
 
@@ -58,6 +68,7 @@ export async function openA2aEndpoint(agent: Agent, options: EndpointOptions): P
       agentId,
       `${url}/agents/${shortName(parseAgentId(agentId))}`,
       await findAgent(agent, agentId),
+      typeof access === "object",
     );
     faces.delete(agentId);
     faces.set(agentId, face);
@@ -97,12 +108,13 @@ interface Face {
   readonly serve: RequestHandler;
 }
 
-function createFace(agent: Agent, agentId: string, baseUrl: string, match: Match): Face {
+function createFace(agent: Agent, agentId: string, baseUrl: string, match: Match, needsToken: boolean): Face {
   const card = endpointCard({
     card: parseCard(match.cardBytes),
     agentId,
     baseUrl,
     originalUrl: `${baseUrl}/.well-known/original-agent-card.json`,
+    needsToken,
   });
   const requestHandler = new RemoteAgentHandler(agent, agentId, card);
   const router = express.Router();
@@ -162,6 +174,7 @@ const httpStatus: Readonly<Record<string, number>> = {
 
 function refuseHttp(response: Response, thrown: unknown): void {
   const error = CausewayError.from(thrown);
+  if (error.code === "CAUSEWAY_BRIDGE_TOKEN_INVALID") response.setHeader("www-authenticate", "Bearer");
   response
     .status(httpStatus[error.status] ?? 500)
     .type("application/problem+json")

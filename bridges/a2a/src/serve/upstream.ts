@@ -3,6 +3,7 @@ import { A2A_PROTOCOL_VERSION, AGENT_CARD_PATH, type AgentCard } from "@a2a-js/s
 import { type Client, ClientFactory } from "@a2a-js/sdk/client";
 import { defaults, refuse } from "@causeway/core-base";
 import { parseCard } from "../translate/card.ts";
+import { type InnerUrls, innerUrlsOf } from "../translate/inner-urls.ts";
 
 /** A running A2A agent. */
 export interface Upstream {
@@ -11,6 +12,8 @@ export interface Upstream {
   /** The exact bytes that the agent serves, for the record. */
   readonly cardBytes: Uint8Array;
   readonly client: Client;
+  /** URLs in its card that lie inside. */
+  readonly innerUrls: InnerUrls;
 }
 
 /** How long the agent may take to answer with its card. */
@@ -47,7 +50,13 @@ export async function openUpstream(url: string, signal?: AbortSignal): Promise<U
     );
   }
   const client = await new ClientFactory().createFromAgentCard({ ...card, supportedInterfaces: usable });
-  return { url: base.href, card, cardBytes, client };
+  return {
+    url: base.href,
+    card,
+    cardBytes,
+    client,
+    innerUrls: innerUrlsOf(JSON.parse(new TextDecoder().decode(cardBytes))),
+  };
 }
 
 /** True for a host name that cannot leave this machine. */

@@ -13,6 +13,8 @@ export function endpointCard(options: {
   readonly agentId: string;
   readonly baseUrl: string;
   readonly originalUrl: string;
+  /** The endpoint wants a bearer token. */
+  readonly needsToken: boolean;
 }): AgentCard {
   const face = (protocolBinding: string, path: string) => ({
     url: `${options.baseUrl}${path}`,
@@ -39,11 +41,19 @@ export function endpointCard(options: {
         },
       ],
     },
-    securitySchemes: {},
-    securityRequirements: [],
+    securitySchemes: options.needsToken ? { [tokenScheme]: bearer } : {},
+    securityRequirements: options.needsToken ? [{ schemes: { [tokenScheme]: { list: [] } } }] : [],
     signatures: [],
   };
 }
+
+const tokenScheme = "endpoint";
+const bearer: AgentCard["securitySchemes"][string] = {
+  scheme: {
+    $case: "httpAuthSecurityScheme",
+    value: { description: "The token of this endpoint.", scheme: "Bearer", bearerFormat: "" },
+  },
+};
 
 /** Parses the bytes of a card. Throws a SyntaxError or TypeError with the problem. */
 export function parseCard(bytes: Uint8Array): AgentCard {
