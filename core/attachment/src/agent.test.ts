@@ -225,7 +225,7 @@ describe("gateway", () => {
     machine.handleOffer(at(1), offer);
     machine.handleTimeout(at(500));
     const effects = machine.drain();
-    // AAP-59: it connects to the endpoint of the offer and to no other.
+    // It connects to the endpoint of the offer and to no other.
     expect(effects.filter((e) => e.kind === "connect").map((e) => e.candidate.endpoint)).toEqual(["https://gw9:1"]);
     expect(effects.filter((e) => e.kind === "event").map((e) => e.type)).toEqual(["offer-refused"]);
     machine.handleLinkUp(at(501), 1, gatewayIdentity.peer, binding);
@@ -233,7 +233,7 @@ describe("gateway", () => {
   });
 
   test.each(["static", "anycast", "dhcp", "dns"] as const)(
-    "bootstrap by %s: no message may be sent before the lease [AAP-54] [AAP-67]",
+    "bootstrap by %s: no message may be sent before the lease [AAP-54]",
     (method) => {
       const machine = agent({ hints: [{ ...direct, method }] });
       machine.start(at(0));

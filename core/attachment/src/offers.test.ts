@@ -18,6 +18,7 @@ const facts: OfferFacts = {
   endpoint: "https://gw1.blue.example:7400",
   features: ["agp/1", "mls/1"],
   load: 10,
+  silentAtLoad: 95,
 };
 const request = create(aap.DiscoverRequestSchema, { agentId: "spiffe://blue.example/a", nonce });
 /** Accepts the chains of the two test gateways; the real verifier is tested in core/identity. */
@@ -55,7 +56,7 @@ const offerOf = (more: Partial<aap.GatewayOffer>, signer = gw.signer): aap.Disco
 };
 
 describe("offers", () => {
-  test("hold the certified identifier [AAP-58], the endpoint [AAP-59] and the features [AAP-60]", () => {
+  test("hold the certified identifier [AAP-58], the endpoint and the features [AAP-60]", () => {
     const response = makeOffer(request, facts, now, gw.signer);
     expect(response && open(response)).toMatchObject({
       gatewayId: gw.peer.spiffeId,
@@ -108,7 +109,7 @@ describe("offers", () => {
     expect(codeOf(() => open(offerOf({ endpoint })))).toBe("CAUSEWAY_FRAME_MALFORMED");
   });
 
-  test("a gateway under load, or without a needed feature, stays silent [AAP-49]", () => {
+  test("a gateway under load, or without a needed feature, stays silent", () => {
     expect(makeOffer(request, { ...facts, load: 95 }, now, gw.signer)).toBeUndefined();
     expect(makeOffer(request, { ...facts, load: 60, silentAtLoad: 50 }, now, gw.signer)).toBeUndefined();
     expect(makeOffer({ ...request, requiredFeatures: ["calls/1"] }, facts, now, gw.signer)).toBeUndefined();

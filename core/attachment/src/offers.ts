@@ -48,8 +48,8 @@ export interface OfferFacts {
   readonly features: readonly string[];
   /** 0 to 100. */
   readonly load: number;
-  /** At this load the gateway stays silent. Default 95. */
-  readonly silentAtLoad?: number;
+  /** From this load on the gateway stays silent; 101: never. */
+  readonly silentAtLoad: number;
 }
 
 /**
@@ -81,7 +81,7 @@ export function offerFor(
   }
   if (!isFeatureList(request.requiredFeatures))
     throw refuse("CAUSEWAY_FRAME_MALFORMED", "expected at most 64 features of the form name/version");
-  if (facts.load >= (facts.silentAtLoad ?? 95)) return undefined;
+  if (facts.load >= facts.silentAtLoad) return undefined;
   if (missingFeatures(facts.features, request.requiredFeatures).length > 0) return undefined;
   const offer = toBinary(
     aap.GatewayOfferSchema,

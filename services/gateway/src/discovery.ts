@@ -11,6 +11,7 @@ export class Discovery {
   readonly #config: GatewayConfig;
   readonly #deps: GatewayDeps;
   readonly #features: readonly string[];
+  readonly #limits: GatewayLimits;
   readonly #load: () => number | "draining";
   readonly #datagrams: DatagramResponder;
   readonly #rates: CallerRates;
@@ -26,6 +27,7 @@ export class Discovery {
     this.#config = config;
     this.#rates = new CallerRates("discoveryQueriesPerMinute", () => limits.discoveryQueriesPerMinute, 60_000);
     this.#deps = deps;
+    this.#limits = limits;
     this.#features = features;
     this.#load = load;
     this.#datagrams = new DatagramResponder({
@@ -85,6 +87,8 @@ export class Discovery {
 
   #facts(load: number): OfferFacts {
     const { gatewayUri, endpoint } = this.#config;
-    return { gatewayId: this.#deps.identity.spiffeId, gatewayUri, endpoint, features: this.#features, load };
+    const { silentAtLoadPercent: silentAtLoad } = this.#limits;
+    const gatewayId = this.#deps.identity.spiffeId;
+    return { gatewayId, gatewayUri, endpoint, features: this.#features, load, silentAtLoad };
   }
 }

@@ -49,6 +49,8 @@ const bounds: Readonly<Partial<Record<keyof AllGatewayLimits, readonly [min: num
   reconnectMsMin: [10, 86_400_000],
   reconnectMsMax: [10, 86_400_000],
   hopRecordsMax: [1, 10_000_000],
+  drainAloneMs: [0, 86_400_000],
+  silentAtLoadPercent: [1, 101],
   "sync.keepAliveMs": [1_000, 86_400_000],
   "sync.helloMs": [100, 600_000],
   "sync.reconnectMsMin": [10, 86_400_000],

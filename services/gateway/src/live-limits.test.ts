@@ -183,6 +183,18 @@ const felt: Readonly<Record<string, () => Promise<void>>> = {
     await world.scheduler.advance(1_000);
     await client.discover(request);
   },
+  async silentAtLoadPercent() {
+    const identity = world.authority("blue.example").enrol("blue.example/travel/eve");
+    const client = createClient(aap.DiscoveryService, world.clientOf(net.blue1, identity));
+    const request = { agentId: identity.spiffeId, nonce: new Uint8Array(16) };
+    // Two agents are attached.
+    await set("attachmentsMax", 4);
+    await client.discover(request);
+    await set("silentAtLoadPercent", 50);
+    await expect(client.discover(request)).rejects.toThrow(/CAUSEWAY_FORWARDING_OVERLOADED/);
+    await set("silentAtLoadPercent", 51);
+    await client.discover(request);
+  },
   async "sync.recordsPerPeerMax"() {
     await operator(net.blue2).setLimit({ name: "sync.recordsPerPeerMax", value: 2n });
     const eve = await world.agent(net.blue1, "blue.example/travel/eve").attach();

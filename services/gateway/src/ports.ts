@@ -213,8 +213,18 @@ export interface GatewayLimits extends MailboxLimits, ResolutionLimits {
   readonly pauseMsMax: number;
   /** How many more messages over the rate than within it close a flooding link with CAUSEWAY_LIMIT_RATE. */
   readonly floodCloseAfter: number;
+  /**
+   * How long a gateway that goes out of service waits for its agents to go while it knows of no other gateway of its domain
+   * that runs; longer than the deadline of its drain it waits in no case.
+   */
+  readonly drainAloneMs: number;
   /** GW-DISCOVER of one agent; further ones are refused with the time to wait. */
   readonly discoveryQueriesPerMinute: number;
+  /**
+   * Attachments in percent of `attachmentsMax` from which on GW-DISCOVER gets no offer, so that agents go elsewhere; one
+   * that has this gateway in its list attaches without an offer. 101: there is always an offer.
+   */
+  readonly silentAtLoadPercent: number;
   /** With `unknownTargets: query`: agents without entry that messages of one agent may have asked for. */
   readonly unknownTargetsPerMinute: number;
   readonly keyPackagesMax: number;

@@ -43,7 +43,7 @@ test("causeway find-gateway says which gateway was found, how, and why it and no
   });
 });
 
-test("the gateways that the registry names for the domain are hints like others [AAP-55]", {
+test("the gateways that the registry names for the domain are hints like others", {
   timeout: 90_000,
 }, async () => {
   // The certified names of the test's gateways have no addresses: what the registry named is what is looked up.

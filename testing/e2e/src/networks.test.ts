@@ -10,8 +10,12 @@ import { namespacesMissing, reportOfBox } from "./networks/namespaces.ts";
 
 const tools = debianTools({
   name: "networks",
-  packages: ["dnsmasq-base", "busybox-static", "iproute2", "procps"],
-  check: ["sh", "-c", "dnsmasq --version && busybox --list | grep -q udhcpc && ip -V && sysctl --version"],
+  packages: ["dnsmasq-base", "busybox-static", "nftables", "iproute2", "procps"],
+  check: [
+    "sh",
+    "-c",
+    "dnsmasq --version && busybox --list | grep -q udhcpc && nft --version && ip -V && sysctl --version",
+  ],
 });
 const missing = "missing" in tools ? tools.missing : namespacesMissing();
 if (missing !== undefined) process.stderr.write(`discovery in real networks is not tested: ${missing}\n`);
@@ -144,6 +148,56 @@ describe.skipIf(missing !== undefined)("in a network of its own", { timeout: 300
     expect(found?.heard).toContain("discover");
     expect(found?.heard).not.toContain("link");
     expect(found?.failures).toContain("agent.discover_failed CAUSEWAY_IDENTITY_MISMATCH");
+  });
+
+  test("the host of a gateway that the registry names is enough [AAP-55]", () => {
+    works(report.directory["alone"], "directory", "edge");
+    expect(report.directory["alone"]?.discovery?.passedOver).toEqual([]);
+  });
+
+  test("it connects to the endpoint of the offer and to no other: what its machine dialled [AAP-59]", () => {
+    const services = ["10.80.0.1 7400", "10.80.0.1 7401"];
+    const dialled = (...gateways: readonly string[]): readonly string[] =>
+      [...services, ...gateways.map((address) => `${address} ${assigned.gatewayPort}`)].sort();
+    // The question went in a datagram to the anycast address, and the offer named another.
+    expect(report.datagram.discovery?.chosen?.endpoint).toBe(`https://10.80.0.12:${assigned.gatewayPort}`);
+    expect(report.datagram.dialled).toEqual(dialled("10.80.0.12"));
+    // Two answered, and one of the answers was no offer.
+    expect(report.impostors["foreign: a spoofed offer in a datagram"]?.dialled).toEqual(dialled("10.80.0.12"));
+    // Over TLS the question needs a connection of its own.
+    expect(report.flooded.overTls.dialled).toEqual(dialled(assigned.anycastAddress, "10.80.0.12"));
+  });
+
+  test("a gateway at the load at which it is to stay silent makes no offer, and the agent goes elsewhere [AAP-49]", () => {
+    const [asked, inDatagram] = [report.full["asked over TLS"], report.full["asked in a datagram"]];
+    works(asked, "static", "far");
+    expect(asked?.failures).toEqual(["agent.discover_failed CAUSEWAY_FORWARDING_OVERLOADED"]);
+    works(inDatagram, "anycast", "far");
+    expect(inDatagram?.discovery?.passedOver).toEqual([
+      { method: "anycast", endpoint: `udp://10.80.1.1:${assigned.discoveryPort}`, why: "it did not answer in time" },
+    ]);
+  });
+
+  test("from the handshake on the frames of the link are the same, whatever the method [AAP-67]", () => {
+    const traces = {
+      anycast: report.anycast.first,
+      datagram: report.datagram,
+      dhcp: report.dhcp["name"],
+      dns: report.dns["svcb"],
+      directory: report.directory["alone"],
+    };
+    // How many frames a message and its acknowledgement take is a matter of time: each kind counts where it comes first.
+    const stepsOf = (found: Attempt | undefined): readonly string[] => [...new Set(found?.trace)];
+    const expected = stepsOf(report.static);
+    const kinds = expected.map((step) => step.replace(/ \{.*/, ""));
+    expect(kinds.slice(0, 4)).toEqual([
+      "agent: attachHello",
+      "gateway: attachChallenge",
+      "agent: attachProof",
+      "gateway: attachLease",
+    ]);
+    expect(kinds).toEqual(expect.arrayContaining(["agent: advertise", "agent: message", "gateway: message"]));
+    for (const [method, found] of Object.entries(traces)) expect([method, stepsOf(found)]).toEqual([method, expected]);
   });
 
   test("whatever the method, what follows is the same: attached, it finds another agent by what it can do and gets its answer [AAP-18, AAP-40]", () => {

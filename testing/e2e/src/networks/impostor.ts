@@ -69,7 +69,8 @@ say("ready");
 
 function factsOf(): OfferFacts {
   const { id, uri, endpoint } = order.claims;
-  return { gatewayId: id as SpiffeId, gatewayUri: uri as GatewayUri, endpoint, features: defaultFeatures, load: 0 };
+  const facts = { gatewayId: id as SpiffeId, gatewayUri: uri as GatewayUri, endpoint, features: defaultFeatures };
+  return { ...facts, load: 0, silentAtLoad: 101 };
 }
 
 async function identityOf(): Promise<{ tls: TlsIdentity; signer: Signer; trust: PeerVerifier }> {

@@ -1,7 +1,9 @@
 /** An agent in a machine of the lab. Says how it was found a gateway, and stays until its input ends. */
 import { type ConnectOptions, connect } from "@causeway/agent/node";
 import { CausewayError, type Log } from "@causeway/core-base";
+import { traceLinks } from "./link-trace.ts";
 
+const trace = traceLinks();
 const options = JSON.parse(process.argv[2] ?? "{}") as ConnectOptions;
 const say = (line: unknown): boolean => process.stdout.write(`${JSON.stringify(line)}\n`);
 const events: string[] = [];
@@ -16,11 +18,14 @@ try {
   });
   const report = (event: string, answer?: string): void => {
     const { gateway, discovery, state } = agent.status();
-    say({ event, gateway, state, discovery, answer, failures: events.splice(0) });
+    const soFar = trace.splice(0);
+    say({ event, gateway, state, discovery, answer, failures: events.splice(0), trace: soFar });
   };
   agent.onEvent(({ type }) => {
     if (type === "attached" || type === "detached") report(type);
   });
+  const skills = [{ id: "wander", description: "Comes and goes" }];
+  await agent.register({ name: "Visitor", description: "Comes and goes", version: "1", skills });
   const { matches } = await agent.discover("someone who answers");
   const [found] = matches;
   if (found === undefined) throw new Error("the registry knows nobody who answers");

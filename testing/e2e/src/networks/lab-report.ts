@@ -10,6 +10,10 @@ export interface Attempt {
   readonly failures: readonly string[];
   readonly code?: string;
   readonly message?: string;
+  /** Frames of its link up to the answer of another agent: from whom, and what. */
+  readonly trace?: readonly string[];
+  /** TCP connections that its machine opened meanwhile: to which address and port. */
+  readonly dialled?: readonly string[];
   /** What it answered to another agent. */
   readonly answer?: string;
   /** What an impostor noticed meanwhile. */
@@ -22,5 +26,8 @@ export interface LabReport {
   readonly anycast: { readonly first: Attempt; readonly lost: Attempt; readonly second: Attempt };
   readonly datagram: Attempt;
   readonly flooded: { readonly overTls: Attempt; readonly inDatagrams: Attempt; readonly isFlooding: boolean };
+  readonly static: Attempt;
+  readonly directory: Record<string, Attempt>;
+  readonly full: Record<string, Attempt>;
   readonly impostors: Record<string, Attempt>;
 }

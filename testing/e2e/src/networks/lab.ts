@@ -27,6 +27,8 @@ const home = new Home(join(folder, "home"));
 const program = fileURLToPath(new URL("../../../../apps/cli/src/main.ts", import.meta.url));
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const node = [process.execPath, "--disable-warning=ExperimentalWarning"] as const;
+/** Hosts that the registry names have addresses by the name server of the access network. */
+const directory: DiscoveryMethod = { method: "directory", servers: ["10.80.1.53"] };
 const children = new Set<ChildProcess>();
 const { gatewayPort, discoveryPort, anycastAddress, dhcpOption } = assigned;
 /** Nothing of the machine's own configuration, in the foreground, as whoever we are. */
@@ -49,6 +51,15 @@ const dhcp = new Machine("dhcp", "access", "10.80.1.2/24", "10.80.1.1");
 const rogue = new Machine("rogue", "access", "10.80.1.66/24", "10.80.1.1");
 const near = new Machine("near", "backbone", "10.80.0.11/24", "10.80.0.1");
 const far = new Machine("far", "backbone", "10.80.0.12/24", "10.80.0.1");
+for (const machine of [laptop, guest])
+  machine.filter(`table ip sockets {
+  set dialled { type ipv4_addr . inet_service; flags dynamic; }
+  chain outgoing {
+    type filter hook output priority 0;
+    ct state new meta l4proto tcp add @dialled { ip daddr . tcp dport }
+  }
+}
+`);
 for (const machine of [near, far]) machine.run("ip", "addr", "add", `${anycastAddress}/32`, "dev", "lo");
 // What a routing protocol would have worked out: the near one by the better metric.
 run("ip", "route", "add", `${anycastAddress}/32`, "via", "10.80.0.11", "metric", "10");
@@ -66,7 +77,13 @@ writeFileSync(
     registry: { listen: "10.80.0.1:7401", gateway: "core", semantic: false },
     gateways: [
       { name: "core", level: 2, listen: "10.80.0.1:7403" },
-      { name: "edge", level: 1, listen: `10.80.1.1:${gatewayPort}`, uplinks: ["core"] },
+      {
+        name: "edge",
+        level: 1,
+        listen: `10.80.1.1:${gatewayPort}`,
+        datagrams: `10.80.1.1:${discoveryPort}`,
+        uplinks: ["core"],
+      },
     ],
   }),
 );
@@ -90,9 +107,13 @@ const report: LabReport = {
   anycast: await anycast(),
   datagram: await attempt(laptop, "datagram", [{ method: "anycast", address: anycastAddress, datagram: true }]),
   flooded: await flooded(),
+  static: await attempt(laptop, "static", [{ method: "static", gateways: ["10.80.1.1"] }]),
+  directory: {},
+  full: {},
   impostors: {},
 };
 await namesWork();
+await fullOneIsPassedOver();
 await leasesWork();
 await impostorsFail();
 process.stdout.write(`${JSON.stringify(report)}\n`);
@@ -107,8 +128,9 @@ async function attempt(
 ): Promise<Attempt> {
   const agent = await startAgent(machine, name, methods, more);
   const first = await agent.next();
-  agent.end();
-  return first;
+  const dialled = machine.collected("ip", "sockets", "dialled");
+  await agent.end();
+  return { ...first, dialled };
 }
 
 async function startAgent(
@@ -128,7 +150,9 @@ async function startAgent(
     timeoutMs: 25_000,
     ...more,
   };
+  machine.run("nft", "flush", "set", "ip", "sockets", "dialled");
   const child = launch(machine, [...node, here("lab-agent.ts"), JSON.stringify(options)], "pipe");
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const lines: Attempt[] = [];
   const waiting: ((line: Attempt) => void)[] = [];
   const take = (said: Attempt): void => {
@@ -145,7 +169,10 @@ async function startAgent(
       const line = lines.shift();
       return line ? Promise.resolve(line) : new Promise((resolve) => waiting.push(resolve));
     },
-    end: () => child.stdin?.end(),
+    end: () => {
+      child.stdin?.end();
+      return ended;
+    },
   };
 }
 
@@ -199,7 +226,7 @@ async function anycast(): Promise<LabReport["anycast"]> {
   nearGateway.kill("SIGKILL");
   const lost = await agent.next();
   const second = await agent.next();
-  agent.end();
+  await agent.end();
   return { first, lost, second };
 }
 
@@ -241,11 +268,29 @@ async function namesWork(): Promise<void> {
   report.dns["svcb"] = await attempt(laptop, "svcb", [{ method: "dns", servers: ["10.80.1.53"] }]);
   report.dns["srv"] = await attempt(laptop, "srv", [by("srv.example")]);
   report.dns["dns-sd"] = await attempt(laptop, "sd", [by("sd.example")]);
+  // The registry names edge, where its partner is; it is not told of any other gateway.
+  report.directory["alone"] = await attempt(laptop, "directory", [directory]);
   report.dns["nothing, then the next method"] = await attempt(laptop, "order", [
     { method: "dhcp", files: [join(folder, "nothing")] },
     by("empty.example"),
     by("srv.example"),
   ]);
+}
+
+/** The gateway of the access network is as full as it may be before it makes no offers; the other one has room. */
+async function fullOneIsPassedOver(): Promise<void> {
+  const limits = operator.limits(`https://10.80.1.1:${gatewayPort}`, "gateway");
+  const silentFrom = async (value: bigint): Promise<void> =>
+    void (await limits.setLimit({ name: "silentAtLoadPercent", value }));
+  // The partner is attached there: a load of 5.
+  await limits.setLimit({ name: "attachmentsMax", value: 20n });
+  await silentFrom(5n);
+  const both = ["10.80.1.1", "10.80.0.12"];
+  report.full["asked over TLS"] = await attempt(laptop, "full", [{ method: "static", gateways: both }]);
+  const datagrams: DiscoveryMethod = { method: "anycast", address: both, datagram: true };
+  report.full["asked in a datagram"] = await attempt(laptop, "full-datagram", [datagrams]);
+  await silentFrom(95n);
+  await limits.setLimit({ name: "attachmentsMax", value: 100_000n });
 }
 
 async function serveNames(records: readonly string[]): Promise<void> {
