@@ -1,11 +1,14 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { loadIdentity, openKeyVault } from "@causeway/adapter-keys";
 import type { Agent } from "@causeway/agent/node";
-import { aca } from "@causeway/core-wire";
+import { aca, decodeFrame, FrameScan, MlsScan, scanFrame, scanMls } from "@causeway/core-wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { linkFrames } from "./link-frames.ts";
 import { countInMemory } from "./memory.ts";
 import { Tap, tlsRecords } from "./tap.ts";
+import { decrypt, versionOf } from "./tls13.ts";
 import { startWorld, until, type World } from "./world.ts";
 
 // Built at run time, so that no source file or command line has it.
@@ -16,10 +19,15 @@ let world: World;
 let alice: Agent;
 let bob: Agent;
 const heard: string[] = [];
+/** Secrets of the gateways' TLS connections, which only Node's own flag gives away. */
+const keyLogFolder = mkdtempSync(join(tmpdir(), "causeway-secrets-"));
+const keyLogFile = join(keyLogFolder, "tls.log");
 
 beforeAll(async () => {
   tap = new Tap();
-  world = await startWorld({ publicPort: (port) => tap.before(port) });
+  const environment = (service: string): NodeJS.ProcessEnv =>
+    service.includes("/gw") ? { ...process.env, NODE_OPTIONS: `--tls-keylog=${keyLogFile}` } : process.env;
+  world = await startWorld({ publicPort: (port) => tap.before(port) }, { environment });
   [alice, bob] = await Promise.all([world.agent("blue.example/people/alice"), world.agent("green.example/people/bob")]);
   bob.onMessage((message) => void heard.push(String(message.data)));
   bob.onRequest("echo", (request) => request.data);
@@ -39,7 +47,16 @@ beforeAll(async () => {
 afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
   await tap?.[Symbol.asyncDispose]();
+  rmSync(keyLogFolder, { recursive: true, force: true });
 });
+
+/** Both directions of every connection so far. */
+const captures = () => {
+  const [clients, servers] = (["client", "server"] as const).map((direction) =>
+    tap.streams.filter((stream) => stream.direction === direction).map(({ bytes }) => Buffer.concat(bytes)),
+  );
+  return (clients ?? []).map((client, index) => ({ client, server: servers?.[index] ?? Buffer.alloc(0) }));
+};
 
 const needles = () => [
   Buffer.from(marker, "utf8"),
@@ -59,13 +76,20 @@ function* filesBelow(folder: string): Generator<string> {
 const vaultsBelow = (folder: string): ReadonlySet<string> =>
   new Set([...filesBelow(folder)].filter((path) => path.endsWith(".sealed")).map((path) => dirname(path)));
 
+/** Whose link begins with this frame; undefined where it is no frame, since another service is spoken there. */
+function linkKind(first: Buffer | undefined): "attachHello" | "peerOpen" | undefined {
+  if (first === undefined || scanFrame(first, 0, first.length, new FrameScan()) !== undefined) return undefined;
+  const { case: kind } = decodeFrame(first);
+  return kind === "attachHello" || kind === "peerOpen" ? kind : undefined;
+}
+
 describe("what a message leaves behind", () => {
   test("the receiver has every message", () => {
     expect(heard).toHaveLength(20);
     expect(heard[0]).toContain(marker);
   });
 
-  test("every byte of every connection is a TLS record, and content travels as application data [AGP-55, ANA-44]", () => {
+  test("every byte of every connection is a TLS record, and content travels as application data [AGP-55]", () => {
     expect(tap.streams.length).toBeGreaterThan(10);
     for (const stream of tap.streams) {
       const bytes = Buffer.concat(stream.bytes);
@@ -76,6 +100,44 @@ describe("what a message leaves behind", () => {
       for (const needle of needles()) expect(bytes.includes(needle)).toBe(false);
       expect(bytes.includes("spiffe://green.example/people/bob")).toBe(false);
     }
+  });
+
+  test("every connection is TLS 1.3; who has the keys of a link reads headers, and ciphertext of MLS behind them [ANA-44]", () => {
+    const versions = captures().flatMap((each) => versionOf(each) ?? []);
+    expect(versions.length).toBeGreaterThan(10);
+    expect(new Set(versions)).toEqual(new Set([0x0304]));
+
+    const keyLog = readFileSync(keyLogFile, "utf8");
+    const links = captures().flatMap((each) => {
+      const opened = decrypt(each, keyLog);
+      const kind = opened && linkKind(linkFrames(opened.client)[0]);
+      return opened && kind ? [{ kind, ...opened }] : [];
+    });
+    // The agents' links, and those of the gateways on the way between them.
+    const kinds = links.map(({ kind }) => kind);
+    expect([kinds.filter((kind) => kind === "attachHello").length >= 2, kinds.length >= 5]).toEqual([true, true]);
+    const targets = new Set<string>();
+    const scan = new MlsScan();
+    let messages = 0;
+    for (const { client, server } of links) {
+      for (const needle of needles())
+        expect([client.includes(needle), server.includes(needle)]).toEqual([false, false]);
+      for (const frame of [...linkFrames(client), ...linkFrames(server)]) {
+        const body = decodeFrame(frame);
+        if (body.case !== "message") continue;
+        messages += 1;
+        targets.add(body.value.header?.target ?? "");
+        expect(
+          Object.keys(body.value)
+            .filter((field) => !field.startsWith("$"))
+            .sort(),
+        ).toEqual(["header", "payload"]);
+        expect(scanMls(body.value.payload, 0, body.value.payload.length, scan)).toBeUndefined();
+      }
+    }
+    // Twenty messages and an exchange, each over five links.
+    expect(messages).toBeGreaterThan(100);
+    expect([...targets]).toEqual(expect.arrayContaining([alice.id, bob.id]));
   });
 
   // Needs /proc/PID/mem.
