@@ -61,6 +61,11 @@ describe.each(["stateful", "soft"] as const)(
       model = "stateful";
     });
 
+    test("the lease is of this model", async () => {
+      const alice = await known(net.blue1, "blue.example/travel/alice");
+      expect(alice.negotiated?.model).toBe(model);
+    });
+
     test("a message takes L1, L2, L2, L1 and the answer comes back, over gateway links only [AGP-18] [AAP-30] [ANA-8] [AMSP-26]", async () => {
       const alice = await known(net.blue1, "blue.example/travel/alice");
       const bob = await known(net.green1, "green.example/hotels/bob");
@@ -158,7 +163,7 @@ describe.each(["stateful", "soft"] as const)(
 
     test("an agent that was never advertised is unreachable from outside, and reachable after it was [ANA-97] [ANA-41]", async () => {
       const alice = await known(net.blue1, "blue.example/travel/alice");
-      const bob = await world.agent(net.green1, "green.example/hotels/bob").attach();
+      const bob = await world.agent(net.green1, "green.example/hotels/bob", { model }).attach();
       await alice.message(bob.agentId, "too early");
       expect(alice.reports.map((each) => each.code)).toEqual(["CAUSEWAY_FORWARDING_NO_ROUTE"]);
       await bob.advertise();
@@ -176,11 +181,11 @@ describe.each(["stateful", "soft"] as const)(
       const alice = await known(net.blue1, "blue.example/travel/alice");
       const identity = world.authority("green.example").enrol("green.example/hotels/bob");
       const { TestAgent: Agent } = await import("./testing/test-agent.ts");
-      const before = await new Agent(world, net.green1, identity).attach();
+      const before = await new Agent(world, net.green1, identity, { model }).attach();
       await before.advertise();
       await world.scheduler.advance(1_000);
       await alice.message(before.agentId, "first");
-      const after = await new Agent(world, net.green2, identity).attach();
+      const after = await new Agent(world, net.green2, identity, { model }).attach();
       await after.advertise({ revision: 2n });
       await world.scheduler.advance(1_000);
       await alice.message(before.agentId, "second");
@@ -214,7 +219,13 @@ describe.each(["stateful", "soft"] as const)(
   },
 );
 
-describe("topics over gateways", () => {
+describe.each(["stateful", "soft"] as const)("topics over gateways, agents attached %s [AAP-93]", (each) => {
+  beforeAll(() => {
+    model = each;
+  });
+  afterAll(() => {
+    model = "stateful";
+  });
   const topic = "blue.example/travel/alice/deals";
 
   async function create(owner: TestAgent, publishers: readonly string[] = []): Promise<void> {
@@ -260,7 +271,7 @@ describe("topics over gateways", () => {
     await create(alice);
     await world.kill(net.blue1);
     await world.start(net.blue1);
-    const again = await world.agent(net.blue1, "blue.example/travel/carol").attach();
+    const again = await world.agent(net.blue1, "blue.example/travel/carol", { model }).attach();
     const described = await again.request(
       { case: "topicCommand", value: { request: 2n, command: { case: "describe", value: { topic } } } },
       "topicResult",

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { admin, agp } from "@causeway/core-wire";
 import { createClient } from "@connectrpc/connect";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { keyPackage } from "./testing/mls-bytes.ts";
 import { requestId, type TestAgent } from "./testing/test-agent.ts";
 import { World, type WorldGateway } from "./testing/world.ts";
@@ -11,9 +11,11 @@ let net: Awaited<ReturnType<World["chain"]>>;
 let guest: TestAgent;
 let bob: TestAgent;
 let eve: TestAgent;
+/** How the agents attach. */
+let model: "stateful" | "soft" = "stateful";
 
 async function known(at: WorldGateway, name: string): Promise<TestAgent> {
-  const agent = await world.agent(at, name).attach();
+  const agent = await world.agent(at, name, { model }).attach();
   await agent.advertise();
   await world.scheduler.advance(1_000);
   return agent;
@@ -22,7 +24,7 @@ async function known(at: WorldGateway, name: string): Promise<TestAgent> {
 beforeEach(async () => {
   world = new World();
   net = await world.chain();
-  guest = await world.agent(net.blue1, "blue.example/cli/guest", { advertise: false }).attach();
+  guest = await world.agent(net.blue1, "blue.example/cli/guest", { advertise: false, model }).attach();
   bob = await known(net.green1, "green.example/hotels/bob");
   eve = await known(net.green1, "green.example/hotels/eve");
 });
@@ -34,7 +36,10 @@ const operator = (at: WorldGateway) =>
     world.clientOf(at, world.authority(at.domain).enrol(`${at.domain}/operator/olga`, "operator")),
   );
 
-describe("an agent that is attached and not advertised", () => {
+describe.each(["stateful", "soft"] as const)("an agent that is attached %s and not advertised [AAP-93]", (each) => {
+  beforeAll(() => {
+    model = each;
+  });
   test("gets answers over three hops from the one it wrote to, and nothing from anybody else [ANA-97]", async () => {
     await bob.message(guest.agentId, "too early");
     expect(codes(bob)).toEqual(["CAUSEWAY_FORWARDING_NO_ROUTE"]);
