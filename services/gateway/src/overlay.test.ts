@@ -255,7 +255,7 @@ describe("status and removal, told to the other gateways", () => {
   });
 });
 
-test("10,000 messages in 50 sessions under load arrive in the order of each session [ANA-39]", async () => {
+test("10,000 messages between 50 pairs of agents arrive in the order of each pair", async () => {
   const world = new World();
   const net = await world.chain();
   const senders = [];

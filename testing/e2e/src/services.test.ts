@@ -148,6 +148,50 @@ describe("between two domains", () => {
     expect([length, isWhole]).toEqual([8_388_608, true]);
   });
 
+  test("10,000 messages in 50 sessions arrive in the order of each session, with bulk on the same way [ANA-39]", {
+    timeout: 180_000,
+  }, async () => {
+    const named = (domain: string, role: string, count: number): Promise<Agent[]> =>
+      Promise.all(Array.from({ length: count }, (_, i) => world.agent(`${domain}/order/${role}${i}`)));
+    const [senders, receivers] = await Promise.all([
+      named("blue.example", "sender", 5),
+      named("green.example", "receiver", 10),
+    ]);
+    const [loader, sink] = await Promise.all([
+      world.agent("blue.example/order/loader"),
+      world.agent("green.example/order/sink"),
+    ]);
+    const taken = new Map<string, unknown[]>();
+    for (const receiver of receivers)
+      receiver.onMessage(({ from, data }) => {
+        const session = `${from} ${receiver.id}`;
+        taken.set(session, [...(taken.get(session) ?? []), data]);
+      });
+    let loaded = 0;
+    sink.onMessage(() => void loaded++);
+    await Promise.all([...receivers, sink].map(registered));
+    for (const receiver of [...receivers, sink]) await reachable(loader, receiver.id);
+    let isLoading = true;
+    const load = Promise.all(
+      Array.from({ length: 8 }, async () => {
+        while (isLoading) await loader.send(sink.id, new Uint8Array(16_384), { priority: "bulk" });
+      }),
+    );
+    const numbers = Array.from({ length: 200 }, (_, number) => number);
+    // Fifty messages of each session are under way at once.
+    for (let from = 0; from < numbers.length; from += 50)
+      await Promise.all(
+        numbers
+          .slice(from, from + 50)
+          .flatMap((number) => senders.flatMap((each) => receivers.map(({ id }) => each.send(id, number)))),
+      );
+    isLoading = false;
+    await load;
+    expect(loaded).toBeGreaterThan(8);
+    expect(taken.size).toBe(50);
+    for (const [session, data] of taken) expect([session, data]).toEqual([session, numbers]);
+  });
+
   test("a sender hears of acceptance, storage, delivery and processing as it asked [AGP-58]", {
     timeout: 120_000,
   }, async () => {
