@@ -33,6 +33,26 @@ test("lists and anycast addresses are known at once; the documented anycast addr
   ]);
 });
 
+/** What replaces each value of private use, and where an agent then looks. */
+const replaced: Record<
+  Exclude<keyof typeof assigned, "dnsLabel" | "dnsService" | "linkMediaType">,
+  readonly [DiscoveryMethod, string]
+> = {
+  gatewayPort: [{ method: "static", gateways: ["10.0.0.1:9000"] }, "https://10.0.0.1:9000"],
+  discoveryPort: [{ method: "anycast", address: "10.0.0.1:9001", datagram: true }, "udp://10.0.0.1:9001"],
+  anycastAddress: [{ method: "anycast", address: "10.0.0.2:9000" }, "https://10.0.0.2:9000"],
+  anycastAddressV6: [{ method: "anycast", address: "[fd00::2]:9000" }, "https://[fd00::2]:9000"],
+  dhcpOption: [{ method: "dhcp", option: 230, files: ["FOLDER/lease"], port: 9000 }, "https://10.0.0.3:9000"],
+};
+
+test.each(Object.entries(replaced))("configuration replaces %s [AAP-104]", async (_, [method, endpoint]) => {
+  writeFileSync(join(folder, "lease"), `opt${assigned.dhcpOption}=10.9.9.9\nopt230=10.0.0.3\n`);
+  const place = method.method === "dhcp" ? { ...method, files: [join(folder, "lease")] } : method;
+  const { sources, lookUp } = createDiscovery([place], deps);
+  const hints = sources[0]?.hints ?? (await lookUp(0, signal));
+  expect(hints.map((hint) => hint.endpoint)).toEqual([endpoint]);
+});
+
 test("DHCP: the option of every lease file, the newest file first [AAP-52]", async () => {
   const write = (name: string, text: string, age: number): void => {
     writeFileSync(join(folder, name), text);

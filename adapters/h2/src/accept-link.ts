@@ -1,5 +1,5 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
-import { type CausewayError, refuse } from "@causeway/core-base";
+import { assigned, type CausewayError, refuse } from "@causeway/core-base";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { readableStatus } from "./grpc-message.ts";
 import type { LinkSide } from "./stream-link.ts";
@@ -99,12 +99,13 @@ export function statusHeaders(error: CausewayError): OutgoingHttpHeaders {
   return readableStatus(Object.fromEntries(setTrailerStatus(new Headers(), toConnectError(error))));
 }
 
-const grpcContentType = /^application\/grpc(\+proto)?(;|$)/i;
+/** With or without the name of the encoding. */
+const grpcContentType = new RegExp(`^${assigned.linkMediaType.replace(/\+(\w+)$/, "(\\+$1)?")}(;|$)`, "i");
 
 /** Of every link that is taken. */
 export const responseHeaders: OutgoingHttpHeaders = {
   ":status": 200,
-  "content-type": "application/grpc+proto",
+  "content-type": assigned.linkMediaType,
   "grpc-accept-encoding": "identity",
 };
 

@@ -1,5 +1,5 @@
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "node:http2";
-import { type CausewayError, refuse } from "@causeway/core-base";
+import { assigned, type CausewayError, refuse } from "@causeway/core-base";
 import { findTrailerError } from "@connectrpc/connect/protocol-grpc";
 import { linkPath } from "./accept-link.ts";
 import { carriedBy } from "./carrier.ts";
@@ -139,7 +139,7 @@ const onlyLinkSettings = { maxFrameSize: 1_048_576, customSettings: { [Setting.o
 const requestHeaders = {
   ":method": "POST",
   ":path": linkPath,
-  "content-type": "application/grpc+proto",
+  "content-type": assigned.linkMediaType,
   "grpc-accept-encoding": "identity",
   te: "trailers",
   "user-agent": "causeway",

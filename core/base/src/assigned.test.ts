@@ -13,7 +13,9 @@ test("no other source repeats a value that a registry would assign [AAP-104]", (
   expect(sources.length).toBeGreaterThan(100);
   // Ports as numbers of their own, in code and not in a comment.
   const values = Object.values(assigned).map((value) =>
-    typeof value === "number" ? new RegExp(`(?<![\\w.#])${value}(?![\\w.])`) : new RegExp(`["'\`]${value}`),
+    typeof value === "number"
+      ? new RegExp(`(?<![\\w.#])${value}(?![\\w.])`)
+      : new RegExp(`["'\`]${value.replaceAll("+", "\\+")}`),
   );
   const repeated = sources.flatMap((file) => {
     const code = readFileSync(`${root}/${file}`, "utf8")

@@ -1,6 +1,6 @@
 /**
  * Values that a registry would assign (AAP-104). Nobody has assigned them yet, so they are of private use; each of them
- * is a default that configuration replaces, and nothing else in the sources repeats one.
+ * is a default that configuration replaces, but for the media type, and nothing else in the sources repeats one.
  */
 export const assigned = {
   /** TCP port of a gateway whose hint names none. */
@@ -16,4 +16,6 @@ export const assigned = {
   dnsLabel: "_causeway",
   /** DNS-SD and SRV records: this service before the domain (RFC 6763). */
   dnsService: "_causeway._tcp",
+  /** Media type of a link: gRPC's, since the protocols have none of their own. Proxies and stock clients go by it. */
+  linkMediaType: "application/grpc+proto",
 } as const;
