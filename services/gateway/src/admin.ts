@@ -16,11 +16,12 @@ import { requireOperatorOf, type VerifiedPeer } from "@causeway/core-identity";
 import type { RouteCandidate } from "@causeway/core-sync";
 import { admin, type agp } from "@causeway/core-wire";
 import type { AttachmentDriver } from "./attachment-driver.ts";
+import { isAlone } from "./departure.ts";
 import type { EventFeed } from "./event-feed.ts";
 import type { Links } from "./links.ts";
 import type { MailboxAdmin } from "./mailbox-admin.ts";
 import { MessageQueue } from "./message-queue.ts";
-import type { GatewayConfig, GatewayDeps } from "./ports.ts";
+import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
 import { listTopics } from "./subscription-table.ts";
 import type { SyncDriver } from "./sync-driver.ts";
 import type { TopicsDriver } from "./topics-driver.ts";
@@ -29,6 +30,7 @@ import type { TopicsDriver } from "./topics-driver.ts";
 export interface AdminParts {
   readonly config: GatewayConfig;
   readonly deps: GatewayDeps;
+  readonly limits: GatewayLimits;
   readonly links: Links;
   readonly table: ForwardingTable;
   readonly trace: HopTrace;
@@ -163,8 +165,14 @@ export class Admin {
   }
 
   drain(request: admin.DrainRequest): admin.DrainResponse {
-    this.#parts.drain(request.deadlineMs === 0n ? drainMsDefault : Number(request.deadlineMs));
-    return create(admin.DrainResponseSchema);
+    const { drain, links, config, limits } = this.#parts;
+    const deadlineMs = request.deadlineMs === 0n ? drainMsDefault : Number(request.deadlineMs);
+    const alone = isAlone(links, config.domain);
+    drain(deadlineMs);
+    return create(admin.DrainResponseSchema, {
+      alone,
+      deadlineMs: BigInt(alone ? Math.min(deadlineMs, limits.drainAloneMs) : deadlineMs),
+    });
   }
 
   /** Events from now on, until the caller goes or the gateway stops. */

@@ -145,6 +145,7 @@ export class FrameDispatcher {
         return true;
       case FrameKind.drain: {
         const { reason } = decodeBody(agp.DrainSchema, scan);
+        entry.isLeaving = true;
         this.#parts.deps.log.info("peer.draining", { peer: entry.name, reason });
         return true;
       }

@@ -523,7 +523,19 @@ export class GatewayService implements Gateway {
       this.#movers = new Set(left);
       return left;
     };
-    if (wasRunning) await askToMove(this.#attachments, this.#links, scheduler, deadlineMs, this.#mailboxes, unknown);
+    if (wasRunning) {
+      const departure = {
+        domain: this.#config.domain,
+        attachments: this.#attachments,
+        links: this.#links,
+        scheduler,
+        log: this.#deps.log,
+        mailboxes: this.#mailboxes,
+        unknown,
+        aloneMs: this.#limits.drainAloneMs,
+      };
+      await askToMove(departure, deadlineMs);
+    }
     this.#relay.giveUpAll(this.#deps.scheduler.now());
     this.#mailboxes.stop();
     this.#resolver.stop();

@@ -50,6 +50,8 @@ export class LinkEntry {
   messagesOut = 0;
   /** Messages refused by a rate limit, less those that passed since. */
   floodLevel = 0;
+  /** A neighbour that has said that it goes out of service. */
+  isLeaving = false;
   /** Made with the first bulk that it brings. */
   bulk: BulkIntake | undefined = undefined;
   /** Made at the first pause. */

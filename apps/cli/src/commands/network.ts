@@ -146,10 +146,15 @@ function workersOf(counters: Readonly<Record<string, bigint>>): readonly string[
 
 async function drain(operator: Operator, { out }: Context, name: string, deadlineMs: number): Promise<void> {
   for (const gateway of operator.gateways(name)) {
-    await operator.gateway(gateway).drain({ deadlineMs: BigInt(deadlineMs) }, { timeoutMs: answerMs });
-    out.result(
-      { ok: true, gateway: gateway.name, deadlineMs },
-      () => `${gateway.name} takes no new agents, asks its own to move within ${deadlineMs} ms, and then ends`,
+    const client = operator.gateway(gateway);
+    const answer = await client.drain({ deadlineMs: BigInt(deadlineMs) }, { timeoutMs: answerMs });
+    const { alone } = answer;
+    // A gateway from before does not say.
+    const waitMs = answer.deadlineMs === 0n && !alone ? deadlineMs : Number(answer.deadlineMs);
+    out.result({ ok: true, gateway: gateway.name, deadlineMs: waitMs, alone }, () =>
+      alone
+        ? `${gateway.name} takes no new agents. It knows of no other gateway of ${operator.config.domain} that runs, to which its own could go: it ends within ${waitMs} ms (drainAloneMs), and what is stored waits for its next start`
+        : `${gateway.name} takes no new agents, asks its own to move within ${waitMs} ms, and then ends`,
     );
   }
 }

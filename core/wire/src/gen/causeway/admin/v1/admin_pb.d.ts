@@ -747,6 +747,19 @@ export declare const DrainRequestSchema: GenMessage<DrainRequest>;
  * @generated from message causeway.admin.v1.DrainResponse
  */
 export declare type DrainResponse = Message<"causeway.admin.v1.DrainResponse"> & {
+  /**
+   * No other gateway of the domain is known to run, so that agents have nowhere to go that this one knows.
+   *
+   * @generated from field: bool alone = 1;
+   */
+  alone: boolean;
+
+  /**
+   * How long it waits for them at most.
+   *
+   * @generated from field: uint64 deadline_ms = 2;
+   */
+  deadlineMs: bigint;
 };
 
 /**
