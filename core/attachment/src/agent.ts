@@ -60,8 +60,10 @@ export interface AgentAttachmentOptions {
   /** Messages that this agent takes each second; its gateway refuses more for it. Default 0, no limit of its own. */
   readonly messagesPerSecondMax?: number;
   readonly policy?: OfferPolicy;
-  /** Shared by all attachments of the agent, so that the newest has the highest number. Default one of its own. */
+  /** Shared by all attachments of the agent, whose numbers it orders. Default one of its own. */
   readonly sequence?: AttachmentSequence;
+  /** The attachment is to stand behind the one with this number; undefined before all others. Default undefined. */
+  readonly below?: () => bigint | undefined;
   /** False for gateways that other attachments of the agent have: they are passed over. Default every one may be used. */
   readonly mayUse?: (gateway: SpiffeId) => boolean;
   /**
@@ -113,6 +115,8 @@ export class AgentAttachment implements Machine<AgentEffect> {
   #lease: Lease | undefined;
   #attachedAt: Instant | undefined;
   readonly #sequence: AttachmentSequence;
+  /** What a gateway holds of this instance, and refused an older one for. */
+  #held: bigint | undefined;
   #heartbeat = 0n;
   #condition: Condition = "running";
   #failedRounds = 0;
@@ -206,7 +210,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
     if (!this.#mayUse(peer.spiffeId)) return this.#passOver(now, handshake.choice);
     handshake.peer = peer;
     handshake.binding = channelBinding;
-    handshake.sequence = this.#sequence.take(now);
+    handshake.sequence = this.#sequence.take(now, this.#options.below?.(), this.#held);
     handshake.hello = toBinary(
       aap.AttachHelloSchema,
       create(aap.AttachHelloSchema, {
@@ -240,7 +244,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
     // Our clock is behind that of an earlier attachment; the next sequence has to be above the one that is held.
     const held = details["held"];
     if (code === "CAUSEWAY_ATTACHMENT_OUTDATED" && held !== undefined && /^\d{1,19}$/.test(held))
-      this.#sequence.raise(BigInt(held));
+      this.#held = BigInt(held);
     this.#fail(now, { code, message });
   }
 

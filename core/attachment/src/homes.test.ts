@@ -11,7 +11,8 @@ const gateway = (n: number): SpiffeId => `spiffe://blue.example/gateway/gw${n}` 
 class World {
   readonly homes: Homes;
   readonly open = new Set<HomeId>();
-  #sequence = 0n;
+  readonly sequences = new Map<HomeId, bigint>();
+  readonly #numbers = new AttachmentSequence();
 
   constructor(wanted: number) {
     this.homes = new Homes(wanted);
@@ -32,13 +33,15 @@ class World {
   /** True when the gateway was free. */
   attach(home: HomeId, n: number): boolean {
     if (!this.homes.claim(home, gateway(n))) return false;
-    this.homes.handleAttached(home, gateway(n), ++this.#sequence);
+    const sequence = this.#numbers.take(at(0), this.homes.below(home));
+    this.sequences.set(home, sequence);
+    this.homes.handleAttached(home, gateway(n), sequence);
     this.take();
     return true;
   }
 
   ready(home: HomeId): readonly HomesEffect[] {
-    this.homes.handleReady(home, this.#sequence);
+    this.homes.handleReady(home, this.sequences.get(home) ?? 0n);
     return this.take();
   }
 
@@ -144,14 +147,16 @@ describe("two attachments", () => {
     return world;
   }
 
-  test("are at two gateways; the newest is the preferred one, and each carries on for the other [AAP-15]", () => {
+  test("are at two gateways; the first is the preferred one, also when it was away, and each carries on for the other [AAP-15]", () => {
     for (const lost of [1, 2]) {
       const world = two();
-      expect(world.homes.preferred).toBe(2);
+      expect(world.homes.preferred).toBe(1);
       world.homes.handleLost(lost, false, false);
       world.take();
       expect(world.homes.preferred).toBe(3 - lost);
       expect(world.homes.isAttached).toBe(true);
+      expect(world.attach(lost, 3)).toBe(true);
+      expect(world.homes.preferred).toBe(1);
     }
   });
 
@@ -183,8 +188,6 @@ test("any number of attachments in any weather: what works is ended only for wha
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 4 }), fc.array(step, { maxLength: 80 }), (wanted, steps) => {
       const world = new World(wanted);
-      const sequences = new Map<HomeId, bigint>();
-      let sequence = 1_000n;
       for (const each of steps) {
         const ids = [...world.open];
         const home = ids[each.home % ids.length] as HomeId;
@@ -192,11 +195,8 @@ test("any number of attachments in any weather: what works is ended only for wha
         const standing = before.filter(({ state }) => state !== "attaching").length;
         const mine = before.find((view) => view.home === home);
         if (each.what === "attach" && mine?.state === "attaching") {
-          if (world.homes.claim(home, gateway(each.gateway))) {
-            sequences.set(home, ++sequence);
-            world.homes.handleAttached(home, gateway(each.gateway), sequence);
-          }
-        } else if (each.what === "ready") world.homes.handleReady(home, sequences.get(home) ?? 0n);
+          world.attach(home, each.gateway);
+        } else if (each.what === "ready") world.ready(home);
         else if (each.what === "drain") world.homes.handleDraining(home);
         else if (each.what === "lost" && mine?.state !== "attaching") world.homes.handleLost(home, false, false);
         else if (each.what === "renew") world.homes.renew();
@@ -214,6 +214,11 @@ test("any number of attachments in any weather: what works is ended only for wha
         if (standing > 0 && each.what !== "lost") expect(world.homes.isAttached).toBe(true);
         if (standing > 1) expect(world.homes.isAttached).toBe(true);
         expect(world.homes.preferred !== undefined).toBe(world.homes.isAttached);
+        // Of those that last, and those that are made anew, the first.
+        const ranks = after.flatMap((view) => (view.state === "attached" || view.state === "ready" ? [view.rank] : []));
+        const preferred = after.find((view) => view.home === world.homes.preferred);
+        if (ranks.length > 0) expect(preferred?.rank).toBeLessThanOrEqual(Math.min(...ranks));
+        expect(new Set(lasting.map((view) => view.rank)).size).toBe(lasting.length);
         const places = after.filter(({ state }) => state !== "attaching").map((view) => view.gateway);
         for (const place of new Set(places)) {
           const there = after.filter((view) => view.gateway === place);
@@ -238,7 +243,10 @@ test("numbers of attachments grow, whatever the clock does and whatever a gatewa
   const sequence = new AttachmentSequence();
   const clock = (ms: number) => ({ ...at(0), unix: ms as ReturnType<typeof at>["unix"] });
   expect([sequence.take(clock(5)), sequence.take(clock(5)), sequence.take(clock(2))]).toEqual([5n, 6n, 7n]);
-  sequence.raise(100n);
-  sequence.raise(50n);
-  expect([sequence.take(clock(9)), sequence.take(clock(200))]).toEqual([101n, 200n]);
+  expect([sequence.take(clock(9), undefined, 100n), sequence.take(clock(9), undefined, 50n)]).toEqual([101n, 102n]);
+  // Behind another one, as long as there is room.
+  const first = sequence.take(clock(10_000));
+  expect([sequence.take(clock(10_001), first), sequence.take(clock(10_002), first)]).toEqual([9_000n, 9_001n]);
+  expect(sequence.take(clock(10_003), first, 9_998n)).toBe(9_999n);
+  expect(sequence.take(clock(10_004), first)).toBe(10_004n);
 });

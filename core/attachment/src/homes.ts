@@ -3,7 +3,8 @@
  * kept up, driven by an `AgentAttachment` of its own; this says how many there are and which carry on for which. All are of
  * one instance. Invariants: a home that works is ended only once another one works; no two homes at one gateway, except
  * the one that takes over from the other; at most twice as many homes as are wanted; the preferred home is the one that
- * gateways prefer, the newest. What it doesn't know: how a home finds its gateway, frames, time.
+ * gateways prefer, by the number of its attachment: the first of them, wherever it is attached now. What it doesn't know:
+ * how a home finds its gateway, frames, time.
  */
 import { type Instant, type Machine, refuse, type SpiffeId } from "@causeway/core-base";
 
@@ -26,12 +27,15 @@ export type HomeState = "attaching" | "attached" | "ready" | "leaving";
 
 export interface HomeView {
   readonly home: HomeId;
+  /** Order of preference, 0 first. The one that takes over has that of the one before. */
+  readonly rank: number;
   readonly state: HomeState;
   readonly gateway: SpiffeId | undefined;
 }
 
 interface Home {
   readonly id: HomeId;
+  readonly rank: number;
   /** The home that ends once this one works. */
   replaces: HomeId | undefined;
   state: "attaching" | "attached" | "ready";
@@ -79,6 +83,17 @@ export class Homes implements Machine<HomesEffect> {
       if (other.leaving !== "renewing" || mine?.replaces !== other.id) return false;
     }
     return true;
+  }
+
+  /** The attachment number below which the home's has to be, so that those before it are preferred. */
+  below(home: HomeId): bigint | undefined {
+    const mine = this.#homes.get(home);
+    let lowest: bigint | undefined;
+    for (const { rank, state, leaving, sequence } of this.#homes.values()) {
+      if (mine === undefined || rank >= mine.rank || state === "attaching" || leaving === "draining") continue;
+      if (lowest === undefined || sequence < lowest) lowest = sequence;
+    }
+    return lowest;
   }
 
   /** Its round led to no gateway: what it had in view is free for others. */
@@ -143,7 +158,7 @@ export class Homes implements Machine<HomesEffect> {
     this.#settle();
   }
 
-  /** The one that gateways send to first: the newest. One whose gateway goes is the last choice. */
+  /** The one that gateways send to first: that with the highest number. One whose gateway goes is the last choice. */
   get preferred(): HomeId | undefined {
     return this.#best()?.id;
   }
@@ -158,8 +173,9 @@ export class Homes implements Machine<HomesEffect> {
   }
 
   status(): readonly HomeView[] {
-    return [...this.#homes.values()].map(({ id, state, leaving, gateway }) => ({
+    return [...this.#homes.values()].map(({ id, rank, state, leaving, gateway }) => ({
       home: id,
+      rank,
       state: leaving === undefined ? state : "leaving",
       gateway: state === "attaching" ? undefined : gateway,
     }));
@@ -213,8 +229,12 @@ export class Homes implements Machine<HomesEffect> {
 
   #open(replaces: HomeId | undefined): void {
     const id = this.#nextHome++;
+    const taken = new Set([...this.#homes.values()].map((home) => home.rank));
+    let rank = 0;
+    while (taken.has(rank)) rank++;
     this.#homes.set(id, {
       id,
+      rank: (replaces === undefined ? undefined : this.#homes.get(replaces)?.rank) ?? rank,
       replaces,
       state: "attaching",
       leaving: undefined,

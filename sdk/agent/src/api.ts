@@ -439,7 +439,7 @@ export interface AttachmentReport {
    * is ready.
    */
   readonly state: "attaching" | "attached" | "ready" | "leaving";
-  /** Messages leave through this one, and other gateways send to it first: the newest. */
+  /** Messages leave through this one, and other gateways send to it first. */
   readonly preferred: boolean;
   readonly leaseMs: number | undefined;
   readonly lastError: CausewayError | undefined;

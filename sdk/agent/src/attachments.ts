@@ -239,6 +239,7 @@ export class Attachments {
       messagesPerSecondMax: ports.messagesPerSecondMax,
       sequence: this.#sequence,
       intake: this.#intake,
+      below: () => this.#homes.below(id),
       mayUse: (gateway) => this.#homes.claim(id, gateway),
       onControl,
       onNetworkEvent: (event) => {

@@ -51,6 +51,8 @@ export interface GatewaySessionPorts extends AttachmentTerms {
   readonly connector: Connector;
   /** Of all attachments of the agent. */
   readonly sequence: AttachmentSequence;
+  /** The number below which that of the attachment has to be, so that the others are preferred. */
+  readonly below: () => bigint | undefined;
   /** False for a gateway that another attachment of the agent has. Whoever gets true may have it. */
   readonly mayUse: (gateway: SpiffeId) => boolean;
   /** Processes messages; reading pauses while too many are being processed. */
@@ -127,6 +129,7 @@ export class GatewaySession {
       messagesPerSecondMax: ports.messagesPerSecondMax,
       advertise: ports.advertise,
       sequence: ports.sequence,
+      below: ports.below,
       mayUse: ports.mayUse,
       staysOnDrain: true,
       signer: () => identity.signer("tls"),

@@ -16,10 +16,12 @@ interface AttachOptions extends CommonOptions, DiscoveryCommandOptions {
   readonly token?: string;
   readonly languages: string;
   readonly rate?: string;
+  readonly attachments: string;
   readonly innerUrls?: boolean;
 }
 
 const rateMax = 1_000_000;
+const attachmentsMax = 8;
 
 export function addA2aCommands(program: Command): void {
   withDiscoveryOptions(withCommonOptions(program.command("attach <url>")))
@@ -29,6 +31,7 @@ export function addA2aCommands(program: Command): void {
     .option("--languages <codes>", "BCP 47 codes, separated by commas", "en")
     .option("--inner-urls", "register the card although it names addresses of an inner network, which others then read")
     .option("--rate <n>", "messages that it takes each second; its gateway refuses more for it (default: any)")
+    .option("--attachments <n>", "gateways that it is attached to at once, as far as there are so many", "1")
     .action(attach);
 
   withAgentOptions(program.command("a2a"))
@@ -43,6 +46,7 @@ async function attach(url: string, options: AttachOptions): Promise<void> {
   const config = home.config(options, options.name);
   const discovery = discoveryOf(options);
   const messagesPerSecondMax = options.rate === undefined ? 0 : numberOf(options.rate, "--rate", 1, rateMax);
+  const attachments = numberOf(options.attachments, "--attachments", 1, attachmentsMax);
   const { attachA2aAgent, openUpstream } = await import("@causeway/bridge-a2a");
   const upstream = await out.during(`fetching the card of ${url}`, openUpstream(url));
   const { loopback } = upstream.innerUrls;
@@ -56,7 +60,7 @@ async function attach(url: string, options: AttachOptions): Promise<void> {
     const agent = await out.during(
       `connecting ${name}`,
       connect({
-        ...{ home, config, name, log, signal, messagesPerSecondMax },
+        ...{ home, config, name, log, signal, messagesPerSecondMax, attachments },
         ...(discovery && { discovery }),
         ...tokenOf(options),
       }),

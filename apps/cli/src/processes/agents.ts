@@ -16,6 +16,8 @@ export interface AgentOptions {
   /** Instead of a token that the operator of this machine makes. */
   readonly token?: string;
   readonly instance?: string;
+  /** Gateways that it is attached to at once. Default 1. */
+  readonly attachments?: number;
   /** Default true. */
   readonly advertise?: boolean;
   /** Messages that it takes each second. Default: any. */
@@ -56,6 +58,7 @@ export async function connectAgent(options: AgentOptions): Promise<Agent> {
       ...(discovery && { discovery }),
       ...(token !== undefined && { token }),
       ...(options.instance !== undefined && { instance: options.instance }),
+      ...(options.attachments !== undefined && { attachments: options.attachments }),
       ...(options.advertise !== undefined && { advertise: options.advertise }),
       ...(options.messagesPerSecondMax !== undefined && { messagesPerSecondMax: options.messagesPerSecondMax }),
       ...(options.signal && { signal: options.signal }),

@@ -36,7 +36,8 @@ export interface ConnectOptions {
   readonly instance?: string;
   /**
    * Gateways that the agent is attached to at once, 1 to 8, as far as there are so many. With several it is reached through
-   * any of them: when one is lost the others go on at once. Default 1.
+   * any of them: when one is lost the others go on at once. Others send to the one first that was found first, while it is
+   * there. Default 1.
    */
   readonly attachments?: number;
   /** False keeps the agent unknown outside of its gateway. Default true. */

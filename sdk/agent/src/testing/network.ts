@@ -183,6 +183,7 @@ export class TestNetwork {
           endpoint: asked,
           features: options.offers?.[asked] ?? defaultFeatures,
           load: 10,
+          silentAtLoad: 95,
         };
         const offer = makeOffer(request, facts, this.clock.now().unix, gateway.signer("tls"));
         if (!offer) throw refuse("CAUSEWAY_UNREACHABLE", "the gateway stays silent");
