@@ -43,7 +43,7 @@ export interface MixedReport {
 export async function runMixed(options: MixedOptions): Promise<MixedReport> {
   const { agents, forMs, onProgress = () => undefined } = options;
   await using world = await startWorld();
-  const crowd = await gather(world, agents, onProgress);
+  await using crowd = await gather(world, agents, onProgress);
   const mix = new Mix(options.pauseMs);
   await mix.setUp(crowd);
   onProgress("streams and topics are open");
@@ -304,7 +304,7 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const filling = "x".repeat(960);
 const pieceBytes = 16;
 const timeoutMs = 60_000;
-const setUpMs = 120_000;
+const setUpMs = 240_000;
 const spreadOver = 97;
 const samplesMax = 60;
 const samplesMsMin = 250;
