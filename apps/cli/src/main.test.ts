@@ -56,6 +56,7 @@ const everyCommand = [
   ["limits", "set", "heldMessagesMax", "5"],
   ["limits", "reload"],
   ["metrics"],
+  ["monitor", "somewhere"],
   ["cert", "token", "blue.example/a/b"],
   ["cert", "list"],
   ["cert", "revoke", "blue.example/a/b"],
