@@ -30,6 +30,7 @@ export class ReadMemory implements Flushable, FrameMemory {
     if (this.#used + length > arenaBytes) {
       this.#arena += 1;
       this.#used = 0;
+      if (this.#arena >= arenasKept) this.#turn.hurry();
     }
     let arena = this.#arenas[this.#arena];
     if (arena === undefined) {
