@@ -47,3 +47,5 @@ export const sleep = (ms: number): Promise<void> => new Promise((resolve) => set
 
 /** With few messages a second the compiler needs longer to see what is hot. */
 export const warmUpMsMin = 3_000;
+/** Attachments of one identity, below the limit for one agent. */
+export const instancesEach = 30;

@@ -3,9 +3,19 @@ import { readFileSync } from "node:fs";
 import { measureClasses } from "../classes/rows.ts";
 import type { BenchOptions } from "../options.ts";
 import { cpuSeconds } from "../processes.ts";
-import type { RunningGateway } from "../system.ts";
-import { type CrowdContext, counted, type Figures, full, sleep, warmUpMsMin, who, withGateway } from "./context.ts";
-import { answers, Crowd } from "./crowd.ts";
+import { Audience } from "./audience.ts";
+import {
+  type CrowdContext,
+  counted,
+  type Figures,
+  full,
+  instancesEach,
+  sleep,
+  warmUpMsMin,
+  who,
+  withGateway,
+} from "./context.ts";
+import { Crowd } from "./crowd.ts";
 import type { EndSpec } from "./end.ts";
 import { measureStored } from "./stored.ts";
 
@@ -25,7 +35,7 @@ export function crowdRows(options: BenchOptions, round: number): readonly CrowdR
       row: "fan-out",
       name: `fan-out to ${count}`,
       systems: both,
-      measure: (context: CrowdContext) => measureFanOut(context, count),
+      measure: (context: CrowdContext) => measureFanOut(context, count, count === 10),
     })),
     { row: "stopped", name: "a stopped subscriber", systems: ["causeway"], measure: measureStopped },
     { row: "stored", name: "stored durably", systems: both, measure: measureStored },
@@ -36,7 +46,7 @@ export function crowdRows(options: BenchOptions, round: number): readonly CrowdR
       row: "fan-out",
       name: `fan-out to ${options.widest}`,
       systems: options.widest > 1_000 ? ["causeway"] : [],
-      measure: (context) => measureFanOut(context, options.widest),
+      measure: (context) => measureFanOut(context, options.widest, true),
     },
     {
       row: "idle",
@@ -80,20 +90,32 @@ export function measurePairs(context: CrowdContext): Promise<Figures> {
   });
 }
 
-/** Fan-out of one publisher to `subscribers`: CPU of the gateway for each delivery. */
-export function measureFanOut(context: CrowdContext, subscribers: number): Promise<Figures> {
+/**
+ * Fan-out of one publisher to `subscribers`: CPU of the gateway for each delivery, with the publisher as far ahead as the
+ * system takes it. When asked also with one publication under way at a time: whatever the number of subscribers, each
+ * delivery is then a write of its own, so that what a delivery costs can be compared.
+ */
+export function measureFanOut(context: CrowdContext, subscribers: number, isAloneToo: boolean): Promise<Figures> {
   return withGateway(context, async (gateway) => {
-    const { rate, cpu } = await publish(context, gateway, subscribers, 0, 100);
-    return { [`fan-out ${subscribers} cpu µs`]: cpu * 1e6, [`fan-out ${subscribers} deliveries/s`]: rate };
+    await using audience = await Audience.open(context, gateway, { subscribers, stopped: 0, size: 100 });
+    const { rate, cpu } = await audience.publish();
+    const figures = { [`fan-out ${subscribers} cpu µs`]: cpu * 1e6, [`fan-out ${subscribers} deliveries/s`]: rate };
+    if (!isAloneToo) return figures;
+    const alone = await audience.publish(1);
+    return { ...figures, [`fan-out ${subscribers} one by one cpu µs`]: alone.cpu * 1e6 };
   });
 }
 
 /** Ten subscribers, all reading and then with one stopped: what the others get. */
 export function measureStopped(context: CrowdContext): Promise<Figures> {
   return withGateway(context, async (gateway) => {
-    const all = await publish(context, gateway, 10, 0, 1_024);
-    const others = await publish(context, gateway, 10, 1, 1_024);
-    return { "stopped ratio": others.rateOfEach / all.rateOfEach };
+    const rateWith = async (stopped: number): Promise<number> => {
+      await using audience = await Audience.open(context, gateway, { subscribers: 10, stopped, size: 1_024 });
+      return (await audience.publish()).rateOfEach;
+    };
+    const all = await rateWith(0);
+    const others = await rateWith(1);
+    return { "stopped ratio": others / all };
   });
 }
 
@@ -121,52 +143,6 @@ export function measureIdle(context: CrowdContext, count: number): Promise<Figur
   });
 }
 
-/** Publishes for a while; `stopped` of the subscribers do not read. CPU-seconds and rates of deliveries to the others. */
-async function publish(
-  context: CrowdContext,
-  gateway: RunningGateway,
-  subscribers: number,
-  stopped: number,
-  size: number,
-): Promise<{ readonly rate: number; readonly rateOfEach: number; readonly cpu: number }> {
-  const topic = `${context.domain.name}/bench/publisher/news`;
-  const subscribed = Array.from({ length: subscribers }, (_, i): EndSpec => {
-    const name = `bench/subscriber${Math.floor(i / instancesEach)}`;
-    return { ...who(context, name), name, instance: `i${i % instancesEach}`, subscribe: topic };
-  });
-  const hearing = await Crowd.open(context.processes, gateway, subscribed);
-  const publishing = await Crowd.open(context.processes, gateway, [
-    { ...who(context, "bench/publisher"), target: { topic } },
-  ]);
-  const reading = subscribers - stopped;
-  // As far ahead as keeps every connection busy, and little enough for every system's queues.
-  const ahead = Math.max(64, Math.floor(aheadBytes / (size * subscribers)));
-  try {
-    await publishing.ask({ do: "prepare", size, isEchoing: false }, "prepare");
-    await hearing.ask(
-      { do: "prepare", size, isEchoing: false, reportEvery: Math.max(1, Math.floor((ahead * reading) / 8)) },
-      "prepare",
-    );
-    await hearing.ask({ do: "halt", ends: Array.from({ length: stopped }, (_, i) => i) }, "halt");
-    hearing.child.on("message", (message: unknown) => {
-      if (answers("progress")(message))
-        publishing.tell({ do: "allow", until: Math.floor(message.total / reading) + ahead });
-    });
-    publishing.tell({ do: "flood", ahead });
-    await sleep(Math.max(warmUpMsMin, context.options.warmUpMs));
-    const before = await counted(hearing, gateway);
-    await sleep(context.options.floodMs);
-    const after = await counted(hearing, gateway);
-    await publishing.ask({ do: "stop" }, "stop");
-    const deliveries = after.total - before.total;
-    if (deliveries === 0) throw new Error(`no publication arrived at ${reading} of ${subscribers} subscribers`);
-    const rate = (deliveries * 1_000) / (after.at - before.at);
-    return { rate, rateOfEach: rate / reading, cpu: (after.cpu - before.cpu) / deliveries };
-  } finally {
-    await Promise.all([hearing.end(), publishing.end()]);
-  }
-}
-
 /** Resident memory of a process. Linux only; NaN elsewhere. */
 function residentKb(pid: number): number {
   try {
@@ -179,7 +155,3 @@ function residentKb(pid: number): number {
 
 const pairs = 64;
 const idleSettleMs = 12_000;
-/** Of all subscribers together. */
-const aheadBytes = 8_388_608;
-/** Attachments of one identity, below the limit for one agent. */
-const instancesEach = 30;
