@@ -36,10 +36,10 @@ export interface Attachment {
   readonly messagesPerSecondMax: number;
   readonly state: GatewayState;
   readonly condition: Condition;
-  readonly since: Instant;
+  readonly since: UnixMs;
   /** Of the last heartbeat, or of the last traffic in the soft model. */
   readonly lastSeen: Instant;
-  /** Of the last heartbeat in Unix time, for people. */
+  /** The same in Unix time, for people. */
   readonly lastSeenUnix: UnixMs;
 }
 

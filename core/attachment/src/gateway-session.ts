@@ -101,7 +101,7 @@ export interface LeaseState {
   readonly times: LeaseTimes;
   readonly facts: LeaseFacts;
   readonly leaseId: Uint8Array;
-  readonly since: Instant;
+  readonly since: UnixMs;
   /** When the certificate ends, on the monotonic clock. */
   readonly certifiedUntil: Instant;
   lastSeen: Instant;

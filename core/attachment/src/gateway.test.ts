@@ -192,7 +192,7 @@ describe("lease", () => {
         advertise: true,
         state: "attached",
         condition: "running",
-        since: at(0).instant,
+        since: at(0).unix,
         lastSeen: 30_000,
         lastSeenUnix: at(30_000).unix,
       },

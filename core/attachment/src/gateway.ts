@@ -454,7 +454,7 @@ export class GatewayAttachments implements Machine<GatewayEffect> {
       times: this.#times,
       facts: kept,
       leaseId: random.bytes(16),
-      since: now.instant,
+      since: now.unix,
       certifiedUntil: later(now.instant, session.peer.notAfter - now.unix),
       lastSeen: now.instant,
       lastSeenUnix: now.unix,

@@ -4,7 +4,6 @@ import type { Attachment } from "@causeway/core-attachment";
 import {
   CausewayError,
   type GatewayUri,
-  type Instant,
   isPrefixOf,
   later,
   type Now,
@@ -250,16 +249,15 @@ export class Admin {
     const { leaseMs, staleAfterMs, removeAfterStaleMs } = each.times;
     const lastsMs = each.model === "soft" ? leaseMs : staleAfterMs + removeAfterStaleMs;
     const expires = later(each.lastSeen, lastsMs);
-    const unixOf = (instant: Instant): bigint => BigInt(Math.round(now.unix + (instant - now.instant)));
     return create(admin.AttachmentSchema, {
       agentId: each.agentId,
       instance: each.instance,
       state: each.state.toUpperCase(),
       model: each.model,
       features: [...each.features],
-      sinceUnixMs: unixOf(each.since),
-      expiresUnixMs: unixOf(expires),
-      lastHeardUnixMs: unixOf(each.lastSeen),
+      sinceUnixMs: BigInt(Math.round(each.since)),
+      expiresUnixMs: BigInt(Math.round(now.unix + (expires - now.instant))),
+      lastHeardUnixMs: BigInt(Math.round(each.lastSeenUnix)),
       messagesIn: BigInt(entry?.messagesIn ?? 0),
       messagesOut: BigInt(entry?.messagesOut ?? 0),
       advertised: sync.ownRoute(each.agentId) !== undefined,
