@@ -2,7 +2,7 @@
  * What the metrics of every service have in common (AAP-103): tables with their bounds, calls and why they were refused,
  * and what the process uses. Which tables there are, and what is counted, is the service's matter.
  */
-import type { MetricFamily } from "./open-metrics.ts";
+import { type MetricFamily, openMetricsText } from "./open-metrics.ts";
 
 /** How full a table is. What it is not bounded by, or not counted in, is left out. */
 export interface TableSize {
@@ -115,3 +115,21 @@ export const callHelps = {
   calls: "Calls by method, refused ones included.",
   refused: "Calls refused, by error code; limit_rate is over a rate limit.",
 } as const;
+
+/** What is told of a service that answers calls. */
+export interface CallServiceMetrics {
+  /** By table. */
+  readonly sizes: Readonly<Record<string, TableSize>>;
+  readonly calls: CallTally;
+  readonly usage: ProcessUsage | undefined;
+  readonly startedUnixMs: number;
+}
+
+/** The text of now, of a service whose families begin with `prefix`. */
+export function callServiceText(prefix: string, { sizes, calls, usage, startedUnixMs }: CallServiceMetrics): string {
+  return openMetricsText([
+    ...tableFamilies(sizes),
+    ...calls.families(prefix),
+    ...processFamilies(usage, `${prefix}_start_time_seconds`, startedUnixMs),
+  ]);
+}

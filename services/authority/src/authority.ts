@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import {
   type AuthorityStore,
   type CallTally,
+  callServiceText,
   type Domain,
   type ProcessUsage,
   refuse,
@@ -19,7 +20,7 @@ import { decideApplication, enrol, pollEnrolment } from "./enrolment.ts";
 import { Hierarchy } from "./hierarchy.ts";
 import { issue } from "./issuance.ts";
 import { passed } from "./material.ts";
-import { authorityMetricsText } from "./metrics.ts";
+import type { AuthorityTableSizes } from "./metrics.ts";
 import type { AuthorityPorts } from "./ports.ts";
 import { renew } from "./renewal.ts";
 import { parseRequests } from "./requests.ts";
@@ -248,14 +249,15 @@ class DomainAuthority implements Authority {
     const { settings, store, feed } = this.#context;
     requireMetricsReaderOf(settings.domain, requireMember(this.#context, caller));
     const { certificates, tokens } = this.#counts();
-    return authorityMetricsText({
-      sizes: {
-        applications: { entries: store.countApplications("in review"), entriesMax: settings.applicationsMax },
-        certificates: { entries: certificates },
-        tokens: { entries: tokens },
-        foreign_domains: { entries: store.bundles().length, entriesMax: settings.foreignDomainsMax },
-        trust_watchers: { entries: feed.watchers, entriesMax: settings.watchersMax },
-      },
+    const sizes: AuthorityTableSizes = {
+      applications: { entries: store.countApplications("in review"), entriesMax: settings.applicationsMax },
+      certificates: { entries: certificates },
+      tokens: { entries: tokens },
+      foreign_domains: { entries: store.bundles().length, entriesMax: settings.foreignDomainsMax },
+      trust_watchers: { entries: feed.watchers, entriesMax: settings.watchersMax },
+    };
+    return callServiceText("causeway_authority", {
+      sizes,
       calls,
       usage: this.#usage(),
       startedUnixMs: this.#startedUnixMs,

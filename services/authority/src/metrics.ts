@@ -1,12 +1,5 @@
-/** What an authority counts and holds, in the text format that Prometheus reads (AAP-103). */
-import {
-  type CallTally,
-  openMetricsText,
-  type ProcessUsage,
-  processFamilies,
-  type TableSize,
-  tableFamilies,
-} from "@causeway/core-base";
+/** The tables of an authority, as they are named and counted in its metrics (AAP-103). */
+import type { TableSize } from "@causeway/core-base";
 
 /** What each table holds. */
 export const authorityTables = {
@@ -19,20 +12,3 @@ export const authorityTables = {
 
 /** How full each is. */
 export type AuthorityTableSizes = Readonly<Record<keyof typeof authorityTables, TableSize>>;
-
-/** What the text is made of. */
-export interface AuthorityMetricsParts {
-  readonly sizes: AuthorityTableSizes;
-  readonly calls: CallTally;
-  readonly usage: ProcessUsage | undefined;
-  readonly startedUnixMs: number;
-}
-
-/** The text of now. */
-export function authorityMetricsText({ sizes, calls, usage, startedUnixMs }: AuthorityMetricsParts): string {
-  return openMetricsText([
-    ...tableFamilies(sizes),
-    ...calls.families("causeway_authority"),
-    ...processFamilies(usage, "causeway_authority_start_time_seconds", startedUnixMs),
-  ]);
-}

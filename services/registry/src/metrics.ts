@@ -1,12 +1,5 @@
-/** What a registry counts and holds, in the text format that Prometheus reads (AAP-103). */
-import {
-  type CallTally,
-  openMetricsText,
-  type ProcessUsage,
-  processFamilies,
-  type TableSize,
-  tableFamilies,
-} from "@causeway/core-base";
+/** The tables of a registry, as they are named and counted in its metrics (AAP-103). */
+import type { TableSize } from "@causeway/core-base";
 
 /** What each table holds. */
 export const registryTables = {
@@ -19,20 +12,3 @@ export const registryTables = {
 
 /** How full each is. */
 export type RegistryTableSizes = Readonly<Record<keyof typeof registryTables, TableSize>>;
-
-/** What the text is made of. */
-export interface RegistryMetricsParts {
-  readonly sizes: RegistryTableSizes;
-  readonly calls: CallTally;
-  readonly usage: ProcessUsage | undefined;
-  readonly startedUnixMs: number;
-}
-
-/** The text of now. */
-export function registryMetricsText({ sizes, calls, usage, startedUnixMs }: RegistryMetricsParts): string {
-  return openMetricsText([
-    ...tableFamilies(sizes),
-    ...calls.families("causeway_registry"),
-    ...processFamilies(usage, "causeway_registry_start_time_seconds", startedUnixMs),
-  ]);
-}

@@ -5,6 +5,7 @@ import {
   type AnyLimitTable,
   asUnixMs,
   type CallTally,
+  callServiceText,
   type Domain,
   type LiveLimits,
   type Log,
@@ -38,7 +39,7 @@ import { Catalogue } from "./catalogue.ts";
 import { type Asker, askerOf, type RemoteGateway } from "./disclosure.ts";
 import type { FollowedRecord } from "./follow.ts";
 import { createRegistryLimits, type RegistryLimits } from "./limits.ts";
-import { registryMetricsText } from "./metrics.ts";
+import type { RegistryTableSizes } from "./metrics.ts";
 import type { Embedder } from "./search/semantic.ts";
 
 /** Configuration of a registry. */
@@ -129,14 +130,15 @@ export class Registry {
   /** What it counts and holds (AAP-103), for an operator or a monitor of the domain; `calls` are the caller's count. */
   metrics(caller: VerifiedPeer, calls: CallTally): string {
     requireMetricsReaderOf(this.#domain, caller);
-    return registryMetricsText({
-      sizes: {
-        registrations: { entries: this.#registered, entriesMax: this.#limits.registrationsMax },
-        catalogue: { entries: this.#catalogue.size },
-        followed_records: { entries: this.#followed.size },
-        query_callers: this.#queries.size,
-        registration_callers: this.#registrations.size,
-      },
+    const sizes: RegistryTableSizes = {
+      registrations: { entries: this.#registered, entriesMax: this.#limits.registrationsMax },
+      catalogue: { entries: this.#catalogue.size },
+      followed_records: { entries: this.#followed.size },
+      query_callers: this.#queries.size,
+      registration_callers: this.#registrations.size,
+    };
+    return callServiceText("causeway_registry", {
+      sizes,
       calls,
       usage: this.#deps.processUsage?.(),
       startedUnixMs: this.#startedUnixMs,

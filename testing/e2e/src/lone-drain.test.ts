@@ -1,12 +1,12 @@
 /** A gateway that is drained with nowhere for its agents to go, as a process: it says so, ends soon, and loses nothing. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { Home } from "../../../apps/cli/src/home.ts";
 import { connectAgent } from "../../../apps/cli/src/processes/agents.ts";
 import { startDomain } from "../../../apps/cli/src/processes/domain.ts";
+import { freePorts } from "../../../apps/cli/src/processes/free-ports.ts";
 import { Supervisor } from "../../../apps/cli/src/processes/supervisor.ts";
 import { causeway } from "./adversary/program.ts";
 import { until } from "./world.ts";
@@ -70,19 +70,3 @@ gateways:
   await until("the last message", () => heard.length >= sent);
   expect(heard).toEqual(Array.from({ length: sent }, (_, i) => `message ${i}`));
 });
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === "object" && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}

@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { freePorts } from "../../../apps/cli/src/processes/free-ports.ts";
 import { answerIn, causeway } from "./adversary/program.ts";
 import { debianTools } from "./debian.ts";
 import { startWorld, until, type World } from "./world.ts";
@@ -116,7 +116,7 @@ test("Prometheus scrapes every service with the configuration of docs/operations
   });
   expect([checked.status, checked.stdout]).toEqual([0, expect.stringContaining("SUCCESS: 3 rules found")]);
 
-  const port = await freePort();
+  const [port] = await freePorts(1);
   const process = spawn(
     "prometheus",
     [
@@ -195,15 +195,6 @@ test("causeway monitor keeps on until it is told to end, and a revoked certifica
 interface Sample {
   readonly metric: Readonly<Record<string, string>>;
   readonly value: readonly [at: number, value: string];
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 async function end(process: ChildProcess): Promise<void> {

@@ -1,11 +1,11 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { silentLog } from "@causeway/core-base";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Home } from "../home.ts";
 import { startAuthority } from "../processes/authority.ts";
+import { freePorts } from "../processes/free-ports.ts";
 import { describePeers, examine, type Finding, neighboursOf } from "./doctor.ts";
 
 let home: Home;
@@ -25,15 +25,6 @@ masterKeyFile: ${JSON.stringify(home.masterKeyFile)}
 authority: { listen: "127.0.0.1:${authorityPort}" }
 gateways: [{ name: gw, level: 2, listen: "127.0.0.1:${gatewayPort}" }]
 `;
-
-/** A port that nothing listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
 
 const look = (): Promise<readonly Finding[]> => examine(() => home.config({ domain: "blue.example" }));
 const bad = (findings: readonly Finding[]): Record<string, string> =>
@@ -69,7 +60,7 @@ describe("without a running domain", () => {
 });
 
 test("with an authority that runs and a gateway that does not, the gateway alone is found, with its address", async () => {
-  const [authorityPort, gatewayPort] = [await freePort(), await freePort()];
+  const [authorityPort = 0, gatewayPort = 0] = await freePorts(2);
   write(configured(authorityPort, gatewayPort));
   const authority = await startAuthority(home.config({ domain: "blue.example" }), silentLog);
   try {

@@ -1,7 +1,6 @@
 /** The two domains of the demo: configurations on free ports, every service its own process, trust exchanged. */
+
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { refuse } from "@causeway/core-base";
 import { type DomainConfig, readDomainConfig } from "../config/domain.ts";
@@ -9,6 +8,7 @@ import type { Home } from "../home.ts";
 import { authorityDirectory } from "../processes/directories.ts";
 import { startDomain } from "../processes/domain.ts";
 import { holdFolder } from "../processes/folder-lock.ts";
+import { freePorts } from "../processes/free-ports.ts";
 import { Operator } from "../processes/operator.ts";
 import type { Supervisor } from "../processes/supervisor.ts";
 
@@ -116,15 +116,3 @@ async function exchangeTrust(a: Operator, b: Operator): Promise<void> {
 }
 
 /** Ports that are free now. Held open together until all are known, so that none comes twice. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}

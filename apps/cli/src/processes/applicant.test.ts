@@ -1,40 +1,24 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { CausewayError, parseAgentId, silentLog } from "@causeway/core-base";
+import { join } from "node:path";
+import { CausewayError, parseAgentId } from "@causeway/core-base";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Home } from "../home.ts";
+import type { Home } from "../home.ts";
 import { applyForIdentity } from "./applicant.ts";
-import { startAuthority } from "./authority.ts";
 import { readBundle, writeBundle } from "./bundle.ts";
-import type { RunningService } from "./lifecycle.ts";
 import { Operator } from "./operator.ts";
+import { type OwnAuthority, startOwnAuthority } from "./testing/authority.ts";
 
 let home: Home;
-let authority: RunningService;
+let authority: OwnAuthority;
 let operator: Operator;
 
 beforeEach(async () => {
-  home = new Home(mkdtempSync(join(tmpdir(), "causeway-applicant-")));
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
-  await new Promise((resolve) => server.close(resolve));
-  const file = home.configFile("blue.example");
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(
-    file,
-    `domain: blue.example\nmasterKeyFile: ${JSON.stringify(home.masterKeyFile)}\nauthority: { listen: "127.0.0.1:${port}" }\n`,
-  );
-  authority = await startAuthority(home.config({}), silentLog);
+  authority = await startOwnAuthority();
+  home = authority.home;
   operator = await Operator.open(home.config({}));
 });
 afterEach(async () => {
   await operator[Symbol.asyncDispose]();
   await authority.stop();
-  rmSync(home.directory, { recursive: true, force: true });
 });
 
 /** Applies with the bundle as a file, as one operator hands it over; `decide` gets the application's id. */

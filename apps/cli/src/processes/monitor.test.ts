@@ -1,41 +1,23 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { silentLog } from "@causeway/core-base";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Home } from "../home.ts";
-import { startAuthority } from "./authority.ts";
-import type { RunningService } from "./lifecycle.ts";
+import type { Home } from "../home.ts";
 import { openMonitor } from "./monitor.ts";
 import { Operator } from "./operator.ts";
 import { monitorToken } from "./service-tokens.ts";
+import { type OwnAuthority, startOwnAuthority } from "./testing/authority.ts";
 
 let home: Home;
-let authority: RunningService;
+let authority: OwnAuthority;
 
 beforeEach(async () => {
-  home = new Home(mkdtempSync(join(tmpdir(), "causeway-monitor-")));
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
-  await new Promise((resolve) => server.close(resolve));
-  const file = home.configFile("blue.example");
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(
-    file,
-    `domain: blue.example
-masterKeyFile: ${JSON.stringify(home.masterKeyFile)}
-authority: { listen: "127.0.0.1:${port}" }
-`,
-  );
-  authority = await startAuthority(home.config({}), silentLog);
+  authority = await startOwnAuthority();
+  home = authority.home;
 });
 afterEach(async () => {
   await authority.stop();
-  rmSync(home.directory, { recursive: true, force: true });
 });
 
 const folder = () => join(home.directory, "prometheus");

@@ -1,6 +1,5 @@
 /** A domain with one gateway that dies all the time, a sender that wants to know what is stored, and a receiver. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Agent } from "@causeway/agent/node";
@@ -9,6 +8,7 @@ import { readDomainConfig } from "../../../../apps/cli/src/config/domain.ts";
 import { Home } from "../../../../apps/cli/src/home.ts";
 import { connectAgent } from "../../../../apps/cli/src/processes/agents.ts";
 import { startDomain } from "../../../../apps/cli/src/processes/domain.ts";
+import { freePorts } from "../../../../apps/cli/src/processes/free-ports.ts";
 import { Operator } from "../../../../apps/cli/src/processes/operator.ts";
 import { Supervisor } from "../../../../apps/cli/src/processes/supervisor.ts";
 import { GatewayProcess } from "./gateway-process.ts";
@@ -75,17 +75,4 @@ gateways:
     await resources.disposeAsync();
     throw thrown;
   }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

@@ -1,9 +1,10 @@
 /** haproxy of Debian in front of a gateway: passing TLS through, or ending it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { connect as connectTcp, createServer } from "node:net";
+import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 import type { TlsIdentity } from "@causeway/adapter-keys";
+import { freePorts } from "../../../../apps/cli/src/processes/free-ports.ts";
 import { debianTools } from "../debian.ts";
 import { until } from "../world.ts";
 
@@ -27,7 +28,7 @@ export async function startProxy(
   proxy: ProxyKind,
 ): Promise<Proxy> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const port = await freePort();
+  const [port = 0] = await freePorts(1);
   const { host } = new URL(target);
   let front = "";
   let server = "";
@@ -86,13 +87,4 @@ function answers(port: number): Promise<boolean> {
     socket.on("connect", () => finish(true));
     socket.on("error", () => finish(false));
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
