@@ -80,6 +80,7 @@ export type AuthorityDocument =
   | "root.crl"
   | "issuing.crl"
   | "crl-made"
+  | "crl-lifetime"
   | "crl-number"
   | "trust-sequence";
 

@@ -16,7 +16,7 @@ export interface AuthorityLimits {
   readonly issuingLifetimeMs: number;
   /** Of the root, when it is made. */
   readonly rootLifetimeMs: number;
-  /** From thisUpdate to nextUpdate of a CRL; a new one is made after a third of it. At least 3 min. */
+  /** From thisUpdate to nextUpdate of a CRL; made anew after a third of it, and when it changes. At least 3 min. */
   readonly crlLifetimeMs: number;
   /** How often CRLs of other domains are fetched. */
   readonly crlRefreshMs: number;

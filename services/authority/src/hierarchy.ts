@@ -83,7 +83,7 @@ export class Hierarchy {
       store.putDocument("root.crl", rootCrl);
       writeNumber(store, "issuing-expires", BigInt(now + settings.issuingLifetimeMs));
       writeNumber(store, "crl-number", 1n);
-      writeNumber(store, "crl-made", BigInt(now));
+      hierarchy.#keepCrlTimes();
       hierarchy.reissueCrl();
       store.appendAudit({
         atUnixMs: now,
@@ -146,17 +146,28 @@ export class Hierarchy {
       writeNumber(this.#store, "issuing-expires", BigInt(now + issuingLifetimeMs));
     }
     this.#store.putDocument("root.crl", this.#crl(rootIssuer, this.#nextCrlNumber(), []));
-    writeNumber(this.#store, "crl-made", BigInt(now));
+    this.#keepCrlTimes();
   }
 
-  /** True when a third of the lifetime of the CRLs is over, also because the authority was switched off. */
+  /**
+   * True when a third of the lifetime with which the CRLs were made is over, also because the authority was switched
+   * off, and when they were made with another lifetime than the configured one: a longer one would outlast them.
+   */
   get isUpkeepDue(): boolean {
-    return this.#scheduler.now().unix - Number(readNumber(this.#store, "crl-made")) >= this.#settings.crlLifetimeMs / 3;
+    const lifetimeMs = Number(readNumber(this.#store, "crl-lifetime"));
+    const ageMs = this.#scheduler.now().unix - Number(readNumber(this.#store, "crl-made"));
+    return lifetimeMs !== this.#settings.crlLifetimeMs || ageMs >= lifetimeMs / 3;
   }
 
   /** The root's key, for `renewUpper`. */
   rootKey(): Promise<SigningKey> {
     return this.#keys.root();
+  }
+
+  /** When the root CRL was made and for how long: it is the older one of the two. */
+  #keepCrlTimes(): void {
+    writeNumber(this.#store, "crl-made", BigInt(this.#scheduler.now().unix));
+    writeNumber(this.#store, "crl-lifetime", BigInt(this.#settings.crlLifetimeMs));
   }
 
   #nextCrlNumber(): bigint {

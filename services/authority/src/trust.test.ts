@@ -2,13 +2,16 @@ import { create } from "@bufbuild/protobuf";
 import { certificateRequests, generatePurposeKeys, nodeCrypto } from "@causeway/adapter-keys";
 import { parseDomain } from "@causeway/core-base";
 import { TrustStore } from "@causeway/core-identity";
-import { aca } from "@causeway/core-wire";
+import { aca, admin } from "@causeway/core-wire";
+import { createClient } from "@connectrpc/connect";
 import { expect, test } from "vitest";
-import { encodeBundleFile, parseBundleFile } from "./index.ts";
+import { type Caller, encodeBundleFile, parseBundleFile } from "./index.ts";
 import { applicant, codeOf, World } from "./testing/authority-world.ts";
 import { ManualScheduler, settle } from "./testing/manual-scheduler.ts";
 
 const name = "spiffe://blue.example/travel/booker";
+const hour = 3_600_000;
+const day = 24 * hour;
 
 test("a watcher gets the state now and each change at once", async () => {
   const world = await World.open();
@@ -228,6 +231,39 @@ test("CRLs are made again long before they expire, and the root's key is used fo
   expect(after.bundles[0]?.crls[1]).not.toEqual(before.bundles[0]?.crls[1]);
   expect(world.rootUses.count).toBe(2);
   await world.authority.stop();
+});
+
+test("a longer lifetime of CRLs makes them anew at once, so that those of before never lapse", async () => {
+  const world = await World.open();
+  const operator: Caller = world.peer(world.operator.chain("tls"));
+  const crls = () => world.authority.exportBundle().crls;
+  world.authority.start();
+  await createClient(
+    admin.LimitsService,
+    world.transport(() => operator),
+  ).setLimit({ name: "crlLifetimeMs", value: BigInt(30 * day) });
+  const before = crls();
+  await world.scheduler.advance(60_000);
+  for (const [at, crl] of crls().entries()) expect(crl).not.toEqual(before[at]);
+  expect(world.rootUses.count).toBe(2);
+  // Verifying throws when a list of the issuers above is stale.
+  for (let hours = 0; hours < 72; hours += 6) {
+    await world.scheduler.advance(6 * hour);
+    expect(() => world.peer(world.operator.chain("tls"))).not.toThrow();
+  }
+  expect(world.rootUses.count).toBe(2);
+  await world.authority.stop();
+});
+
+test("a longer lifetime that a restart brings finds the CRLs of before, and makes them anew", async () => {
+  const world = await World.open();
+  world.scheduler.skip(6 * hour);
+  const after = await world.restart({ crlLifetimeMs: 30 * day });
+  expect(after.rootUses.count).toBe(1);
+  after.authority.start();
+  await after.scheduler.advance(3 * day);
+  expect(() => after.peer(after.operator.chain("tls"))).not.toThrow();
+  await after.authority.stop();
 });
 
 test("the issuing certificate is certified again before it ends, and chains of both stay good", async () => {
