@@ -404,6 +404,22 @@ test("waiting applications are bounded and reserved names are not put before an 
   expect(await codeOf(apply("spiffe://blue.example/travel/second"))).toBe("CAUSEWAY_LIMIT_COUNT");
 });
 
+test("an application that nobody decides on makes room when its time is over, long before new CRLs are due", async () => {
+  const world = await World.open({ config: { applicationsMax: 1, applicationLifetimeMs: 600_000 } });
+  const keys = generatePurposeKeys();
+  const apply = () => world.client(() => applicant(keys)).enrol(enrolment(name, keys, { material }));
+  const { applicationId } = await apply();
+  world.authority.start();
+  await world.scheduler.advance(600_000);
+  expect(world.store.application(applicationId)).toBeDefined();
+  await world.scheduler.advance(60_000);
+  expect(world.store.application(applicationId)).toBeUndefined();
+  expect((await apply()).applicationId).not.toBe("");
+  // The root's key made the first lists and no others.
+  expect(world.rootUses.count).toBe(1);
+  await world.authority.stop();
+});
+
 test("an applicant and an agent may not do what operators do", async () => {
   const world = await World.open();
   const keys = generatePurposeKeys();

@@ -22,9 +22,10 @@ export class Schedule {
   }
 
   start(): void {
-    const { crlLifetimeMs, crlRefreshMs } = this.#context.settings;
+    const { crlRefreshMs } = this.#context.settings;
     // Asked for often, since monotonic timers stand still while a machine is suspended.
-    this.#repeat("upkeep", Math.min(upkeepCheckMs, crlLifetimeMs / 3), async () => {
+    this.#repeat("upkeep", upkeepCheckMs, async () => {
+      this.#clearLapsed();
       if (this.#context.hierarchy.isUpkeepDue) await this.upkeep();
     });
     if (this.#fetchForeignCrls) this.#repeat("foreign", crlRefreshMs, () => this.refreshForeign(), 0);
@@ -75,7 +76,6 @@ export class Schedule {
     store.transaction(() => {
       store.deleteCertificatesExpiredBefore(now() - settings.archiveMs);
       store.deleteTokensExpiredBefore(now() - settings.archiveMs);
-      store.deleteApplicationsBefore("in review", now() - settings.applicationLifetimeMs);
       store.deleteApplicationsBefore("rejected", now() - settings.archiveMs);
       store.deleteApplicationsBefore("issued", now() - settings.archiveMs);
       hierarchy.renewUpper(rootKey);
@@ -83,6 +83,12 @@ export class Schedule {
       feed.bump();
     });
     feed.publish();
+  }
+
+  /** They hold places that others wait for, so not only with the CRLs. */
+  #clearLapsed(): void {
+    const { store, settings, now } = this.#context;
+    store.deleteApplicationsBefore("in review", now() - settings.applicationLifetimeMs);
   }
 
   #repeat(name: string, everyMs: number, body: () => Promise<void>, firstMs = everyMs): void {
@@ -105,5 +111,6 @@ export class Schedule {
 
 /** Foreign authorities that are asked at once. */
 const fetchesMax = 8;
+/** At most a third of the shortest lifetime of CRLs. */
 const upkeepCheckMs = 60_000;
 const fetchMsMax = 20_000;
