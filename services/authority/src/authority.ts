@@ -253,7 +253,7 @@ class DomainAuthority implements Authority {
       applications: { entries: store.countApplications("in review"), entriesMax: settings.applicationsMax },
       certificates: { entries: certificates },
       tokens: { entries: tokens },
-      foreign_domains: { entries: store.bundles().length, entriesMax: settings.foreignDomainsMax },
+      foreign_domains: { entries: feed.foreignDomains, entriesMax: settings.foreignDomainsMax },
       trust_watchers: { entries: feed.watchers, entriesMax: settings.watchersMax },
     };
     return callServiceText("causeway_authority", {

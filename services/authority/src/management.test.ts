@@ -1,10 +1,11 @@
 /** Limits and metrics of an authority (AAP-103); testing/e2e has both over the network. */
 
+import { create } from "@bufbuild/protobuf";
 import { generatePurposeKeys } from "@causeway/adapter-keys";
 import { CallTally } from "@causeway/core-base";
-import { admin } from "@causeway/core-wire";
+import { aca, admin } from "@causeway/core-wire";
 import { createClient } from "@connectrpc/connect";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { authorityLimits } from "./config.ts";
 import type { Caller } from "./index.ts";
 import { authorityTables } from "./metrics.ts";
@@ -85,6 +86,19 @@ test("metrics have every table with its bound, calls by method and refusals by c
   const metrics = createClient(admin.MetricsService, as(operator));
   await metrics.readMetrics({});
   expect((await metrics.readMetrics({})).text).toContain('causeway_authority_calls_total{method="readMetrics"} 2\n');
+});
+
+test("metrics count other domains and read none of their bundles", async () => {
+  const { world, operator } = await open();
+  for (const domain of ["green.example", "red.example"])
+    world.authority.addOwnTrust((await World.open({ domain })).authority.exportBundle());
+  const read = vi.spyOn(world.store, "bundles");
+  const domains = 'causeway_table_entries{table="foreign_domains"}';
+  expect(world.authority.metrics(operator, new CallTally())).toContain(`${domains} 2\n`);
+  world.authority.removeTrust(operator, create(aca.RemoveTrustRequestSchema, { domain: "red.example" }));
+  read.mockClear();
+  expect(world.authority.metrics(operator, new CallTally())).toContain(`${domains} 1\n`);
+  expect(read).not.toHaveBeenCalled();
 });
 
 test("metrics are read by operators and monitors of the domain, and by nobody else", async () => {

@@ -39,6 +39,11 @@ export class TrustFeed {
     return this.#memberState;
   }
 
+  /** Other domains that are trusted now. */
+  get foreignDomains(): number {
+    return this.#state.bundles.length - 1;
+  }
+
   /** This domain's part. */
   ownBundle(): aca.TrustBundle {
     const { domain, url } = this.#settings;
