@@ -25,7 +25,8 @@ describe("errors", () => {
     });
     expect(error.details).toEqual({ limit: "x" });
     expect(error.cause).toBe(cause);
-    expect(refuse("CAUSEWAY_MISUSE", "m")).toMatchObject({ retryAfterMs: 0, details: {} });
+    const plain = refuse("CAUSEWAY_MISUSE", "m");
+    expect([plain.retryAfterMs, plain.details]).toEqual([0, {}]);
   });
 
   test("from keeps ours and wraps the rest without its text", () => {

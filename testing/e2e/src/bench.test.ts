@@ -36,7 +36,8 @@ test("as JSON: percentiles in order, and messages that arrived", { timeout: 120_
     expect(rate.sent).toBeGreaterThanOrEqual(rate.arrived);
   }
   // Nothing is lost or refused on the way of a message that is acknowledged.
-  expect(report.acknowledged).toMatchObject({ lost: 0, refused: {} });
+  expect(report.acknowledged.lost).toBe(0);
+  expect(report.acknowledged.refused).toEqual({});
 });
 
 test("for people: a table and a plot in plain characters, and nothing on standard error but progress", {

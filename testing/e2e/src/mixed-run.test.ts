@@ -6,7 +6,8 @@ test("agents of two domains send, ask, stream and publish at once: each piece ar
   timeout: 240_000,
 }, async () => {
   const report = await runMixed({ agents: 30, forMs: 8_000, pauseMs: 100 });
-  expect(report).toMatchObject({ attached: 30, lost: [], repeated: [], held: 0, failed: {}, linksLost: 0 });
+  expect(report).toMatchObject({ attached: 30, lost: [], repeated: [], held: 0, linksLost: 0 });
+  expect(report.failed).toEqual({});
   // 15 pairs, and three topics with nine subscribers each.
   const { message, request, stream, publication } = report.acknowledged;
   expect(Math.min(message, request, stream)).toBeGreaterThanOrEqual(2 * 15);
