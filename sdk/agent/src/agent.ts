@@ -556,7 +556,7 @@ class NetworkAgent implements Agent {
     }
     await this.#keyPackages.handleAttached(at);
     await this.#topics.handleAttached(at, isFirst);
-    await this.#networkEvents.handleAttached();
+    await this.#networkEvents.handleAttached(at);
     await this.#records.handleAttached(at);
     await this.#ways.settled();
     this.#ready?.resolve();

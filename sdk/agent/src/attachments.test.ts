@@ -164,6 +164,40 @@ test("messages stored for an agent are acknowledged to the gateway that they cam
   expect(network.hub.mailboxAcksAt(gw("gw"))).toBeGreaterThan(0);
 });
 
+test("topics, subscriptions, the record and key packages of an agent are at each of its gateways, and at the one that is left [AAP-15]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  const own = await network.clock.until(bob.createTopic("own"));
+  const topic = await network.clock.until(alice.createTopic("news"));
+  await network.clock.until(bob.subscribe(topic, () => undefined));
+  await network.clock.until(
+    bob.register({ name: "Bob", description: "d", version: "1", skills: [{ id: "s", description: "d" }] }),
+  );
+  const keptAt = (gateway: string): unknown => ({
+    topics: network.hub.topicsAt(bob.id, gateway),
+    subscribed: network.hub.subscribersOf(topic, gateway),
+    records: network.hub.advertisedBy(bob.id, gateway).length,
+    isStocked: network.hub.packagesOf(bob.id, gateway) >= 20,
+  });
+  const all = { topics: [own], subscribed: [bob.id], records: 1, isStocked: true };
+  expect([keptAt(gw("gw")), keptAt(gw("gw2"))]).toEqual([all, all]);
+  network.hub.kill(gw("gw"));
+  await network.clock.advance(1_000);
+  expect(places(bob)).toEqual(["nowhere attaching", "gw2 ready preferred"]);
+  expect(keptAt(gw("gw2"))).toEqual(all);
+  // Whoever did not know the agent before reaches it, and its topic.
+  const carol = await network.connect("blue.example/travel/carol");
+  const heard: unknown[] = [];
+  bob.onMessage(({ data }) => void heard.push(data));
+  await network.clock.until(carol.send(bobName, "hello"));
+  await network.clock.until(carol.subscribe(own, ({ data }) => void heard.push(data)));
+  await network.clock.until(bob.publish(own, "news"));
+  await network.clock.advance(100);
+  expect(heard).toEqual(["hello", "news"]);
+});
+
 test("another process of the same instance ends every attachment", async () => {
   const network = new TestNetwork();
   const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });

@@ -1,8 +1,11 @@
-/** What happens at the gateway, for those who ask to hear of it (AGP-11). Asked for anew at each attachment. */
+/**
+ * What happens at gateways, for those who ask to hear of it (AGP-11). Every gateway of the agent is asked, and the preferred
+ * one is heard: which one that is may change without a new attachment.
+ */
 import { CausewayError } from "@causeway/core-base";
 import type { agp } from "@causeway/core-wire";
 import type { CallOptions, NetworkEvent, NetworkEventListener, Watch } from "./api.ts";
-import type { Attachments } from "./attachments.ts";
+import type { At, Attachments } from "./attachments.ts";
 import { timeoutOf } from "./exchange/limits.ts";
 import { Serial } from "./serial.ts";
 import { errorOf } from "./session/messages.ts";
@@ -27,21 +30,21 @@ export class NetworkEvents {
     const watcher = { types: [...types], listener };
     this.#watchers.add(watcher);
     try {
-      await this.#ask(options);
+      await this.#ask("each", options);
     } catch (thrown) {
       this.#watchers.delete(watcher);
       throw thrown;
     }
     const close = async (): Promise<void> => {
-      if (this.#watchers.delete(watcher)) await this.#ask({}).catch(() => undefined);
+      if (this.#watchers.delete(watcher)) await this.#ask("each", {}).catch(() => undefined);
     };
     return { types: watcher.types, close, [Symbol.asyncDispose]: close };
   }
 
-  /** Attached, or another gateway is the preferred one, which knows of no watch. */
-  async handleAttached(): Promise<void> {
+  /** Attached: gateways forget what was asked with the link that it came over. */
+  async handleAttached(at: At): Promise<void> {
     if (this.#watchers.size === 0) return;
-    await this.#ask({}).catch((thrown: unknown) => this.#onError(CausewayError.from(thrown)));
+    await this.#ask(at, {}).catch((thrown: unknown) => this.#onError(CausewayError.from(thrown)));
   }
 
   handle({ type, atUnixMs, subject, cause, missed }: agp.Event): void {
@@ -56,11 +59,12 @@ export class NetworkEvents {
     }
   }
 
-  /** Tells the gateway what all watchers together want. One at a time: the last one told counts. */
-  #ask(options: CallOptions): Promise<void> {
+  /** Tells gateways what all watchers together want. One at a time: the last one told counts. */
+  #ask(at: At, options: CallOptions): Promise<void> {
     return this.#serial.run("watch", async () => {
       const types = [...new Set([...this.#watchers].flatMap((each) => each.types))];
       const answer = await this.#session().call((request) => ({ case: "eventWatch", value: { request, types } }), {
+        at,
         timeoutMs: timeoutOf(options),
         signal: options.signal,
         expected: "the gateway to tell its events",

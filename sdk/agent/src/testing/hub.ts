@@ -63,10 +63,26 @@ interface HubLink {
   readonly close: (error?: CausewayError) => void;
 }
 
-/** One gateway that the hub stands in for. */
+/** One gateway that the hub stands in for, with what it keeps of its agents. */
 interface HubGateway {
+  readonly name: string;
   readonly machine: GatewayAttachments;
+  /** By the name under which an attachment's packages are kept. */
+  readonly packages: Map<string, Shelf>;
+  readonly topics: Map<string, HubTopic>;
+  /** Types that were asked for last over a link; forgotten with it. */
+  readonly watches: Map<HubLink, readonly string[]>;
   cancel: () => void;
+}
+
+interface Shelf {
+  single: Uint8Array[];
+  lastResort: Uint8Array | undefined;
+}
+
+interface HubTopic {
+  readonly owner: string;
+  readonly policy: agp.TopicPolicy | undefined;
 }
 
 export class Hub {
@@ -92,18 +108,14 @@ export class Hub {
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
   readonly #links = new Map<LinkId, HubLink>();
-  /** Types that each agent asked for last. */
-  readonly watches = new Map<string, readonly string[]>();
   readonly #attached = new Map<string, HubLink>();
   /** By the name with the instance. */
   readonly #instances = new Map<string, HubLink>();
   #turn = 0;
   readonly #known = new Set<string>();
-  readonly #packages = new Map<string, { single: Uint8Array[]; lastResort: Uint8Array | undefined }>();
-  readonly #advertised = new Map<string, readonly bigint[]>();
+  readonly #advertised = new Map<string, { readonly gateway: HubGateway; readonly revision: bigint }[]>();
   readonly #commits = new Map<string, Map<bigint, Uint8Array>>();
   readonly #ackedAt = new Map<string, number>();
-  readonly #topics = new Map<string, { readonly owner: string; readonly policy: agp.TopicPolicy | undefined }>();
   readonly #subscribers = new Map<string, Set<HubLink>>();
   #nextLink = 1;
 
@@ -131,7 +143,14 @@ export class Hub {
           return prescribed();
         },
       });
-      this.#gateways.set(identity.spiffeId, { machine, cancel: () => undefined });
+      this.#gateways.set(identity.spiffeId, {
+        name: identity.spiffeId,
+        machine,
+        packages: new Map(),
+        topics: new Map(),
+        watches: new Map(),
+        cancel: () => undefined,
+      });
     }
   }
 
@@ -211,10 +230,19 @@ export class Hub {
     };
   }
 
-  /** Tells an attached agent of an event. */
-  tell(agent: string, type: string, subject: string): void {
+  /** Every gateway that an agent watches, or one of them, tells it of an event, whatever types it asked for. */
+  tell(agent: string, type: string, subject: string, gateway?: string): void {
     const value = { type, subject, atUnixMs: 1n, cause: "a test" };
-    this.#attached.get(agent)?.deliver(encodeFrame({ case: "event", value }));
+    for (const { name, watches } of this.#gateways.values()) {
+      if (gateway !== undefined && gateway !== name) continue;
+      for (const link of watches.keys()) if (link.agent === agent) link.deliver(encodeFrame({ case: "event", value }));
+    }
+  }
+
+  /** What an agent watches at one gateway. */
+  watchAt(agent: string, gateway: string): readonly string[] {
+    const watches = [...(this.#gateways.get(gateway)?.watches ?? [])];
+    return watches.find(([link]) => link.agent === agent)?.[1] ?? [];
   }
 
   /** Breaks the link of one agent. */
@@ -266,9 +294,16 @@ export class Hub {
     return this.#attached.has(agent);
   }
 
-  /** Unused single-use key packages of an agent. */
-  packagesOf(agent: string): number {
-    return this.#packages.get(agent)?.single.length ?? 0;
+  /** Unused single-use key packages of an agent, at the gateway that serves it or at another. */
+  packagesOf(agent: string, gateway?: string): number {
+    const at = gateway === undefined ? this.#attached.get(agent)?.gateway : this.#gateways.get(gateway);
+    return at?.packages.get(agent)?.single.length ?? 0;
+  }
+
+  /** Topics of an agent that one gateway keeps. */
+  topicsAt(agent: string, gateway: string): readonly string[] {
+    const topics = [...(this.#gateways.get(gateway)?.topics ?? [])];
+    return topics.flatMap(([topic, { owner }]) => (owner === agent ? [topic] : []));
   }
 
   /** Says of a message that it is stored, in the name of a gateway. */
@@ -280,19 +315,22 @@ export class Hub {
 
   /** Hands out one agent's key packages as those of another. */
   swapPackages(of: string, by: string): void {
-    const shelf = this.#packages.get(by);
-    if (shelf) this.#packages.set(of, shelf);
+    const shelf = this.#shelfOf(by, undefined);
+    for (const { packages } of this.#gateways.values()) if (shelf && packages.has(of)) packages.set(of, shelf);
   }
 
   /** Uses up every single-use key package of an agent, as a crowd of others would. */
   drainPackages(of: string): void {
-    const shelf = this.#packages.get(of);
-    if (shelf) shelf.single.length = 0;
+    for (const { packages } of this.#gateways.values()) {
+      const shelf = packages.get(of);
+      if (shelf) shelf.single.length = 0;
+    }
   }
 
-  /** Revisions of the records that an agent has advertised, oldest first. */
-  advertisedBy(agent: string): readonly bigint[] {
-    return this.#advertised.get(agent) ?? [];
+  /** Revisions of the records that an agent has advertised, oldest first: all of them, or those at one gateway. */
+  advertisedBy(agent: string, at?: string): readonly bigint[] {
+    const advertised = this.#advertised.get(agent) ?? [];
+    return advertised.flatMap(({ gateway, revision }) => (at === undefined || at === gateway.name ? [revision] : []));
   }
 
   /** Serial number of the certificate with which an agent is attached, hex. */
@@ -302,11 +340,15 @@ export class Hub {
 
   /** A topic goes, as one that nobody used for its time. */
   expire(topic: string): void {
-    this.#topics.delete(topic);
+    for (const { topics } of this.#gateways.values()) topics.delete(topic);
   }
 
-  subscribersOf(topic: string): readonly string[] {
-    return [...new Set([...(this.#subscribers.get(topic) ?? [])].map(({ agent }) => agent))];
+  /** Over all gateways, or at one. */
+  subscribersOf(topic: string, gateway?: string): readonly string[] {
+    const links = [...(this.#subscribers.get(topic) ?? [])];
+    return [
+      ...new Set(links.flatMap((link) => (gateway === undefined || gateway === link.gateway.name ? [link.agent] : []))),
+    ];
   }
 
   /** Puts a frame on an agent's link as if it had been routed. */
@@ -332,6 +374,26 @@ export class Hub {
       else this.#attached.delete(link.agent);
     }
     for (const members of this.#subscribers.values()) members.delete(link);
+    link.gateway.watches.delete(link);
+  }
+
+  /** What some gateway that is up knows of a topic. */
+  #topicOf(topic: string): HubTopic | undefined {
+    for (const { name, topics } of this.#gateways.values()) {
+      const known = this.down.has(name) ? undefined : topics.get(topic);
+      if (known) return known;
+    }
+    return undefined;
+  }
+
+  /** What the gateway that serves an agent has of its key packages; of one that is away, what any gateway has. */
+  #shelfOf(agent: string, link: HubLink | undefined): Shelf | undefined {
+    if (link) return link.gateway.packages.get(holderOf(link));
+    for (const { name, packages } of this.#gateways.values()) {
+      const shelf = this.down.has(name) ? undefined : packages.get(agent);
+      if (shelf) return shelf;
+    }
+    return undefined;
   }
 
   #step(gateway: HubGateway, input: (machine: GatewayAttachments) => void): void {
@@ -472,16 +534,17 @@ export class Hub {
         return;
       case "keyPackageUpload": {
         const holder = holderOf(link);
-        const shelf = this.#packages.get(holder) ?? { single: [], lastResort: undefined };
+        const { packages } = link.gateway;
+        const shelf = packages.get(holder) ?? { single: [], lastResort: undefined };
         if (body.value.replace) shelf.single.length = 0;
         shelf.single.push(...body.value.keyPackages);
         if (body.value.lastResort.length > 0) shelf.lastResort = body.value.lastResort;
-        this.#packages.set(holder, shelf);
+        packages.set(holder, shelf);
         send({ case: "keyPackageUploadResult", value: { request: body.value.request, stored: shelf.single.length } });
         return;
       }
       case "subscribe": {
-        const topic = this.#topics.get(body.value.topic);
+        const topic = this.#topicOf(body.value.topic);
         if (topic || body.value.topic.endsWith("/*")) {
           const members = this.#subscribers.get(body.value.topic) ?? new Set();
           this.#subscribers.set(body.value.topic, members.add(link));
@@ -505,7 +568,8 @@ export class Hub {
         send({ case: "subscriptionResult", value: { request: body.value.request } });
         return;
       case "eventWatch":
-        this.watches.set(link.agent, body.value.types);
+        if (body.value.types.length > 0) link.gateway.watches.set(link, body.value.types);
+        else link.gateway.watches.delete(link);
         send({ case: "subscriptionResult", value: { request: body.value.request } });
         return;
       case "topicCommand":
@@ -513,8 +577,9 @@ export class Hub {
         return;
       case "advertise":
         if (body.value.record) {
-          const revisions = this.#advertised.get(link.agent) ?? [];
-          this.#advertised.set(link.agent, [...revisions, parseRecordBody(body.value.record.body).revision]);
+          const advertised = this.#advertised.get(link.agent) ?? [];
+          const { revision } = parseRecordBody(body.value.record.body);
+          this.#advertised.set(link.agent, [...advertised, { gateway: link.gateway, revision }]);
         }
         send({ case: "advertiseResult", value: { request: body.value.request, epoch: 1n, sequence: 1n } });
         return;
@@ -534,31 +599,31 @@ export class Hub {
   }
 
   #handleTopicCommand(link: HubLink, { request, command }: agp.TopicCommand): void {
-    const value = { request, ...this.#serveTopics(link.agent, command) };
+    const value = { request, ...this.#serveTopics(link.agent, link.gateway, command) };
     link.deliver(encodeFrame({ case: "topicResult", value }));
   }
 
-  #serveTopics(caller: string, command: agp.TopicCommand["command"]) {
-    const info = (topic: string) => ({ topic, ...this.#topics.get(topic), createdUnixMs: 1n });
+  #serveTopics(caller: string, { topics }: HubGateway, command: agp.TopicCommand["command"]) {
+    const info = (topic: string) => ({ topic, ...topics.get(topic), createdUnixMs: 1n });
     if (command.case === "list") {
       const { prefix } = command.value;
-      return { topics: [...this.#topics.keys()].filter((each) => each.startsWith(`${prefix}/`)).map(info) };
+      return { topics: [...topics.keys()].filter((each) => each.startsWith(`${prefix}/`)).map(info) };
     }
     const topic = command.value?.topic ?? "";
-    const known = this.#topics.get(topic);
+    const known = topics.get(topic);
     const missing = { error: toErrorDetail(refuse("CAUSEWAY_TOPIC_NOT_FOUND", `no topic ${topic}`)) };
     switch (command.case) {
       case "create":
         if (known && known.owner !== caller)
           return { error: toErrorDetail(refuse("CAUSEWAY_TOPIC_EXISTS", `${topic} exists`)) };
-        this.#topics.set(topic, { owner: caller, policy: command.value.policy });
+        topics.set(topic, { owner: caller, policy: command.value.policy });
         return { topics: [info(topic)] };
       case "describe":
         return known ? { topics: [info(topic)] } : missing;
       case "delete": {
         if (known?.owner !== caller) return missing;
         const gone = info(topic);
-        this.#topics.delete(topic);
+        topics.delete(topic);
         return { topics: [gone] };
       }
       default:
@@ -575,7 +640,7 @@ export class Hub {
         const agent = agentOf(parseSpiffeId(header.target));
         const among = this.#instancesOf(agent);
         const chosen = this.#instances.get(header.target) ?? among[this.#turn++ % Math.max(1, among.length)];
-        const shelf = this.#packages.get(chosen ? holderOf(chosen) : agent);
+        const shelf = this.#shelfOf(agent, chosen);
         const owner = chosen && among.length > 1 ? `${agent}/@${chosen.instance}` : agent;
         if (!this.#known.has(agent)) {
           this.#reportUnknown(link.agent, header.messageId, header.target);
@@ -609,11 +674,12 @@ export class Hub {
       case "deliveryReport":
         this.#deliver(header.target, encodeFrame({ case: "control", value: control }));
         return;
-      case "topicCommand":
-        if (this.#attached.has(header.target))
-          answer({ case: "topicResult", value: this.#serveTopics(link.agent, body.value.command) });
+      case "topicCommand": {
+        const serving = this.#attached.get(header.target)?.gateway;
+        if (serving) answer({ case: "topicResult", value: this.#serveTopics(link.agent, serving, body.value.command) });
         else this.#reportUnknown(link.agent, header.messageId, header.target);
         return;
+      }
       default:
         throw new Error(`the SDK sent an unexpected control ${body.case}`);
     }
