@@ -616,8 +616,9 @@ class NetworkAgent implements Agent {
       for (const change of await this.#endToEnd.rotate(this.#connector.identity.mls()))
         await this.#topics.sendChange(change);
     } catch (thrown) {
-      this.#events.emit({ type: "warning", error: CausewayError.from(thrown) });
+      if (!this.#closing) this.#events.emit({ type: "warning", error: CausewayError.from(thrown) });
     }
+    if (this.#closing) return;
     this.#session.renew();
     await this.#records.handleRenewed();
   }

@@ -102,6 +102,25 @@ test("a renewed certificate is used for a new attachment before the old one ends
   expect(places(bob)).toEqual(["gw ready preferred"]);
 });
 
+test("an agent that is closed while its certificate is renewed stays away", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName);
+  bob.onMessage(() => undefined);
+  await network.clock.until(alice.send(bobName, "a group, whose keys are renewed"));
+  let hellos = 0;
+  network.hub.onFrame = (kind) => {
+    if (kind === "attachHello") hellos++;
+  };
+  const events = noted(bob);
+  bob.renew();
+  await network.clock.until(bob.close());
+  await network.clock.advance(60_000);
+  expect(hellos).toBe(0);
+  expect(network.hub.gatewaysOf(bob.id)).toEqual([]);
+  expect(events.at(-1)).toBe("closed");
+});
+
 test("at two gateways at once: both are shown, either may go, and everything is heard once [AAP-15]", async () => {
   const network = new TestNetwork();
   const alice = await network.connect(aliceName);

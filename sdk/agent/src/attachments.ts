@@ -212,8 +212,9 @@ export class Attachments {
     return this.#ports.onMessage(envelope, from?.attachment ?? 0);
   }
 
-  /** One input to the machine, then its effects in order. */
+  /** One input to the machine, then its effects in order. Nothing while closing: what ends must not be made anew. */
   #step(input: () => void): void {
+    if (this.#isClosing) return;
     input();
     for (let effects = this.#homes.drain(); effects.length > 0; effects = this.#homes.drain()) {
       for (const effect of effects) {
