@@ -1,5 +1,5 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { silentLog } from "@causeway/core-base";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -50,6 +50,17 @@ test("the files follow a renewal: another certificate with the key that belongs 
   const renewedKey = readFileSync(join(folder(), "key.pem"), "utf8");
   expect(renewedKey).not.toBe(key);
   expect(after.checkPrivateKey(createPrivateKey(renewedKey))).toBe(true);
+});
+
+test("a renewal whose files cannot be written says so", async () => {
+  const monitor = await open();
+  rmSync(folder(), { recursive: true });
+  writeFileSync(folder(), "no folder");
+  await expect(monitor.renew()).rejects.toMatchObject({ code: "CAUSEWAY_STORE_FAILED" });
+  rmSync(folder());
+  await monitor.renew();
+  await monitor.stop();
+  expect(certificate().validToDate.getTime()).toBe(monitor.notAfterUnixMs());
 });
 
 test("a token stands in for the operator, who may be elsewhere", async () => {

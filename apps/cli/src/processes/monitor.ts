@@ -12,6 +12,7 @@ import {
 import { defaults, type Log, refuse } from "@causeway/core-base";
 import type { DomainConfig } from "../config/domain.ts";
 import type { Home } from "../home.ts";
+import { FileUpkeep } from "./file-upkeep.ts";
 import { Operator } from "./operator.ts";
 import { monitorId, monitorToken } from "./service-tokens.ts";
 import { connectAuthority, fetchRoot } from "./wiring.ts";
@@ -33,7 +34,7 @@ export interface MonitorOptions {
 export interface Monitor {
   readonly spiffeId: string;
   notAfterUnixMs(): number;
-  /** A new certificate now; the files are there afterwards. */
+  /** A new certificate now; the files are there afterwards. Rejects when they could not be written, and tries again. */
   renew(): Promise<void>;
   /** As `renew`, when two thirds of the lifetime of this one are over. */
   renewIfDue(): Promise<void>;
@@ -50,8 +51,9 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
   });
   const token =
     options.token ?? ((await loadIdentity(vault)) === undefined ? await mintToken(config, name) : undefined);
+  const scheduler = createScheduler();
   const keeper = await openIdentityKeeper({
-    scheduler: createScheduler(),
+    scheduler,
     random: systemRandom,
     vault,
     connect: connectAuthority,
@@ -60,28 +62,28 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
     ...(token !== undefined && { enrolment: { token, spiffeId } }),
     ...(options.signal && { signal: options.signal }),
   });
-  let writing: Promise<void> = Promise.resolve();
   const write = async (): Promise<void> => {
     const trust = await loadTrust(vault);
     if (trust === undefined)
       throw refuse("CAUSEWAY_STORE_FAILED", `expected a trust state in ${vault.directory}, got none`);
     await writePlainFiles(directory, keeper.identity, trust);
   };
-  const rewrite = (): void => {
-    writing = writing
-      .then(write)
-      .catch((thrown: unknown) => log.error("monitor.files_not_written", { directory }, thrown));
+  // From here on no renewal is missed, also one during the first write.
+  const onChange = (listener: () => void) => keeper.onRenewed(listener);
+  const files = new FileUpkeep({ write, onChange, scheduler, log, directory });
+  const stop = async (): Promise<void> => {
+    await keeper.stop();
+    await files.stop();
   };
   try {
-    await write();
+    await files.renew();
   } catch (thrown) {
-    await keeper.stop();
+    await stop();
     throw thrown;
   }
-  keeper.onRenewed(rewrite);
   const renew = async (): Promise<void> => {
     await keeper.renew();
-    await writing;
+    await files.latest;
   };
   return {
     spiffeId,
@@ -92,10 +94,7 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
       const due = notBeforeUnixMs + (notAfterUnixMs - notBeforeUnixMs) * defaults.renewAt;
       if (Date.now() >= due) await renew();
     },
-    async stop() {
-      await keeper.stop();
-      await writing;
-    },
+    stop,
   };
 }
 
