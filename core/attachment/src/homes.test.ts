@@ -60,6 +60,7 @@ describe("one attachment", () => {
     world.homes.handleDraining(1);
     expect(world.take()).toEqual([{ kind: "open", home: 2 }]);
     expect(world.view()).toEqual(["1 leaving gw1", "2 attaching"]);
+    expect(world.homes.takesOver(2, gateway(2))).toBe(false);
     // Not back to the one that goes.
     expect(world.attach(2, 1)).toBe(false);
     expect(world.attach(2, 2)).toBe(true);
@@ -80,6 +81,7 @@ describe("one attachment", () => {
       // The gateway ends the older one as soon as it has granted the newer.
       if (isHeardFirst) world.homes.handleLost(1, true, true);
       world.take();
+      expect(world.homes.takesOver(2, gateway(1))).toBe(true);
       // In between the gateway has it on the newer link.
       expect([world.homes.isAttached, world.homes.isHeld]).toEqual([!isHeardFirst, true]);
       expect(world.attach(2, 1)).toBe(true);

@@ -96,6 +96,16 @@ export class Homes implements Machine<HomesEffect> {
     return lowest;
   }
 
+  /**
+   * Whether an attachment of the home at this gateway takes the place of an older one there. What came by the older one
+   * begins anew with it.
+   */
+  takesOver(home: HomeId, gateway: SpiffeId): boolean {
+    if (this.#takingOver === home) return true;
+    const before = this.#homes.get(home)?.replaces;
+    return before !== undefined && this.#homes.get(before)?.gateway === gateway;
+  }
+
   /** Its round led to no gateway: what it had in view is free for others. */
   handleBackoff(home: HomeId): void {
     const mine = this.#homes.get(home);

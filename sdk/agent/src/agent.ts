@@ -52,7 +52,7 @@ import type {
   TransportOptions,
   Watch,
 } from "./api.ts";
-import { Attachments } from "./attachments.ts";
+import { type AttachedFacts, Attachments } from "./attachments.ts";
 import { requestFor } from "./capability.ts";
 import { inNextTurn, within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
@@ -230,7 +230,7 @@ class NetworkAgent implements Agent {
       limits: bounds,
       onMessage: (envelope, attachment) => this.#messenger.handleEnvelope(envelope, attachment),
       onControl: (control) => this.#handleControl(control),
-      onAttached: (at, lease, isFirst) => this.#handleAttached(at, lease, isFirst),
+      onAttached: (at, lease, facts) => this.#handleAttached(at, lease, facts),
       onLost: (cause, isLast, isFinal) => this.#handleLost(cause, isLast, isFinal),
       onBackoff: (attempt, inMs) => this.#handleBackoff(attempt, inMs),
       onDraining: (reason) => onEvent({ type: "draining", reason }),
@@ -534,14 +534,13 @@ class NetworkAgent implements Agent {
     this.#events.emit({ type: "closed" });
   }
 
-  /** `isFirst`: the agent could not be reached before. */
-  async #handleAttached(at: GatewaySession, lease: Lease, isFirst: boolean): Promise<void> {
+  async #handleAttached(at: GatewaySession, lease: Lease, facts: AttachedFacts): Promise<void> {
     const { scheduler } = this.#connector;
     const downSince = this.#downSince;
     this.#downSince = undefined;
     this.#wasAttached = true;
     // What found no open link leaves again: there is a gateway now.
-    if (isFirst) this.#messenger.setReach((to) => this.#ways.isDirect(to));
+    if (facts.isFirst) this.#messenger.setReach((to) => this.#ways.isDirect(to));
     this.#ways.handleAttached(lease);
     this.#reach();
     this.#events.emit({ type: "attached", gateway: lease.gatewayId, leaseMs: lease.lifetimeMs });
@@ -555,7 +554,7 @@ class NetworkAgent implements Agent {
       });
     }
     await this.#keyPackages.handleAttached(at);
-    await this.#topics.handleAttached(at, isFirst);
+    await this.#topics.handleAttached(at, facts);
     await this.#networkEvents.handleAttached(at);
     await this.#records.handleAttached(at);
     await this.#ways.settled();

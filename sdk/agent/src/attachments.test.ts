@@ -102,6 +102,27 @@ test("a renewed certificate is used for a new attachment before the old one ends
   expect(places(bob)).toEqual(["gw ready preferred"]);
 });
 
+test("what is published while an attachment takes over at the same gateway is heard, each once, when its owner retains it [AAP-14]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName);
+  const topic = await network.clock.until(alice.createTopic("news", { retained: 100 }));
+  const news: unknown[] = [];
+  await network.clock.until(bob.subscribe(topic, ({ data }) => void news.push(data)));
+  const events = noted(bob);
+  bob.renew();
+  const published: Promise<unknown>[] = [];
+  for (let n = 0; n < 60; n++) {
+    published.push(alice.publish(topic, n));
+    await network.clock.advance(1);
+  }
+  await network.clock.until(Promise.all(published));
+  await network.clock.advance(1_000);
+  expect(events).toContain("attached gw");
+  const numbers = Array.from({ length: 60 }, (_, n) => n);
+  expect([...news].sort((a, b) => Number(a) - Number(b))).toEqual(numbers);
+});
+
 test("an agent that is closed while its certificate is renewed stays away", async () => {
   const network = new TestNetwork();
   const alice = await network.connect(aliceName);

@@ -24,8 +24,8 @@ export interface AttachmentsPorts extends AttachmentTerms {
   /** Processes a message; `attachment` numbers the attachment that it came over. */
   readonly onMessage: (envelope: agp.Envelope, attachment: number) => Promise<void>;
   readonly onControl: (control: agp.Control) => void;
-  /** `isFirst`: there was none before. Resolves when the gateway knows what gateways have to know of this agent. */
-  readonly onAttached: (at: GatewaySession, lease: Lease, isFirst: boolean) => Promise<void>;
+  /** Resolves when the gateway knows what gateways have to know of this agent. */
+  readonly onAttached: (at: GatewaySession, lease: Lease, facts: AttachedFacts) => Promise<void>;
   /** `isLast`: there is none left. `isFinal`: there will be none. */
   readonly onLost: (cause: CausewayError, isLast: boolean, isFinal: boolean) => void;
   /** While there is no attachment: the next attempt comes in this time. */
@@ -33,6 +33,14 @@ export interface AttachmentsPorts extends AttachmentTerms {
   readonly onDraining: (reason: string) => void;
   readonly onNetworkEvent: (event: agp.Event) => void;
   readonly onSecurity: (peer: string, error: CausewayError) => void;
+}
+
+/** How an attachment follows on those before it. */
+export interface AttachedFacts {
+  /** There was none. */
+  readonly isFirst: boolean;
+  /** It takes the place of an older one at the same gateway. */
+  readonly takesOver: boolean;
 }
 
 interface Home {
@@ -279,11 +287,12 @@ export class Attachments {
     const home = this.#byId.get(id);
     if (!home) return;
     const isFirst = !this.#homes.isHeld;
+    const takesOver = this.#homes.takesOver(id, lease.gatewayId);
     home.session.attachment = ++this.#count;
     home.acks.setOn(lease.features.includes(mailboxFeature));
     this.#step(() => this.#homes.handleAttached(id, lease.gatewayId, lease.attachmentSequence));
     this.#ports
-      .onAttached(home.session, lease, isFirst)
+      .onAttached(home.session, lease, { isFirst, takesOver })
       .catch((thrown: unknown) => {
         const { code, message } = CausewayError.from(thrown);
         this.#ports.connector.log.warn("agent.set_up_failed", { code, message });

@@ -25,7 +25,7 @@ import type {
   TopicDescription,
   TopicRights,
 } from "./api.ts";
-import type { At, Attachments } from "./attachments.ts";
+import type { At, AttachedFacts, Attachments } from "./attachments.ts";
 import { fromHex, toHex } from "./bytes.ts";
 import type { Connector } from "./connector.ts";
 import { Content, type Data } from "./content.ts";
@@ -70,12 +70,20 @@ interface Handler {
   waiting: number;
 }
 
+/** What was heard of one publisher: everything up to its last publication but those that are missing. */
+interface Heard {
+  readonly run: string;
+  readonly sequence: number;
+  /** Those that the topic's owner may have kept. Bounded, oldest first. */
+  readonly missing: Set<number>;
+}
+
 interface Joined {
   readonly owner: AgentId;
   policy: agp.TopicPolicy | undefined;
   readonly handlers: Set<Handler>;
-  /** Last publication of each publisher. */
-  readonly heard: Map<AgentId, { readonly run: string; readonly sequence: number }>;
+  /** By publisher. */
+  readonly heard: Map<AgentId, Heard>;
   published: number;
 }
 
@@ -356,11 +364,8 @@ export class Topics {
     );
   }
 
-  /**
-   * Attached: this gateway has to know the topics and subscriptions of this agent. `isFirst`: there was no other attachment,
-   * so that something may have been missed.
-   */
-  async handleAttached(at: GatewaySession, isFirst: boolean): Promise<void> {
+  /** Attached: this gateway has to know the topics and subscriptions of this agent. */
+  async handleAttached(at: GatewaySession, { isFirst, takesOver }: AttachedFacts): Promise<void> {
     const { self } = this.#ports;
     const gateway = at.lease?.gatewayId;
     const isSame = isFirst && gateway === this.#keptBy;
@@ -373,7 +378,11 @@ export class Topics {
     this.#keptBy = gateway;
     for (const topic of new Set([...this.#owned.keys(), ...this.#joined.keys()]))
       await this.#attempt(this.#link(topic, {}, at));
-    if (isFirst) for (const [topic, joined] of this.#joined) await this.#attempt(this.#catchUp(topic, joined));
+    for (const [topic, joined] of this.#joined) {
+      if (isFirst) await this.#attempt(this.#catchUp(topic, joined));
+      // The gateway ended the older attachment before it knew of these subscriptions. Owners may be away.
+      else if (takesOver) this.#inBackground(this.#catchUp(topic, joined));
+    }
     await this.#patterns.handleAttached(at);
   }
 
@@ -541,7 +550,7 @@ export class Topics {
     for (const { from, data, atUnixMs } of retained) {
       if (!data || data.topic !== topic) continue;
       const publisher = agentOf(parseSpiffeId(from));
-      if (!mayPublish(joined.policy, joined.owner, publisher) || this.#missed(joined, publisher, data) < 0) continue;
+      if (!mayPublish(joined.policy, joined.owner, publisher) || !this.#isUnheard(joined, publisher, data)) continue;
       const content = contentOf(data.data);
       const publication = { topic, from: publisher, content, missed: 0, retainedUnixMs: Number(atUnixMs) };
       this.#handOver(topic, joined, {
@@ -632,8 +641,21 @@ export class Topics {
     const before = joined.heard.get(from);
     if (before?.run === run && sequence <= before.sequence) return -1;
     if (!before && joined.heard.size >= publishersMax) return 0;
-    joined.heard.set(from, { run, sequence });
-    return before?.run === run ? Math.max(0, sequence - before.sequence - 1) : 0;
+    const missing = before?.run === run ? before.missing : new Set<number>();
+    joined.heard.set(from, { run, sequence, missing });
+    if (before?.run !== run) return 0;
+    if ((joined.policy?.retained ?? 0) > 0) {
+      for (let n = Math.max(before.sequence + 1, sequence - missingMax); n < sequence; n++) missing.add(n);
+      for (const oldest of missing) if (missing.size > missingMax) missing.delete(oldest);
+    }
+    return sequence - before.sequence - 1;
+  }
+
+  /** Whether what the owner kept is news, even if something later of its publisher was heard. */
+  #isUnheard(joined: Joined, from: AgentId, data: session.TopicData): boolean {
+    const before = joined.heard.get(from);
+    if (before?.run === toHex(data.run) && before.missing.delete(Number(data.sequence))) return true;
+    return this.#missed(joined, from, data) >= 0;
   }
 
   #handOver(topic: string, joined: Joined, publication: Publication): void {
@@ -702,5 +724,7 @@ const ownedMax = 1_000;
 const joinedMax = 1_000;
 /** Publishers of one topic whose gaps are noticed. */
 const publishersMax = 1_024;
+/** Publications of one publisher that are remembered as missing. */
+const missingMax = 1_024;
 /** Publications that wait for one handler. */
 const waitingMax = 1_024;
