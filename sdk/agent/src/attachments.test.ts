@@ -1,6 +1,9 @@
 /** Several gateways for one agent: moving between them without a gap, and being at two of them at once. */
+import type { CausewayError } from "@causeway/core-base";
+import { MemoryStateStore } from "@causeway/e2ee";
 import { expect, test } from "vitest";
 import type { AgentEvent } from "./api.ts";
+import type { GatewayLink } from "./connector.ts";
 import { type TestAgent, TestNetwork } from "./testing/index.ts";
 
 const aliceName = "blue.example/travel/alice";
@@ -121,6 +124,76 @@ test("what is published while an attachment takes over at the same gateway is he
   expect(events).toContain("attached gw");
   const numbers = Array.from({ length: 60 }, (_, n) => n);
   expect([...news].sort((a, b) => Number(a) - Number(b))).toEqual(numbers);
+});
+
+/** Bob, who moves from one gateway to another while he is too busy to read. */
+async function busyMover() {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const store = new MemoryStateStore();
+  const released = Promise.withResolvers<void>();
+  const { get } = store;
+  // What came from a new sender is processed when this is known.
+  store.get = async (key) => {
+    if (key.startsWith("sdk/inbox/")) await released.promise;
+    return get.call(store, key);
+  };
+  const links: { isPaused: boolean; isClosed: boolean }[] = [];
+  const dial = async (open: () => GatewayLink): Promise<GatewayLink> => {
+    const link = open();
+    const onClose = link.onClose.bind(link);
+    const seen = { isPaused: false, isClosed: false };
+    links.push(seen);
+    const note =
+      <A extends unknown[]>(change: Partial<typeof seen>, run: (...args: A) => void) =>
+      (...args: A) => {
+        Object.assign(seen, change);
+        run(...args);
+      };
+    return Object.assign(link, {
+      pause: note({ isPaused: true }, link.pause),
+      resume: note({ isPaused: false }, link.resume),
+      close: note({ isClosed: true }, link.close),
+      onClose: (run: (error?: CausewayError) => void) => onClose(note({ isClosed: true }, run)),
+    });
+  };
+  const home = { identity: network.issue(bobName), store, stateKey: network.random.bytes(32) };
+  const bob = await network.connect(bobName, { home, dial, gateways: gatewayUrls, limits: { receivingMax: 1 } });
+  bob.onMessage(() => undefined);
+  await network.clock.until(alice.send(bobName, "a group", { mode: "best-effort" }));
+  await network.clock.advance(100);
+  network.hub.drain(gw("gw"), "a test");
+  const sent = alice.send(bobName, "the first that is remembered");
+  await network.clock.advance(100);
+  expect(places(bob)).toEqual(["gw2 ready preferred"]);
+  const [older, newer] = [links.at(0), links.at(-1)];
+  expect([older, newer]).toEqual([
+    { isPaused: true, isClosed: false },
+    { isPaused: true, isClosed: false },
+  ]);
+  return { network, bob, older, newer, sent, release: () => released.resolve() };
+}
+
+test("an attachment that ends is read to its end, also when it was held back", async () => {
+  const { network, older, newer, sent, release } = await busyMover();
+  release();
+  // Its gateway has answered, so that it does not have to be given up.
+  await network.clock.advance(100);
+  expect([older, newer]).toEqual([
+    { isPaused: false, isClosed: true },
+    { isPaused: false, isClosed: false },
+  ]);
+  await network.clock.until(sent);
+});
+
+test("close ends an attachment that is ending already", async () => {
+  const { network, bob, older, newer, release } = await busyMover();
+  const closing = bob.close();
+  // What leaves has a while for it.
+  await network.clock.advance(600);
+  expect([older?.isClosed, newer?.isClosed]).toEqual([true, true]);
+  release();
+  await network.clock.until(closing);
 });
 
 test("an agent that is closed while its certificate is renewed stays away", async () => {

@@ -53,6 +53,8 @@ export class Attachments {
   readonly #ports: AttachmentsPorts;
   readonly #homes: Homes;
   readonly #byId = new Map<HomeId, Home>();
+  /** Those that others carry on for, until their links are gone. */
+  readonly #retiring = new Set<GatewaySession>();
   readonly #sequence = new AttachmentSequence();
   readonly #intake: Intake<GatewaySession>;
   /** Whose mailbox hears of a message: known while there are several. */
@@ -73,8 +75,8 @@ export class Attachments {
     this.#intake = new Intake({
       limits,
       process: (envelope, from) => this.#process(envelope, from),
-      pause: () => this.#forEach((session) => session.pause()),
-      resume: () => this.#forEach((session) => session.resume()),
+      pause: () => this.#forEachLink((session) => session.pause()),
+      resume: () => this.#forEachLink((session) => session.resume()),
       onDrop: () => connector.log.warn("agent.message_dropped", { reason: "too many messages are being processed" }),
       nextTurn: (run) => inNextTurn(connector, run),
       onBulkTaken: (bytes, from) => from?.acknowledge(bytes),
@@ -113,7 +115,7 @@ export class Attachments {
 
   setCondition(condition: "running" | "degraded" | "offline"): void {
     this.#condition = condition;
-    this.#forEach((session) => session.setCondition(condition));
+    for (const { session } of this.#byId.values()) session.setCondition(condition);
   }
 
   /** Makes every attachment anew, for example with a renewed certificate; the old one ends when the new one works. */
@@ -130,6 +132,7 @@ export class Attachments {
       acks.close();
       session.close(reason, isAway);
     }
+    for (const session of this.#retiring) session.close(reason, isAway);
   }
 
   /** Puts a frame on the preferred link and waits for room in its lane. Rejects with `CAUSEWAY_UNREACHABLE` without one. */
@@ -209,8 +212,9 @@ export class Attachments {
     return [...this.#byId.values()].filter(({ session }) => session.lease !== undefined);
   }
 
-  #forEach(run: (session: GatewaySession) => void): void {
+  #forEachLink(run: (session: GatewaySession) => void): void {
     for (const { session } of this.#byId.values()) run(session);
+    for (const session of this.#retiring) run(session);
   }
 
   #process(envelope: agp.Envelope, from: GatewaySession | undefined): Promise<void> {
@@ -280,7 +284,9 @@ export class Attachments {
     this.#byId.delete(id);
     home.acks.flush();
     home.acks.close();
-    void home.session.retire(reason);
+    const { session } = home;
+    this.#retiring.add(session);
+    void session.retire(reason).finally(() => this.#retiring.delete(session));
   }
 
   #handleAttached(id: HomeId, lease: Lease): void {

@@ -107,6 +107,7 @@ export class GatewaySession {
   /** Bytes of bulk that were taken and not acknowledged. */
   #bulkTaken = 0;
   #isIdle: (() => void) | undefined;
+  #isGone: (() => void) | undefined;
   /** Which attachment of the agent this is, counted over all of them; 0 before the first. Kept by whoever counts. */
   attachment = 0;
   #lastError: CausewayError | undefined;
@@ -170,16 +171,26 @@ export class GatewaySession {
     this.#live?.link.resume();
   }
 
-  /** Ends the attachment when its gateway has answered what it was asked: another attachment carries on. */
+  /**
+   * Ends the attachment when its gateway has answered what it was asked: another attachment carries on. Resolves when the
+   * link is gone, which is read until then.
+   */
   async retire(reason: string): Promise<void> {
     if (this.#lease && this.#pending.size > 0) await new Promise<void>((resolve) => (this.#isIdle = resolve));
-    if (this.#isClosing) return;
-    this.#isRetiring = true;
-    this.close(reason, true);
+    if (!this.#isClosing) {
+      this.#isRetiring = true;
+      this.#detach(reason, true);
+    }
+    if (this.#live?.isOpen) await new Promise<void>((resolve) => (this.#isGone = resolve));
   }
 
-  /** Ends the attachment for good. */
+  /** Ends the attachment for good; one that retires already, at once. */
   close(reason: string, isAway = false): void {
+    if (this.#isRetiring) this.#dropLink();
+    else this.#detach(reason, isAway);
+  }
+
+  #detach(reason: string, isAway: boolean): void {
     this.#isClosing = true;
     this.#step(() => this.#machine.detach(this.#now(), reason, isAway));
     this.#closed.abort();
@@ -369,7 +380,10 @@ export class GatewaySession {
     link.onClose((error) => {
       if (!live.isOpen) return;
       live.isOpen = false;
-      if (this.#live === live) this.#room.reset();
+      if (this.#live === live) {
+        this.#room.reset();
+        this.#isGone?.();
+      }
       this.#step(() => this.#machine.handleLinkDown(this.#now(), attempt, error && factsOf(error)));
     });
     this.#step(() => this.#machine.handleLinkUp(this.#now(), attempt, link.peer, link.channelBinding));
@@ -484,6 +498,7 @@ export class GatewaySession {
     this.#room.reset();
     this.#bulkTaken = 0;
     this.#failPending(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
+    this.#isGone?.();
     if (!live?.isOpen) return;
     live.isOpen = false;
     live.link.close();

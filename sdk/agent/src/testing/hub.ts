@@ -168,6 +168,7 @@ export class Hub {
     let isOpen = true;
     let isPaused = false;
     const waiting: Uint8Array[] = [];
+    let onRead: (() => void) | undefined;
     const flush = (): void => {
       while (receive && !isPaused && waiting.length > 0) {
         // Nobody may keep what is not copied: the memory is used again.
@@ -175,12 +176,19 @@ export class Hub {
         receive([{ buffer, start: 0, end: buffer.length }]);
         buffer.fill(0);
       }
+      if (waiting.length === 0) onRead?.();
     };
     const end = (error?: CausewayError): void => {
       if (!isOpen) return;
       isOpen = false;
       this.#drop(link);
-      this.#soon(() => onClose(error));
+      const gone = (): void => {
+        onRead = undefined;
+        this.#soon(() => onClose(error));
+      };
+      // What came before a proper end is read first.
+      if (error || waiting.length === 0) gone();
+      else onRead = gone;
     };
     const link: HubLink = {
       id,
