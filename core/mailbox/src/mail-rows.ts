@@ -4,6 +4,7 @@
  * beside it and asks `holds`. The object `StoredMail` is made when somebody is told.
  */
 import { RowIndex, Rows, type StoredMail, type UnixMs } from "@causeway/core-base";
+import { IdTail } from "./id-tail.ts";
 import type { SourceBox } from "./lane.ts";
 
 /**
@@ -15,8 +16,11 @@ export type MailState = (typeof MailState)[keyof typeof MailState];
 
 export class MailRows {
   readonly #rows = new Rows(rowWords);
+  /** By their ids those that are in no tail. */
   readonly #index = new RowIndex();
   readonly #boxes: (SourceBox | undefined)[] = [];
+  /** For each box. */
+  readonly #tails: IdTail[] = [];
   readonly #freeBoxes: number[] = [];
   /** Of the few messages that are for one instance, which. */
   readonly #instances = new Map<number, string>();
@@ -33,6 +37,7 @@ export class MailRows {
   addBox(box: SourceBox): number {
     const number = this.#freeBoxes.pop() ?? this.#boxes.length;
     this.#boxes[number] = box;
+    this.#tails[number] = new IdTail();
     return number;
   }
 
@@ -45,7 +50,7 @@ export class MailRows {
   add(mail: StoredMail, box: number): number {
     const rows = this.#rows;
     const row = rows.take();
-    const hash = this.#readId(mail.id, box);
+    this.#readId(mail.id);
     rows.setDouble(row, word.sequence, mail.sequence);
     rows.setDouble(row, word.storedAt, mail.storedAt);
     rows.setDouble(row, word.expiresAt, mail.expiresAt);
@@ -57,15 +62,16 @@ export class MailRows {
     rows.setInt(row, word.link, 0);
     rows.setInt(row, word.state, MailState.waiting);
     rows.setInt(row, word.attempts, 0);
-    rows.setInt(row, word.isTraced, mail.isTraced ? 1 : 0);
+    rows.setInt(row, word.flags, mail.isTraced ? flag.isTraced : 0);
     if (mail.instance !== "") this.#instances.set(row, mail.instance);
-    rows.setInt(row, word.hash, hash);
-    this.#index.add(row, hash);
+    const tail = this.#tails[box] as IdTail;
+    if (tail.isAbove(this.#id)) tail.push(row, this.#id);
+    else this.#addToIndex(row);
     return row;
   }
 
   remove(row: number): void {
-    this.#index.remove(row, this.#rows.int(row, word.hash));
+    this.#removeId(row);
     this.#rows.setInt(row, word.state, MailState.gone);
     if (this.#instances.size > 0) this.#instances.delete(row);
     this.#rows.giveBack(row);
@@ -73,18 +79,16 @@ export class MailRows {
 
   /** The message with that id in the box, -1 for none. */
   find(box: number, id: string): number {
-    const rows = this.#rows;
-    const hash = this.#readId(id, box);
+    this.#readId(id);
     const words = this.#id;
+    const tail = this.#tails[box] as IdTail;
+    if (tail.isAbove(words)) return -1;
+    const { front } = tail;
+    if (front >= 0 && this.#isOf(front, words)) return front;
+    this.#addTailToIndex(tail);
+    const hash = this.#hashOf(words[0] ?? 0, words[1] ?? 0, words[2] ?? 0, words[3] ?? 0, box);
     for (let row = this.#index.first(hash); row >= 0; row = this.#index.next(hash)) {
-      if (
-        rows.int(row, word.box) === box &&
-        rows.int(row, word.id + 3) === words[3] &&
-        rows.int(row, word.id + 2) === words[2] &&
-        rows.int(row, word.id + 1) === words[1] &&
-        rows.int(row, word.id) === words[0]
-      )
-        return row;
+      if (this.#rows.int(row, word.box) === box && this.#isOf(row, words)) return row;
     }
     return -1;
   }
@@ -106,7 +110,7 @@ export class MailRows {
       bytes: this.bytes(row),
       storedAt: this.#rows.double(row, word.storedAt) as UnixMs,
       expiresAt: this.expiresAt(row),
-      isTraced: this.#rows.int(row, word.isTraced) === 1,
+      isTraced: (this.#rows.int(row, word.flags) & flag.isTraced) !== 0,
     };
   }
 
@@ -173,27 +177,64 @@ export class MailRows {
     this.#rows.setInt(row, word.after, after);
   }
 
-  /** Reads the words of an id; answers its hash in the box. */
-  #readId(id: string, box: number): number {
-    const words = this.#id;
-    let hash = this.#seed ^ box;
+  #removeId(row: number): void {
+    const rows = this.#rows;
+    if ((rows.int(row, word.flags) & flag.isIndexed) === 0) {
+      const tail = this.#tails[rows.int(row, word.box)] as IdTail;
+      if (tail.front === row) {
+        tail.shift();
+        return;
+      }
+      this.#addTailToIndex(tail);
+    }
+    this.#index.remove(row, rows.int(row, word.hash));
+  }
+
+  #addTailToIndex(tail: IdTail): void {
+    if (tail.front >= 0) tail.drain((row) => this.#addToIndex(row));
+  }
+
+  #addToIndex(row: number): void {
+    const rows = this.#rows;
+    const hash = this.#hashOf(
+      rows.int(row, word.id),
+      rows.int(row, word.id + 1),
+      rows.int(row, word.id + 2),
+      rows.int(row, word.id + 3),
+      rows.int(row, word.box),
+    );
+    rows.setInt(row, word.hash, hash);
+    rows.setInt(row, word.flags, rows.int(row, word.flags) | flag.isIndexed);
+    this.#index.add(row, hash);
+  }
+
+  #isOf(row: number, id: Int32Array): boolean {
+    const rows = this.#rows;
+    return (
+      rows.int(row, word.id + 3) === id[3] &&
+      rows.int(row, word.id + 2) === id[2] &&
+      rows.int(row, word.id + 1) === id[1] &&
+      rows.int(row, word.id) === id[0]
+    );
+  }
+
+  /** Reads the words of an id, so that they compare as the ids do. */
+  #readId(id: string): void {
     for (let i = 0; i < idWords; i++) {
       const at = i * 4;
-      const value =
-        id.charCodeAt(at) |
-        (id.charCodeAt(at + 1) << 8) |
-        (id.charCodeAt(at + 2) << 16) |
-        (id.charCodeAt(at + 3) << 24);
-      words[i] = value;
-      // As MurmurHash3 does it: ids that differ in a few bits anywhere must not end alike.
-      const mixed = Math.imul(value, 0xcc9e2d51);
-      hash ^= Math.imul((mixed << 15) | (mixed >>> 17), 0x1b873593);
-      hash = (Math.imul((hash << 13) | (hash >>> 19), 5) + 0xe6546b64) | 0;
+      this.#id[i] =
+        (id.charCodeAt(at) << 24) |
+        (id.charCodeAt(at + 1) << 16) |
+        (id.charCodeAt(at + 2) << 8) |
+        id.charCodeAt(at + 3);
     }
+  }
+
+  #hashOf(a: number, b: number, c: number, d: number, box: number): number {
+    let hash = mixed(mixed(mixed(mixed(this.#seed ^ box, a), b), c), d);
     hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
     hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-    hash ^= hash >>> 16;
-    return hash;
+    return hash ^ (hash >>> 16);
   }
 
   #idOf(row: number): string {
@@ -202,24 +243,31 @@ export class MailRows {
     const c = this.#rows.int(row, word.id + 2);
     const d = this.#rows.int(row, word.id + 3);
     return String.fromCharCode(
-      a & 0xff,
-      (a >>> 8) & 0xff,
-      (a >>> 16) & 0xff,
       a >>> 24,
-      b & 0xff,
-      (b >>> 8) & 0xff,
-      (b >>> 16) & 0xff,
+      (a >>> 16) & 0xff,
+      (a >>> 8) & 0xff,
+      a & 0xff,
       b >>> 24,
-      c & 0xff,
-      (c >>> 8) & 0xff,
-      (c >>> 16) & 0xff,
+      (b >>> 16) & 0xff,
+      (b >>> 8) & 0xff,
+      b & 0xff,
       c >>> 24,
-      d & 0xff,
-      (d >>> 8) & 0xff,
-      (d >>> 16) & 0xff,
+      (c >>> 16) & 0xff,
+      (c >>> 8) & 0xff,
+      c & 0xff,
       d >>> 24,
+      (d >>> 16) & 0xff,
+      (d >>> 8) & 0xff,
+      d & 0xff,
     );
   }
+}
+
+/** A round of MurmurHash3: ids that differ in a few bits anywhere must not end alike. */
+function mixed(hash: number, value: number): number {
+  const part = Math.imul(value, 0xcc9e2d51);
+  const next = hash ^ Math.imul((part << 15) | (part >>> 17), 0x1b873593);
+  return (Math.imul((next << 13) | (next >>> 19), 5) + 0xe6546b64) | 0;
 }
 
 /** Where in a row what is. Numbers of two words are at even ones. */
@@ -236,7 +284,9 @@ const word = {
   link: 15,
   state: 16,
   attempts: 17,
-  isTraced: 18,
+  flags: 18,
 } as const;
 const rowWords = 19;
 const idWords = 4;
+/** Bits of `flags`. `hash` is of those that are in the index. */
+const flag = { isTraced: 1, isIndexed: 2 } as const;
