@@ -36,7 +36,14 @@ async function monitor(dir: string, options: MonitorCommandOptions): Promise<voi
     const { name } = options;
     const opening = openMonitor({ home, config, name, directory, log, ...tokenOf(options), ...(signal && { signal }) });
     const opened = await out.during(`getting a certificate for ${config.domain}/monitor/${name}`, opening);
-    if (options.once === true) await opened.renewIfDue();
+    if (options.once === true) {
+      try {
+        await opened.renewIfDue();
+      } catch (thrown) {
+        await opened.stop();
+        throw thrown;
+      }
+    }
     const { spiffeId } = opened;
     const notAfterUnixMs = opened.notAfterUnixMs();
     const until = new Date(notAfterUnixMs).toISOString();

@@ -3,16 +3,20 @@ import { join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import {
   type IdentityKeeper,
+  isMarkedRevoked,
+  type KeyVault,
   loadIdentity,
   loadTrust,
+  markRevoked,
   openIdentityKeeper,
   openKeyVault,
   writePlainFiles,
 } from "@causeway/adapter-keys";
-import { defaults, type Log, refuse } from "@causeway/core-base";
+import { type AgentId, CausewayError, defaults, type Log, refuse, type Scheduler } from "@causeway/core-base";
 import type { DomainConfig } from "../config/domain.ts";
 import type { Home } from "../home.ts";
 import { FileUpkeep } from "./file-upkeep.ts";
+import { holdFolder } from "./folder-lock.ts";
 import { Operator } from "./operator.ts";
 import { monitorId, monitorToken } from "./service-tokens.ts";
 import { connectAuthority, fetchRoot } from "./wiring.ts";
@@ -28,7 +32,12 @@ export interface MonitorOptions {
   readonly token?: string;
   readonly log: Log;
   readonly signal?: AbortSignal;
+  /** Default: that of this process. */
+  readonly scheduler?: Scheduler;
 }
+
+/** How long the authority may take to say that a certificate is good. */
+const answerMs = 5_000;
 
 /** A monitoring system's identity at work; its files follow each renewal. */
 export interface Monitor {
@@ -41,27 +50,34 @@ export interface Monitor {
   stop(): Promise<void>;
 }
 
-/** Opens the identity, enrolling it first when there is none, and writes the files. */
+/**
+ * Opens the identity, enrolling it first when there is none, and writes the files. Rejects when the authority says that
+ * it was revoked, and with `CAUSEWAY_STORE_IN_USE` while another process keeps it.
+ */
 export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
-  const { home, config, name, directory, log } = options;
+  const { home, config, name } = options;
   const spiffeId = monitorId(config.domain, name);
+  const held = holdFolder(home.monitorDirectory(config.domain, name));
+  try {
+    const monitor = await openHeld(options, spiffeId);
+    const stop = async (): Promise<void> => {
+      await monitor.stop();
+      held[Symbol.dispose]();
+    };
+    return { ...monitor, stop };
+  } catch (thrown) {
+    held[Symbol.dispose]();
+    throw thrown;
+  }
+}
+
+async function openHeld(options: MonitorOptions, spiffeId: AgentId): Promise<Monitor> {
+  const { home, config, name, directory, log, scheduler = createScheduler() } = options;
   const vault = await openKeyVault({
     directory: join(home.monitorDirectory(config.domain, name), "identity"),
     masterKeyFile: home.masterKeyFile,
   });
-  const token =
-    options.token ?? ((await loadIdentity(vault)) === undefined ? await mintToken(config, name) : undefined);
-  const scheduler = createScheduler();
-  const keeper = await openIdentityKeeper({
-    scheduler,
-    random: systemRandom,
-    vault,
-    connect: connectAuthority,
-    fetchRoot,
-    log,
-    ...(token !== undefined && { enrolment: { token, spiffeId } }),
-    ...(options.signal && { signal: options.signal }),
-  });
+  const keeper = await openKeeper({ ...options, scheduler, spiffeId }, vault);
   const write = async (): Promise<void> => {
     const trust = await loadTrust(vault);
     if (trust === undefined)
@@ -92,10 +108,62 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
     async renewIfDue() {
       const { notBeforeUnixMs, notAfterUnixMs } = validityOf(keeper);
       const due = notBeforeUnixMs + (notAfterUnixMs - notBeforeUnixMs) * defaults.renewAt;
-      if (Date.now() >= due) await renew();
+      if (scheduler.now().unix >= due) await renew();
     },
     stop,
   };
+}
+
+/** Opens what is in the vault when it can be used, otherwise a new identity by token; else says how to get a token. */
+async function openKeeper(
+  options: MonitorOptions & { readonly scheduler: Scheduler; readonly spiffeId: AgentId },
+  vault: KeyVault,
+): Promise<IdentityKeeper> {
+  const { config, name, log, scheduler, spiffeId } = options;
+  const isNew = (await loadIdentity(vault)) === undefined;
+  const token = options.token ?? (isNew ? await mintToken(config, name) : undefined);
+  // An operator may have meant the end of this one: its successor is made by a decision, never by a timer.
+  const remedy = `when it is to read metrics again, an operator makes a token (causeway cert token --monitor ${name}); give it with --token`;
+  const open = async (): Promise<IdentityKeeper> => {
+    try {
+      return await openIdentityKeeper({
+        scheduler,
+        random: systemRandom,
+        vault,
+        connect: connectAuthority,
+        fetchRoot,
+        log,
+        ...(token !== undefined && { enrolment: { token, spiffeId } }),
+        ...(options.signal && { signal: options.signal }),
+      });
+    } catch (thrown) {
+      const { code, family } = CausewayError.from(thrown);
+      if (isNew || token !== undefined || family !== "refused") throw thrown;
+      const why = `the certificate of ${spiffeId} has expired, and the authority does not renew it (${code})`;
+      throw refuse("CAUSEWAY_IDENTITY_NOT_ENROLLED", `${why}; ${remedy}`, { cause: thrown });
+    }
+  };
+  const first = await open();
+  if (!(await isRevoked(first, vault))) return first;
+  await first.stop();
+  // Now that the vault knows, a token is used instead of it.
+  const second = token === undefined ? undefined : await open();
+  if (second !== undefined && !(await isRevoked(second, vault))) return second;
+  await second?.stop();
+  throw refuse("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED", `the certificate of ${spiffeId} was revoked; ${remedy}`);
+}
+
+/** By the word of the authority, which is kept; without an answer by what was known before. */
+async function isRevoked(keeper: IdentityKeeper, vault: KeyVault): Promise<boolean> {
+  try {
+    await keeper.authority.getTrust({}, { timeoutMs: answerMs });
+    return false;
+  } catch (thrown) {
+    if (CausewayError.from(thrown).code !== "CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED")
+      return await isMarkedRevoked(vault, keeper.identity);
+    await markRevoked(vault, keeper.identity);
+    return true;
+  }
 }
 
 function validityOf(keeper: IdentityKeeper) {

@@ -9,6 +9,8 @@ import { freePorts } from "../free-ports.ts";
 /** A running authority of blue.example in a home of its own, which goes with it. */
 export interface OwnAuthority {
   readonly home: Home;
+  /** Ends it, and leaves the home. */
+  stopServing(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -23,10 +25,13 @@ export async function startOwnAuthority(): Promise<OwnAuthority> {
     `domain: blue.example\nmasterKeyFile: ${JSON.stringify(home.masterKeyFile)}\nauthority: { listen: "127.0.0.1:${port}" }\n`,
   );
   const authority = await startAuthority(home.config({}), silentLog);
+  let stopped: Promise<void> | undefined;
+  const stopServing = (): Promise<void> => (stopped ??= authority.stop());
   return {
     home,
+    stopServing,
     stop: async () => {
-      await authority.stop();
+      await stopServing();
       rmSync(home.directory, { recursive: true, force: true });
     },
   };
