@@ -1,11 +1,12 @@
 /** A monitoring system with the certificate that it gets, and what it may not do with it (AAP-103). */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freePorts } from "../../../apps/cli/src/processes/free-ports.ts";
-import { answerIn, causeway } from "./adversary/program.ts";
+import { answerIn, causeway, refusalIn } from "./adversary/program.ts";
 import { debianTools } from "./debian.ts";
 import { startWorld, until, type World } from "./world.ts";
 
@@ -53,6 +54,29 @@ test("curl reads /metrics with the files of causeway monitor --once, which come 
     expect(text).toContain(`\ncauseway_${start}_start_time_seconds `);
     expect(text).toMatch(/^# TYPE causeway_table_entries gauge$/m);
     expect(text).toMatch(/\n# EOF\n\n200$/);
+  }
+});
+
+test("another user gets the files with a token, a home of its own and a copy of the configuration, and again without the token", {
+  timeout: 120_000,
+}, async () => {
+  const own = mkdtempSync(join(tmpdir(), "causeway-monitor-"));
+  try {
+    const config = join(own, "blue.yaml");
+    copyFileSync(world.home.configFile("blue.example"), config);
+    const { token } = await answerIn<{ token: string }>(world, "cert", "token", "--monitor", "other");
+    const once = ["--once", "--name", "other", "--json", "--home", join(own, "home"), "--config", config];
+    const run = (...more: readonly string[]) => causeway("monitor", join(own, "etc"), ...once, ...more);
+    const first = await run("--token", token);
+    expect(JSON.parse(first.stdout)).toMatchObject({ ok: true, spiffeId: "spiffe://blue.example/monitor/other" });
+    expect((await run()).stdout).toBe(first.stdout);
+    expect(readdirSync(join(own, "etc")).toSorted()).toEqual(["ca.pem", "cert.pem", "key.pem"]);
+    await answerIn(world, "cert", "revoke", "blue.example/monitor/other", "--reason", "key-compromise");
+    const revoked = await run();
+    expect(revoked.exitCode).toBe(1);
+    expect(refusalIn(revoked).code).toBe("CAUSEWAY_IDENTITY_CERTIFICATE_REVOKED");
+  } finally {
+    rmSync(own, { recursive: true, force: true });
   }
 });
 
