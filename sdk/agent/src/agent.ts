@@ -52,7 +52,7 @@ import type {
   TransportOptions,
   Watch,
 } from "./api.ts";
-import { type AttachedFacts, Attachments } from "./attachments.ts";
+import { type AttachedFacts, Attachments, type Loss } from "./attachments.ts";
 import { requestFor } from "./capability.ts";
 import { inNextTurn, within } from "./clock.ts";
 import type { Connector } from "./connector.ts";
@@ -231,7 +231,7 @@ class NetworkAgent implements Agent {
       onMessage: (envelope, attachment) => this.#messenger.handleEnvelope(envelope, attachment),
       onControl: (control) => this.#handleControl(control),
       onAttached: (at, lease, facts) => this.#handleAttached(at, lease, facts),
-      onLost: (cause, isLast, isFinal) => this.#handleLost(cause, isLast, isFinal),
+      onLost: (cause, loss) => this.#handleLost(cause, loss),
       onBackoff: (attempt, inMs) => this.#handleBackoff(attempt, inMs),
       onDraining: (reason) => onEvent({ type: "draining", reason }),
       onNetworkEvent: (event) => this.#networkEvents.handle(event),
@@ -561,12 +561,14 @@ class NetworkAgent implements Agent {
     this.#ready?.resolve();
   }
 
-  #handleLost(cause: CausewayError, isLast: boolean, isFinal: boolean): void {
-    // What was under way through the gateway leaves again where there is another way.
-    this.#messenger.setReach((to) => this.#ways.isDirect(to));
-    if (isLast) this.#ways.handleLost();
-    this.#reach();
-    this.#delivery.reset(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
+  #handleLost(cause: CausewayError, { wasPreferred, isLast, isFinal }: Loss): void {
+    if (wasPreferred) {
+      // What was under way through the gateway leaves again where there is another way.
+      this.#messenger.setReach((to) => this.#ways.isDirect(to));
+      if (isLast) this.#ways.handleLost();
+      this.#reach();
+      this.#delivery.reset(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));
+    }
     if (!isLast) return;
     this.#downSince ??= this.#connector.scheduler.now().instant;
     this.#events.emit({ type: "detached", error: cause });

@@ -196,6 +196,26 @@ test("close ends an attachment that is ending already", async () => {
   await network.clock.until(closing);
 });
 
+test("questions under way over the preferred link stay so when another one is lost [AAP-15]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const topic = await network.clock.until(alice.createTopic("news"));
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  const held: (() => void)[] = [];
+  network.hub.holdAnswer = (agent, answer) => agent === bob.id && held.push(answer) > 0;
+  const asked = bob.describeTopic(topic).then(
+    (found) => found.topic,
+    (thrown: CausewayError) => thrown.code,
+  );
+  await network.clock.advance(100);
+  expect(held).toHaveLength(1);
+  network.hub.kill(gw("gw2"));
+  await network.clock.advance(1_000);
+  for (const answer of held) answer();
+  expect(await network.clock.until(asked, 1_000)).toBe(topic);
+});
+
 test("an agent that is closed while its certificate is renewed stays away", async () => {
   const network = new TestNetwork();
   const alice = await network.connect(aliceName);

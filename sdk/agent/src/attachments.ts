@@ -26,8 +26,7 @@ export interface AttachmentsPorts extends AttachmentTerms {
   readonly onControl: (control: agp.Control) => void;
   /** Resolves when the gateway knows what gateways have to know of this agent. */
   readonly onAttached: (at: GatewaySession, lease: Lease, facts: AttachedFacts) => Promise<void>;
-  /** `isLast`: there is none left. `isFinal`: there will be none. */
-  readonly onLost: (cause: CausewayError, isLast: boolean, isFinal: boolean) => void;
+  readonly onLost: (cause: CausewayError, loss: Loss) => void;
   /** While there is no attachment: the next attempt comes in this time. */
   readonly onBackoff: (attempt: number, inMs: number) => void;
   readonly onDraining: (reason: string) => void;
@@ -41,6 +40,16 @@ export interface AttachedFacts {
   readonly isFirst: boolean;
   /** It takes the place of an older one at the same gateway. */
   readonly takesOver: boolean;
+}
+
+/** What the loss of an attachment means. */
+export interface Loss {
+  /** What left went this way, and answers to it may come no more. */
+  readonly wasPreferred: boolean;
+  /** There is none left. */
+  readonly isLast: boolean;
+  /** There will be none. */
+  readonly isFinal: boolean;
 }
 
 interface Home {
@@ -308,22 +317,27 @@ export class Attachments {
 
   #handleLost(id: HomeId, cause: CausewayError, isFinal: boolean): void {
     if (this.#isClosing) {
-      if (this.#attached().length === 0 && !this.#ended) this.#ports.onLost((this.#ended = cause), true, true);
+      if (this.#attached().length > 0 || this.#ended) return;
+      this.#ended = cause;
+      this.#ports.onLost(cause, { wasPreferred: true, isLast: true, isFinal: true });
       return;
     }
     // One that was ended because another carries on is no loss.
     if (!this.#byId.has(id)) return;
+    const wasPreferred = this.#preferred?.id === id;
     const isReplaced = cause.code === "CAUSEWAY_ATTACHMENT_REPLACED";
     this.#step(() => this.#homes.handleLost(id, isFinal, isReplaced));
     if (this.#byId.size === 0) this.#ended = cause;
-    this.#ports.onLost(cause, !this.#homes.isHeld, this.#ended !== undefined);
+    const isLast = !this.#homes.isHeld;
+    this.#ports.onLost(cause, { wasPreferred, isLast, isFinal: this.#ended !== undefined });
   }
 
   #handleBackoff(id: HomeId): void {
     const wasHeld = this.#homes.isHeld;
     this.#step(() => this.#homes.handleBackoff(id));
     // What was to take over did not.
-    if (wasHeld && !this.#homes.isHeld) this.#ports.onLost(this.lastError ?? none(), true, false);
+    if (!wasHeld || this.#homes.isHeld) return;
+    this.#ports.onLost(this.lastError ?? none(), { wasPreferred: true, isLast: true, isFinal: false });
   }
 }
 

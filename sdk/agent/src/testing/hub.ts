@@ -100,6 +100,12 @@ export class Hub {
   gatewayUse: GatewayUse;
   /** Sent on each new link before anything else. */
   greeting: Uint8Array | undefined;
+  /** True: a gateway refuses a request of an agent. `kind` is that of the frame. */
+  refuses: (agent: string, gateway: string, kind: string) => boolean = () => false;
+  /** True: a gateway takes no notice of a request of an agent, whose link stays. */
+  loses: (agent: string, gateway: string, kind: string) => boolean = () => false;
+  /** True: the answer to a question of an agent is kept back, until it is called. */
+  holdAnswer: (agent: string, answer: () => void) => boolean = () => false;
   /** Called with the kind of each frame of an agent. */
   onFrame: (kind: string) => void = () => undefined;
   /** Called for each heartbeat. */
@@ -536,6 +542,8 @@ export class Hub {
 
   #handleBody(link: HubLink, body: FrameBody): void {
     const send = (answer: FrameInit): void => link.deliver(encodeFrame(answer));
+    const { case: kind = "" } = body;
+    if (this.loses(link.agent, link.gateway.name, kind)) return;
     switch (body.case) {
       case "control":
         this.#handleControl(link, body.value);
@@ -553,12 +561,14 @@ export class Hub {
       }
       case "subscribe": {
         const topic = this.#topicOf(body.value.topic);
-        if (topic || body.value.topic.endsWith("/*")) {
+        const isRefused = this.refuses(link.agent, link.gateway.name, kind);
+        if (!isRefused && (topic || body.value.topic.endsWith("/*"))) {
           const members = this.#subscribers.get(body.value.topic) ?? new Set();
           this.#subscribers.set(body.value.topic, members.add(link));
         }
-        const error =
-          topic || body.value.topic.endsWith("/*")
+        const error = isRefused
+          ? toErrorDetail(refuse("CAUSEWAY_INTERNAL", "a test has this refused"))
+          : topic || body.value.topic.endsWith("/*")
             ? undefined
             : toErrorDetail(refuse("CAUSEWAY_TOPIC_NOT_FOUND", `no topic ${body.value.topic}`));
         send({ case: "subscriptionResult", value: { request: body.value.request, ...(error && { error }) } });
@@ -709,7 +719,10 @@ export class Hub {
         body,
       },
     });
-    this.#after(1, () => this.#linkOf(agent)?.deliver(frame));
+    const deliver = (): void => this.#linkOf(agent)?.deliver(frame);
+    this.#after(1, () => {
+      if (!this.holdAnswer(agent, deliver)) deliver();
+    });
   }
 
   #soon(run: () => void): void {
