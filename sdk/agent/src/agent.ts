@@ -231,6 +231,7 @@ class NetworkAgent implements Agent {
       onMessage: (envelope, attachment) => this.#messenger.handleEnvelope(envelope, attachment),
       onControl: (control) => this.#handleControl(control),
       onAttached: (at, lease, facts) => this.#handleAttached(at, lease, facts),
+      setUp: (at) => this.#setUp(at, { isFirst: false, takesOver: false }),
       onLost: (cause, loss) => this.#handleLost(cause, loss),
       onBackoff: (attempt, inMs) => this.#handleBackoff(attempt, inMs),
       onDraining: (reason) => onEvent({ type: "draining", reason }),
@@ -553,12 +554,17 @@ class NetworkAgent implements Agent {
         downMs: scheduler.now().instant - downSince,
       });
     }
+    await this.#setUp(at, facts);
+    await this.#ways.settled();
+    this.#ready?.resolve();
+  }
+
+  /** Tells a gateway what every gateway of this agent has to know. */
+  async #setUp(at: GatewaySession, facts: AttachedFacts): Promise<void> {
     await this.#keyPackages.handleAttached(at);
     await this.#topics.handleAttached(at, facts);
     await this.#networkEvents.handleAttached(at);
     await this.#records.handleAttached(at);
-    await this.#ways.settled();
-    this.#ready?.resolve();
   }
 
   #handleLost(cause: CausewayError, { wasPreferred, isLast, isFinal }: Loss): void {

@@ -196,6 +196,81 @@ test("close ends an attachment that is ending already", async () => {
   await network.clock.until(closing);
 });
 
+test("what another gateway than the preferred one refuses is set up there again [AAP-15]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  const topic = await network.clock.until(alice.createTopic("news"));
+  let refusals = 1;
+  network.hub.refuses = (agent, gateway, kind) =>
+    agent === bob.id && gateway === gw("gw2") && kind === "subscribe" && refusals-- > 0;
+  const news: unknown[] = [];
+  await network.clock.until(bob.subscribe(topic, ({ data }) => void news.push(data)));
+  expect(network.hub.subscribersOf(topic, gw("gw2"))).toEqual([]);
+  await network.clock.advance(10_000);
+  expect(network.hub.subscribersOf(topic, gw("gw2"))).toEqual([bob.id]);
+  // The one that was right is lost: nothing is missed.
+  network.hub.kill(gw("gw"));
+  await network.clock.until(alice.publish(topic, "news"));
+  await network.clock.advance(100);
+  expect(news).toEqual(["news"]);
+});
+
+test("a gateway that does not answer is set up again when it was not the preferred one [AAP-15]", async () => {
+  const network = new TestNetwork();
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  let drops = 1;
+  network.hub.loses = (agent, gateway, kind) =>
+    agent === bob.id && gateway === gw("gw2") && kind === "advertise" && drops-- > 0;
+  await network.clock.until(
+    bob.register({ name: "Bob", description: "d", version: "1", skills: [{ id: "s", description: "d" }] }),
+  );
+  expect(network.hub.advertisedBy(bob.id, gw("gw2"))).toHaveLength(0);
+  await network.clock.advance(60_000);
+  expect(network.hub.advertisedBy(bob.id, gw("gw2"))).toHaveLength(1);
+  expect(network.hub.advertisedBy(bob.id, gw("gw"))).toHaveLength(1);
+});
+
+test("a gateway that refuses for ever is not asked for ever [AAP-15]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  let refusals = 0;
+  network.hub.refuses = (agent, gateway, kind) => {
+    const isMeant = agent === bob.id && gateway === gw("gw2") && kind === "subscribe";
+    if (isMeant) refusals++;
+    return isMeant;
+  };
+  const topics = await network.clock.until(Promise.all([1, 2, 3].map((n) => alice.createTopic(`news${n}`))));
+  for (const topic of topics) await network.clock.until(bob.subscribe(topic, () => undefined));
+  await network.clock.advance(10_000);
+  const asked = refusals;
+  expect(asked).toBeGreaterThan(topics.length);
+  await network.clock.advance(600_000);
+  expect(refusals).toBe(asked);
+});
+
+test("a record that was withdrawn is so at a gateway that comes back, too [AAP-15]", async () => {
+  const network = new TestNetwork();
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  await network.clock.until(
+    bob.register({ name: "Bob", description: "d", version: "1", skills: [{ id: "s", description: "d" }] }),
+  );
+  await network.clock.advance(100);
+  expect(network.hub.recordsOf(bob.id)).toEqual([gw("gw"), gw("gw2")]);
+  network.hub.kill(gw("gw2"));
+  await network.clock.until(bob.deregister());
+  expect(network.hub.recordsOf(bob.id)).toEqual([gw("gw2")]);
+  network.hub.down.delete(gw("gw2"));
+  await network.clock.advance(60_000);
+  expect(places(bob)).toEqual(["gw ready preferred", "gw2 ready"]);
+  expect(network.hub.recordsOf(bob.id)).toEqual([]);
+});
+
 test("questions under way over the preferred link stay so when another one is lost [AAP-15]", async () => {
   const network = new TestNetwork();
   const alice = await network.connect(aliceName);

@@ -3,7 +3,7 @@
  * comes is taken from any. Which there are is decided by the core's `Homes`; each is a `GatewaySession`.
  */
 import { AttachmentSequence, type HomeId, Homes, type Lease, mailboxFeature } from "@causeway/core-attachment";
-import { CausewayError, refuse } from "@causeway/core-base";
+import { CausewayError, later, refuse } from "@causeway/core-base";
 import type { SessionLimits } from "@causeway/core-session";
 import { type agp, type FrameBody, Lane } from "@causeway/core-wire";
 import type { AgentReport } from "./api.ts";
@@ -12,6 +12,8 @@ import type { Connector } from "./connector.ts";
 import { type AttachmentTerms, type CallTerms, GatewaySession, type LinkRequest } from "./gateway-session.ts";
 import { Intake } from "./intake.ts";
 import { MailboxAcks } from "./mailbox-acks.ts";
+import { errorOf } from "./session/messages.ts";
+import { Rate } from "./session/rate.ts";
 
 /** Whom a call is for: one attachment, or each; the preferred one answers. Default the preferred one alone. */
 export type At = GatewaySession | "each";
@@ -26,6 +28,8 @@ export interface AttachmentsPorts extends AttachmentTerms {
   readonly onControl: (control: agp.Control) => void;
   /** Resolves when the gateway knows what gateways have to know of this agent. */
   readonly onAttached: (at: GatewaySession, lease: Lease, facts: AttachedFacts) => Promise<void>;
+  /** Tells one gateway again what gateways have to know of this agent. */
+  readonly setUp: (at: GatewaySession) => Promise<void>;
   readonly onLost: (cause: CausewayError, loss: Loss) => void;
   /** While there is no attachment: the next attempt comes in this time. */
   readonly onBackoff: (attempt: number, inMs: number) => void;
@@ -56,6 +60,15 @@ interface Home {
   readonly id: HomeId;
   readonly session: GatewaySession;
   readonly acks: MailboxAcks;
+  /** Takes back the repair that is to come; undefined without one. */
+  cancelRepair: (() => void) | undefined;
+}
+
+/** What one gateway of several has failed to take. */
+interface Untold {
+  readonly home: Home;
+  readonly lease: Lease | undefined;
+  readonly error: CausewayError;
 }
 
 export class Attachments {
@@ -70,6 +83,7 @@ export class Attachments {
   readonly #sources = new WeakMap<agp.RoutingHeader, Home>();
   #preferred: Home | undefined;
   #count = 0;
+  readonly #repairs: Rate;
   /** Resolves with the next change of an attachment. */
   #change: PromiseWithResolvers<void> | undefined;
   #condition: "running" | "degraded" | "offline" = "running";
@@ -81,6 +95,7 @@ export class Attachments {
     const { connector, limits } = ports;
     this.#ports = ports;
     this.#homes = new Homes(ports.wanted);
+    this.#repairs = new Rate(connector.scheduler, repairsMax, repairsMs);
     this.#intake = new Intake({
       limits,
       process: (envelope, from) => this.#process(envelope, from),
@@ -136,7 +151,8 @@ export class Attachments {
   close(reason: string, isAway = false): void {
     this.#isClosing = true;
     this.#change?.resolve();
-    for (const { acks, session } of this.#byId.values()) {
+    for (const { acks, session, cancelRepair } of this.#byId.values()) {
+      cancelRepair?.();
       acks.flush();
       acks.close();
       session.close(reason, isAway);
@@ -171,17 +187,39 @@ export class Attachments {
     if (at !== undefined && at !== "each") return at.call(make, terms);
     const home = this.#preferred;
     if (!home) throw none();
-    if (at === "each") {
-      for (const other of this.#attached()) {
-        if (other === home) continue;
-        // One that is lost meanwhile is told when it is back.
-        other.session.call(make, terms).catch((thrown: unknown) => {
-          const { code } = CausewayError.from(thrown);
-          this.#ports.connector.log.debug("agent.call_failed", { gateway: other.session.lease?.gatewayId, code });
-        });
-      }
+    if (at !== "each") return home.session.call(make, terms);
+    const others = this.#attached().filter((other) => other !== home);
+    const told = others.map((other) => this.#tell(other, make, terms));
+    const answer = await home.session.call(make, terms);
+    // What the preferred one refuses is not to be elsewhere.
+    if (refusalOf(answer) === undefined)
+      for (const outcome of told) void outcome.then((untold) => untold && this.#repair(untold));
+    return answer;
+  }
+
+  async #tell(home: Home, make: LinkRequest, terms: CallTerms): Promise<Untold | undefined> {
+    const { lease } = home.session;
+    try {
+      const error = refusalOf(await home.session.call(make, terms));
+      return error && { home, lease, error };
+    } catch (thrown) {
+      return { home, lease, error: CausewayError.from(thrown) };
     }
-    return home.session.call(make, terms);
+  }
+
+  /** Tells a gateway all again, soon and seldom: it lacks what the preferred one has. */
+  #repair({ home, lease, error }: Untold): void {
+    const { scheduler, log } = this.#ports.connector;
+    // One that is lost meanwhile is told when it is back.
+    const isThere = (): boolean => !this.#isClosing && this.#byId.get(home.id) === home && home.session.lease === lease;
+    if (!lease || !isThere()) return;
+    const { code, message } = error;
+    log.warn("agent.gateway_not_told", { gateway: lease.gatewayId, code, message });
+    if (home.cancelRepair || !this.#repairs.allows(lease.gatewayId)) return;
+    home.cancelRepair = scheduler.at(later(scheduler.now().instant, repairMs), () => {
+      home.cancelRepair = undefined;
+      if (isThere()) this.#ports.setUp(home.session).catch((thrown: unknown) => this.#warnSetUp(thrown));
+    });
   }
 
   /** A message is settled for good, or can never be taken (`error`): its gateway need not store it any more. */
@@ -282,7 +320,7 @@ export class Attachments {
     });
     const { scheduler } = connector;
     const acks = new MailboxAcks({ scheduler, transmit: (frame) => session.transmit(frame) });
-    this.#byId.set(id, { id, session, acks });
+    this.#byId.set(id, { id, session, acks, cancelRepair: undefined });
     session.setCondition(this.#condition);
     session.start();
   }
@@ -291,6 +329,7 @@ export class Attachments {
     const home = this.#byId.get(id);
     if (!home) return;
     this.#byId.delete(id);
+    home.cancelRepair?.();
     home.acks.flush();
     home.acks.close();
     const { session } = home;
@@ -308,11 +347,13 @@ export class Attachments {
     this.#step(() => this.#homes.handleAttached(id, lease.gatewayId, lease.attachmentSequence));
     this.#ports
       .onAttached(home.session, lease, { isFirst, takesOver })
-      .catch((thrown: unknown) => {
-        const { code, message } = CausewayError.from(thrown);
-        this.#ports.connector.log.warn("agent.set_up_failed", { code, message });
-      })
+      .catch((thrown: unknown) => this.#warnSetUp(thrown))
       .finally(() => this.#step(() => this.#homes.handleReady(id, lease.attachmentSequence)));
+  }
+
+  #warnSetUp(thrown: unknown): void {
+    const { code, message } = CausewayError.from(thrown);
+    this.#ports.connector.log.warn("agent.set_up_failed", { code, message });
   }
 
   #handleLost(id: HomeId, cause: CausewayError, isFinal: boolean): void {
@@ -340,6 +381,24 @@ export class Attachments {
     this.#ports.onLost(this.lastError ?? none(), { wasPreferred: true, isLast: true, isFinal: false });
   }
 }
+
+function refusalOf({ case: kind, value }: FrameBody): CausewayError | undefined {
+  switch (kind) {
+    case "advertiseResult":
+    case "subscriptionResult":
+    case "topicResult":
+    case "keyPackageUploadResult":
+      return value.error && errorOf(value.error, "CAUSEWAY_INTERNAL");
+    default:
+      return undefined;
+  }
+}
+
+/** How long after a failure one gateway is told all again. */
+const repairMs = 1_000;
+/** How often that may be for one gateway. */
+const repairsMax = 3;
+const repairsMs = 600_000;
 
 const none = (): CausewayError =>
   refuse("CAUSEWAY_UNREACHABLE", "expected a gateway to be attached to, got none; the agent reconnects by itself");

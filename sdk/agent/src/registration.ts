@@ -24,6 +24,8 @@ export class RecordKeeper {
   readonly #onWarning: (error: CausewayError) => void;
   readonly #closed = new AbortController();
   #registered: Registered | undefined;
+  /** Gateways that do not know it yet are told to forget the record. */
+  #isWithdrawn = false;
   #revision = 0n;
   /** How long the record stays known while the agent is away. */
   #awayMs = 0;
@@ -87,6 +89,7 @@ export class RecordKeeper {
       resourceId: response.resourceId,
     };
     this.#registered = registered;
+    this.#isWithdrawn = false;
     this.#renewLater(expiresAt - now);
     const registration = { resourceId: response.resourceId, revision: Number(response.revision) };
     return { registered, registration };
@@ -101,21 +104,19 @@ export class RecordKeeper {
     await this.#bounded(options, "the registry to end the registration", (signal) =>
       registry.deregister(create(ars.DeregisterRequestSchema, { resourceId: registered.resourceId, reason }), signal),
     );
-    const answer = await this.#session.call((request) => ({ case: "advertise", value: { request, withdraw: true } }), {
-      at: "each",
-      timeoutMs: timeoutOf(options),
-      signal: options.signal,
-      expected: "the gateway to withdraw the record",
-    });
-    if (answer.case === "advertiseResult" && answer.value.error) throw errorOf(answer.value.error, "CAUSEWAY_INTERNAL");
+    this.#isWithdrawn = true;
+    await this.#withdraw("each", timeoutOf(options), options.signal);
   }
 
   /** Attached: this gateway may not know the record. */
   async handleAttached(at: GatewaySession): Promise<void> {
-    if (this.#registered)
-      await this.#advertise(this.#registered, at, advertiseMs, this.#closed.signal).catch((thrown: unknown) =>
-        this.#warn(thrown),
-      );
+    const { signal } = this.#closed;
+    try {
+      if (this.#registered) await this.#advertise(this.#registered, at, advertiseMs, signal);
+      else if (this.#isWithdrawn) await this.#withdraw(at, advertiseMs, signal);
+    } catch (thrown) {
+      this.#warn(thrown);
+    }
   }
 
   /** The signing certificate was renewed: the record is signed again, so that it outlives the old one. */
@@ -156,6 +157,14 @@ export class RecordKeeper {
     );
     if (answer.case === "advertiseResult" && answer.value.error)
       throw errorOf(answer.value.error, "CAUSEWAY_RECORD_NOT_REGISTERED");
+  }
+
+  async #withdraw(at: At, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const answer = await this.#session.call((request) => ({ case: "advertise", value: { request, withdraw: true } }), {
+      ...{ at, timeoutMs, signal },
+      expected: "the gateway to withdraw the record",
+    });
+    if (answer.case === "advertiseResult" && answer.value.error) throw errorOf(answer.value.error, "CAUSEWAY_INTERNAL");
   }
 
   /** At two thirds of the receipt's life, and again after a while when that fails. */

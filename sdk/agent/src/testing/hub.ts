@@ -70,6 +70,8 @@ interface HubGateway {
   /** By the name under which an attachment's packages are kept. */
   readonly packages: Map<string, Shelf>;
   readonly topics: Map<string, HubTopic>;
+  /** Agents whose records are known here. */
+  readonly records: Set<string>;
   /** Types that were asked for last over a link; forgotten with it. */
   readonly watches: Map<HubLink, readonly string[]>;
   cancel: () => void;
@@ -154,6 +156,7 @@ export class Hub {
         machine,
         packages: new Map(),
         topics: new Map(),
+        records: new Set(),
         watches: new Map(),
         cancel: () => undefined,
       });
@@ -345,6 +348,11 @@ export class Hub {
   advertisedBy(agent: string, at?: string): readonly bigint[] {
     const advertised = this.#advertised.get(agent) ?? [];
     return advertised.flatMap(({ gateway, revision }) => (at === undefined || at === gateway.name ? [revision] : []));
+  }
+
+  /** Gateways that know the record of an agent. */
+  recordsOf(agent: string): readonly string[] {
+    return [...this.#gateways.values()].flatMap(({ name, records }) => (records.has(agent) ? [name] : []));
   }
 
   /** Serial number of the certificate with which an agent is attached, hex. */
@@ -594,7 +602,9 @@ export class Hub {
         this.#handleTopicCommand(link, body.value);
         return;
       case "advertise":
+        if (body.value.withdraw) link.gateway.records.delete(link.agent);
         if (body.value.record) {
+          link.gateway.records.add(link.agent);
           const advertised = this.#advertised.get(link.agent) ?? [];
           const { revision } = parseRecordBody(body.value.record.body);
           this.#advertised.set(link.agent, [...advertised, { gateway: link.gateway, revision }]);
