@@ -174,7 +174,7 @@ export class Admin {
     });
   }
 
-  /** Events from now on, until the caller goes or the gateway stops. */
+  /** Events from now on, until the caller goes or the gateway stops. The first answer has none: it is being watched. */
   async *watchEvents(
     request: admin.WatchEventsRequest,
     signal: AbortSignal,
@@ -185,6 +185,7 @@ export class Admin {
     if (refused !== undefined) throw new CausewayError(refused);
     signal.addEventListener("abort", () => events.end(queue), { once: true });
     try {
+      yield create(admin.WatchEventsResponseSchema, {});
       for await (const event of queue) yield create(admin.WatchEventsResponseSchema, { event });
     } finally {
       events.end(queue);

@@ -166,9 +166,11 @@ describe("who hears what", () => {
     const heard: string[] = [];
     const watching = (async () => {
       for await (const { event } of client.watchEvents({}, { signal: stop.signal }))
-        heard.push(`${event?.type} ${event?.subject}`);
+        heard.push(event === undefined ? "watching" : `${event.type} ${event.subject}`);
     })().catch(() => undefined);
     await settle();
+    // Nothing has happened yet: this one tells that the watch was accepted.
+    expect(heard.splice(0)).toEqual(["watching"]);
     const carol = await world.agent(net.blue1, "blue.example/travel/carol").attach();
     await alice.message("spiffe://blue.example/travel/nobody", "hello");
     await settle();

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connectAgent } from "../../../apps/cli/src/processes/agents.ts";
-import { causeway } from "./adversary/program.ts";
+import { causeway, refusalIn } from "./adversary/program.ts";
 import { startWorld, until, type World } from "./world.ts";
 
 let world: World;
@@ -116,5 +116,20 @@ test("one that is down from the start is named on standard error, and who asks o
   expect(exitCode).toBe(1);
   expect(JSON.parse(stdout)).toMatchObject({
     error: { code: "CAUSEWAY_UNREACHABLE", message: expect.stringMatching(/^gateway gw3: /) },
+  });
+});
+
+test("a watch that every gateway refuses ends with the refusal", { timeout: 60_000 }, async () => {
+  const types = Array.from({ length: 65 }, (_, index) => `topic.t${index}`);
+  const outcome = await causeway(
+    ...["events", "--json", "--home", world.home.directory, "--domain", "blue.example"],
+    ...["--types", ...types],
+  );
+  expect(outcome.exitCode).toBe(1);
+  // Before it, the lines of a gateway that refused first.
+  const [refusal] = outcome.stdout.trimEnd().split("\n").slice(-1);
+  expect(refusalIn({ ...outcome, stdout: refusal ?? "" })).toMatchObject({
+    code: "CAUSEWAY_LIMIT_COUNT",
+    message: expect.stringMatching(/^gateway gw[12]: expected at most 64 types of events, got 65/),
   });
 });

@@ -78,11 +78,12 @@ function sourceOf(operator: Operator, gateway: GatewayConfig, types: string[], o
   return {
     service: `${servicePrefix}${gateway.name}`,
     async follow(onOpen, signal) {
-      // A stream says nothing before its first event.
+      // A stream cannot have a time limit; whether the gateway answers at all is asked before.
       await client.status({}, { signal, timeoutMs: answerMs });
-      const events = client.watchEvents({ types }, { signal });
-      onOpen();
-      for await (const { event } of events) {
+      let isOpen = false;
+      for await (const { event } of client.watchEvents({ types }, { signal })) {
+        if (!isOpen) onOpen();
+        isOpen = true;
         if (event === undefined) continue;
         const { type, subject, cause, missed } = event;
         const at = new Date(Number(event.atUnixMs)).toISOString();

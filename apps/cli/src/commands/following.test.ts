@@ -5,8 +5,8 @@ import { followAll, type Source } from "./following.ts";
 const down = refuse("CAUSEWAY_UNREACHABLE", "expected it to answer, got nothing");
 const wrong = refuse("CAUSEWAY_CONFIG_INVALID", "expected fewer types");
 
-/** What a service does each time that it is asked; the last is for good. */
-type Turn = "holds" | "ends" | Error;
+/** What a service does each time that it is asked; the last is for good. An error in an array comes once it is open. */
+type Turn = "holds" | "ends" | Error | readonly [Error];
 
 /** Follows services that do these things in turn, and answers what was told. Aborted when `turns` of one run out. */
 async function followed(services: Readonly<Record<string, readonly Turn[]>>) {
@@ -26,6 +26,7 @@ async function followed(services: Readonly<Record<string, readonly Turn[]>>) {
         if (turn === undefined || turn instanceof Error) throw turn ?? down;
         onOpen();
         if (turn === "ends") return;
+        if (turn !== "holds") throw turn[0];
         await new Promise((_, reject) => {
           signal.addEventListener("abort", () => reject(signal.reason));
         });
@@ -84,4 +85,22 @@ test("what the caller has to correct is not asked again", async () => {
   expect(told).toContain(`lost gw1: ${wrong.message}`);
   expect(waits["gw1"]).toBeUndefined();
   expect(error).toBeUndefined();
+});
+
+test("a refusal that time does not mend ends it, whatever its family", async () => {
+  const tooMany = refuse("CAUSEWAY_LIMIT_COUNT", "expected at most 64 types of events, got 65");
+  const all = await followed({ gw1: [tooMany, "holds"], gw2: [tooMany, "holds"] });
+  expect(all.error).toMatch(/^gw[12]: expected at most 64 types/);
+  expect(all.waits).toEqual({});
+  // One of another version: the others are followed on.
+  const { error, told, waits } = await followed({ gw1: [tooMany, "holds"], gw2: ["ends"] });
+  expect([error, waits["gw1"]]).toEqual([undefined, undefined]);
+  expect(told).toContain(`lost gw1: ${tooMany.message}`);
+});
+
+test("one that was open and breaks is asked again, also when the connection's certificate was the reason", async () => {
+  const expired = refuse("CAUSEWAY_IDENTITY_CERTIFICATE_EXPIRED", "connect anew");
+  const { error, told } = await followed({ gw1: [[expired], "ends"] });
+  expect(error).toBeUndefined();
+  expect(told.slice(0, 2)).toEqual(["lost gw1: connect anew", "back gw1"]);
 });

@@ -5,7 +5,7 @@ import { named } from "./asking.ts";
 /** What can be followed. */
 export interface Source {
   readonly service: string;
-  /** Calls `onOpen` once it answers; resolves when the service ends it, rejects when it fails. */
+  /** Calls `onOpen` once it has accepted to be followed; resolves when the service ends it, rejects when it fails. */
   follow(onOpen: () => void, signal: AbortSignal): Promise<void>;
 }
 
@@ -21,7 +21,7 @@ export interface FollowOptions {
 /**
  * Follows all until aborted. One that is lost is asked again, after `defaults.reconnectMsMin` at first and twice as long
  * each time, up to `defaults.reconnectMsMax`. Rejects with an error of theirs when none has answered a first time, and
- * when each refuses what the caller has to correct.
+ * when each refuses what time does not mend.
  */
 export async function followAll(sources: readonly Source[], options: FollowOptions): Promise<void> {
   const ended = new AbortController();
@@ -33,8 +33,10 @@ export async function followAll(sources: readonly Source[], options: FollowOptio
     let isLost = false;
     while (!signal.aborted) {
       let error: CausewayError;
+      let isOpen = false;
       try {
         await source.follow(() => {
+          isOpen = true;
           hasAnswered = true;
           pauseMs = defaults.reconnectMsMin;
           if (isLost) options.onBack(source.service);
@@ -49,7 +51,8 @@ export async function followAll(sources: readonly Source[], options: FollowOptio
       if (!hasAnswered && unanswered.size === sources.length) throw error;
       if (!isLost) options.onLost(source.service, error);
       isLost = true;
-      if (error.family === "misuse") throw error;
+      // One that was open is asked again whatever it broke with: the connection's certificate may have been the reason.
+      if (!isOpen && isFinal(error)) throw error;
       await options.wait(pauseMs, signal).catch(() => undefined);
       pauseMs = Math.min(defaults.reconnectMsMax, pauseMs * 2);
     }
@@ -66,5 +69,9 @@ export async function followAll(sources: readonly Source[], options: FollowOptio
   const failed = outcomes.find((outcome) => outcome.status === "rejected");
   if (failed !== undefined && !options.signal.aborted) throw failed.reason;
 }
+
+/** A call that was cancelled was so by a service that goes. */
+const isFinal = ({ code, family, retryable }: CausewayError): boolean =>
+  family === "misuse" || (family === "refused" && !retryable && code !== "CAUSEWAY_CANCELLED");
 
 const endedText = "has ended its events; it goes out of service";

@@ -35,6 +35,8 @@ export declare const WatchEventsRequestSchema: GenMessage<WatchEventsRequest>;
  */
 export declare type WatchEventsResponse = Message<"causeway.admin.v1.WatchEventsResponse"> & {
   /**
+   * None in the first one, which tells that the watch was accepted.
+   *
    * @generated from field: causeway.agp.v1.Event event = 1;
    */
   event?: Event | undefined;
