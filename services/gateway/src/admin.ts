@@ -20,7 +20,7 @@ import type { EventFeed } from "./event-feed.ts";
 import type { Links } from "./links.ts";
 import type { MailboxAdmin } from "./mailbox-admin.ts";
 import { MessageQueue } from "./message-queue.ts";
-import type { GatewayConfig, GatewayDeps, GatewayLimits } from "./ports.ts";
+import type { GatewayConfig, GatewayDeps } from "./ports.ts";
 import { listTopics } from "./subscription-table.ts";
 import type { SyncDriver } from "./sync-driver.ts";
 import type { TopicsDriver } from "./topics-driver.ts";
@@ -29,7 +29,6 @@ import type { TopicsDriver } from "./topics-driver.ts";
 export interface AdminParts {
   readonly config: GatewayConfig;
   readonly deps: GatewayDeps;
-  readonly limits: GatewayLimits;
   readonly links: Links;
   readonly table: ForwardingTable;
   readonly trace: HopTrace;
@@ -41,7 +40,8 @@ export interface AdminParts {
   readonly startedUnixMs: () => number;
   readonly counters: () => Readonly<Record<string, number>>;
   readonly isDraining: () => boolean;
-  readonly drain: (deadlineMs: number) => void;
+  /** Answers how long it waits at most; sooner than asked for when an earlier call said so. */
+  readonly drain: (deadlineMs: number) => number;
 }
 
 /** Rows of one answer. */
@@ -164,14 +164,10 @@ export class Admin {
   }
 
   drain(request: admin.DrainRequest): admin.DrainResponse {
-    const { drain, links, config, limits } = this.#parts;
+    const { drain, links, config } = this.#parts;
     const deadlineMs = request.deadlineMs === 0n ? drainMsDefault : Number(request.deadlineMs);
     const alone = isAlone(links, config.domain);
-    drain(deadlineMs);
-    return create(admin.DrainResponseSchema, {
-      alone,
-      deadlineMs: BigInt(alone ? Math.min(deadlineMs, limits.drainAloneMs) : deadlineMs),
-    });
+    return create(admin.DrainResponseSchema, { alone, deadlineMs: BigInt(drain(deadlineMs)) });
   }
 
   /** Events from now on, until the caller goes or the gateway stops. The first answer has none: it is being watched. */

@@ -75,6 +75,39 @@ test("with one that runs it waits until the deadline", async () => {
   expect(end.isEnded).toBe(true);
 });
 
+test("a later call makes the deadline sooner and never later, and is told the one in force", async () => {
+  await staying(core, "blue.example/travel/alice");
+  const end = endOf(core);
+  const told = () => edge.log.filter(({ event }) => event === "peer.draining").length;
+  expect(await drain(core, 60_000n)).toMatchObject({ deadlineMs: 60_000n });
+  await world.scheduler.advance(10_000);
+  expect(await drain(core, 120_000n)).toMatchObject({ alone: false, deadlineMs: 50_000n });
+  expect(told()).toBe(1);
+  expect(await drain(core, 20_000n)).toMatchObject({ alone: false, deadlineMs: 20_000n });
+  await world.scheduler.advance(10_000);
+  // Everybody was told of the sooner one.
+  expect(told()).toBe(2);
+  // As SIGTERM does.
+  const stopping = core.gateway?.stop({ deadlineMs: 2_000 });
+  await world.scheduler.advance(1_900);
+  expect(end.isEnded).toBe(false);
+  await world.scheduler.advance(200);
+  expect(end.isEnded).toBe(true);
+  await stopping;
+});
+
+test("with nowhere to go a later call is told what is left of drainAloneMs", async () => {
+  await staying(core, "blue.example/travel/alice");
+  await world.kill(edge);
+  const end = endOf(core);
+  await drain(core, 60_000n);
+  await world.scheduler.advance(1_000);
+  expect(await drain(core, 60_000n)).toMatchObject({ alone: true, deadlineMs: BigInt(aloneMs - 1_000) });
+  expect(await drain(core, 500n)).toMatchObject({ alone: true, deadlineMs: 500n });
+  await world.scheduler.advance(600);
+  expect(end.isEnded).toBe(true);
+});
+
 test("a deadline that is sooner holds, drainAloneMs is the operator's, and nobody is waited for when nobody is there", async () => {
   await staying(core, "blue.example/travel/alice");
   await world.kill(edge);

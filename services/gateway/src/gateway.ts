@@ -16,7 +16,7 @@ import { Answers } from "./answers.ts";
 import { AttachmentDriver, revoked } from "./attachment-driver.ts";
 import { BoundedLog } from "./bounded-log.ts";
 import { DeliveryService } from "./delivery-service.ts";
-import { askToMove } from "./departure.ts";
+import { Departure } from "./departure.ts";
 import { Discovery } from "./discovery.ts";
 import { EventFeed } from "./event-feed.ts";
 import { FollowedAgents } from "./followed-agents.ts";
@@ -54,7 +54,10 @@ export interface GatewayStatus {
 export interface Gateway extends AsyncDisposable {
   /** Loads the store, then dials the configured neighbours in the background. Resolves when links may be handed in. */
   start(options?: { readonly signal?: AbortSignal }): Promise<void>;
-  /** Tells agents and peers to move, waits for them until the deadline, closes the rest. The store stays open. */
+  /**
+   * Tells agents and peers to move, waits for them until the deadline, closes the rest. The store stays open. Of several
+   * calls the soonest deadline holds.
+   */
   stop(options?: { readonly deadlineMs?: number }): Promise<void>;
   /** Registers SyncService, DiscoveryService and GatewayAdminService. */
   routes(router: ConnectRouter): void;
@@ -112,6 +115,7 @@ export class GatewayService implements Gateway {
   #state: "new" | "running" | "draining" | "stopped" = "new";
   #startedAt: Now;
   #stopped: Promise<void> | undefined;
+  #departure: Departure | undefined;
   readonly #ended = Promise.withResolvers<void>();
   /** The certificates of agents that left last, the oldest first. */
   readonly #left = new Map<AgentId, VerifiedPeer>();
@@ -235,7 +239,10 @@ export class GatewayService implements Gateway {
         ...workerCounters(deps.workerConnections?.()),
       }),
       isDraining: () => this.#state === "draining",
-      drain: (deadlineMs) => void this.stop({ deadlineMs }),
+      drain: (deadlineMs) => {
+        void this.stop({ deadlineMs });
+        return this.#departure?.leftMs ?? 0;
+      },
     });
     this.#metrics = {
       deps,
@@ -281,7 +288,9 @@ export class GatewayService implements Gateway {
   }
 
   stop(options?: { readonly deadlineMs?: number }): Promise<void> {
-    this.#stopped ??= this.#drainAndClose(options?.deadlineMs ?? stopMsDefault);
+    const deadlineMs = options?.deadlineMs ?? stopMsDefault;
+    if (this.#state === "draining") this.#departure?.shorten(deadlineMs);
+    this.#stopped ??= this.#drainAndClose(deadlineMs);
     return this.#stopped;
   }
 
@@ -524,7 +533,7 @@ export class GatewayService implements Gateway {
       return left;
     };
     if (wasRunning) {
-      const departure = {
+      const parts = {
         domain: this.#config.domain,
         attachments: this.#attachments,
         links: this.#links,
@@ -534,7 +543,8 @@ export class GatewayService implements Gateway {
         unknown,
         aloneMs: this.#limits.drainAloneMs,
       };
-      await askToMove(departure, deadlineMs);
+      this.#departure = new Departure(parts, deadlineMs);
+      await this.#departure.run();
     }
     this.#relay.giveUpAll(this.#deps.scheduler.now());
     this.#mailboxes.stop();
