@@ -431,3 +431,74 @@ test("any input in any state: never a throw, never attached without a verified l
   );
   expect(wrapFrame(FrameKind.attachHello, new Uint8Array(0))).toEqual(Uint8Array.of(0x1a, 0));
 });
+
+describe("beside other attachments of the agent", () => {
+  const dials = (effects: readonly AgentEffect[]): readonly string[] =>
+    effects.flatMap((e) => (e.kind === "connect" ? [e.candidate.endpoint] : []));
+  const pauseOf = (machine: AgentAttachment, ms: number): number => (machine.deadline() ?? Number.NaN) - ms;
+
+  /** Both endpoints lead to a gateway that another attachment has; what it dials until it rests. */
+  function round(machine: AgentAttachment, ms: number): readonly string[] {
+    const dialled: string[] = [];
+    for (let found = dials(machine.drain()); found.length > 0; found = dials(machine.drain())) {
+      dialled.push(...found);
+      machine.handleLinkUp(at(ms), machine.status().attempt, gatewayIdentity.peer, binding);
+    }
+    expect(machine.status().state).toBe("backoff");
+    return dialled;
+  }
+
+  test("a gateway that another one has is dialled once in ten minutes, and the pauses are long [AAP-15]", () => {
+    const machine = agent({ mayUse: () => false });
+    machine.start(at(0));
+    expect(round(machine, 0)).toEqual(["https://gw1:1", "https://gw2:1"]);
+    const dialled: number[] = [];
+    let ms = 0;
+    while (ms < 3_600_000) {
+      expect(pauseOf(machine, ms)).toBeGreaterThanOrEqual(150_000);
+      expect(pauseOf(machine, ms)).toBeLessThanOrEqual(300_000);
+      ms = machine.deadline() as number;
+      machine.handleTimeout(at(ms));
+      dialled.push(round(machine, ms).length);
+    }
+    expect(dialled.reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(2 * 6);
+    expect(Math.max(...dialled)).toBe(2);
+  });
+
+  test("one that is free again is attached to at once, and who waits for something else waits as ever [AAP-15]", () => {
+    let isFree = false;
+    const machine = agent({ mayUse: () => isFree });
+    machine.start(at(0));
+    round(machine, 0);
+    isFree = true;
+    machine.handleFreed(at(1_000));
+    expect(pauseOf(machine, 1_000)).toBeLessThanOrEqual(500);
+    const ms = machine.deadline() as number;
+    machine.handleTimeout(at(ms));
+    expect(dials(machine.drain())).toEqual(["https://gw1:1"]);
+
+    const other = agent();
+    other.start(at(0));
+    other.handleLinkDown(at(0), 1);
+    other.handleLinkDown(at(0), 2);
+    const due = other.deadline();
+    other.handleFreed(at(1));
+    expect(other.deadline()).toBe(due);
+  });
+
+  test("while one gateway cannot be reached, it is tried as often as without others [AAP-15]", () => {
+    const machine = agent({ mayUse: () => false });
+    machine.start(at(0));
+    let ms = 0;
+    for (let n = 0; n < 20; n++) {
+      for (let found = dials(machine.drain()); found.length > 0; found = dials(machine.drain())) {
+        const { attempt } = machine.status();
+        if (found[0] === "https://gw1:1") machine.handleLinkUp(at(ms), attempt, gatewayIdentity.peer, binding);
+        else machine.handleLinkDown(at(ms), attempt);
+      }
+      expect(pauseOf(machine, ms)).toBeLessThanOrEqual(30_000);
+      ms = machine.deadline() as number;
+      machine.handleTimeout(at(ms));
+    }
+  });
+});

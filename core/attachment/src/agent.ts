@@ -24,6 +24,7 @@ import type { CryptoPort, Signer, VerifiedPeer } from "@causeway/core-identity";
 import { aap, type agp, encodeFrame, FrameKind, fromErrorDetail, wrapFrame } from "@causeway/core-wire";
 import { type AgentInput, type AgentState, agentTransitions } from "./agent-transitions.ts";
 import { AttachmentSequence } from "./attachment-sequence.ts";
+import { BoundedMap } from "./bounded-map.ts";
 import type {
   AgentEffect,
   AgentEventType,
@@ -111,6 +112,12 @@ export class AgentAttachment implements Machine<AgentEffect> {
   #queue: GatewayChoice[] = [];
   #choice: GatewayChoice | undefined;
   #attempt = 0;
+  /** By endpoint: a gateway that was dialled there in vain, since another attachment had it. */
+  readonly #taken = new BoundedMap<{ readonly gateway: SpiffeId; readonly until: Instant }>(takenMax);
+  /** Candidates of this round that other attachments have. */
+  #passedTaken = 0;
+  /** The pause is long because other attachments have every gateway. */
+  #waitsForFree = false;
   #handshake: Handshake | undefined;
   #lease: Lease | undefined;
   #attachedAt: Instant | undefined;
@@ -207,7 +214,10 @@ export class AgentAttachment implements Machine<AgentEffect> {
     }
     if (channelBinding.length !== bindingBytes)
       throw refuse("CAUSEWAY_MISUSE", `expected a channel binding of ${bindingBytes} bytes`);
-    if (!this.#mayUse(peer.spiffeId)) return this.#passOver(now, handshake.choice);
+    if (!this.#mayUse(peer.spiffeId)) {
+      this.#taken.set(candidate.endpoint, { gateway: peer.spiffeId, until: later(now.instant, takenMs) });
+      return this.#passOver(now, handshake.choice);
+    }
     handshake.peer = peer;
     handshake.binding = channelBinding;
     handshake.sequence = this.#sequence.take(now, this.#options.below?.(), this.#held);
@@ -329,6 +339,14 @@ export class AgentAttachment implements Machine<AgentEffect> {
     if (this.#state === "attached" && this.#lease?.model === "soft") this.#armHeartbeat(now);
   }
 
+  /** Another attachment of the agent has lost its gateway, or left it: who waits for that looks again. */
+  handleFreed(now: Now): void {
+    if (this.#state !== "backoff" || !this.#waitsForFree) return;
+    this.#waitsForFree = false;
+    this.#failedRounds = 0;
+    this.#timers.set("backoff", later(now.instant, this.#pauseMs()));
+  }
+
   /** Reported with the next heartbeat, which is sent at once. */
   setCondition(now: Now, condition: Condition): void {
     if (condition === this.#condition) return;
@@ -412,6 +430,8 @@ export class AgentAttachment implements Machine<AgentEffect> {
   }
 
   #discover(now: Now): void {
+    this.#passedTaken = 0;
+    this.#waitsForFree = false;
     this.#search.start(now);
     this.#choose(now);
   }
@@ -435,7 +455,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
     }
     this.#enter("candidate-chosen");
     this.#attempt++;
-    const { gatewayId } = choice.candidate;
+    const gatewayId = choice.candidate.gatewayId ?? this.#takenAt(now, choice.candidate.endpoint);
     if (gatewayId !== undefined && !this.#mayUse(gatewayId)) return this.#passOver(now, choice, false);
     this.#handshake = {
       choice,
@@ -449,18 +469,29 @@ export class AgentAttachment implements Machine<AgentEffect> {
     this.#effects.push({ kind: "connect", attempt: this.#attempt, candidate: choice.candidate });
   }
 
-  /** AGP-6: the pause doubles up to the bound, with jitter of a half, so that a restarted gateway isn't stormed. */
+  /** Until the next round, which is not soon when the agent has every gateway there is: nothing is wrong then. */
   #backOff(now: Now): void {
-    const {
-      reconnectMsMin = defaults.reconnectMsMin,
-      reconnectMsMax = defaults.reconnectMsMax,
-      random,
-    } = this.#options;
     this.#enter("no-candidate");
-    const full = Math.min(reconnectMsMax, reconnectMsMin * 2 ** Math.min(this.#failedRounds++, 16));
-    const pauseMs = Math.round(full * (0.5 + random.fraction() / 2));
+    this.#waitsForFree = this.#passedTaken > 0 && this.#passedTaken === this.#search.passedOver.length;
+    const pauseMs = this.#waitsForFree ? this.#jittered(takenPauseMs) : this.#pauseMs();
     this.#timers.set("backoff", later(now.instant, pauseMs));
     this.#event("backing-off", `no gateway could be attached to; next round in ${pauseMs} ms`);
+  }
+
+  /** AGP-6: the pause doubles up to the bound, with jitter of a half, so that a restarted gateway isn't stormed. */
+  #pauseMs(): number {
+    const { reconnectMsMin = defaults.reconnectMsMin, reconnectMsMax = defaults.reconnectMsMax } = this.#options;
+    return this.#jittered(Math.min(reconnectMsMax, reconnectMsMin * 2 ** Math.min(this.#failedRounds++, 16)));
+  }
+
+  #jittered(ms: number): number {
+    return Math.round(ms * (0.5 + this.#options.random.fraction() / 2));
+  }
+
+  /** The gateway that another attachment had when this endpoint was dialled last, if that was not long ago. */
+  #takenAt(now: Now, endpoint: string): SpiffeId | undefined {
+    const taken = this.#taken.get(endpoint);
+    return taken !== undefined && taken.until > now.instant ? taken.gateway : undefined;
   }
 
   /** The candidate under way is no good: close it and try the next (AAP-53, AAP-57). */
@@ -483,6 +514,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
     this.#handshake = undefined;
     this.#timers.clear("handshake");
     if (isOpen) this.#effects.push({ kind: "close", attempt: this.#attempt, error: undefined });
+    this.#passedTaken++;
     this.#search.pass(candidate.method, candidate.endpoint, "another attachment of this agent is there");
     this.#enter("link-lost");
     this.#tryNext(now);
@@ -623,3 +655,8 @@ const clockSkewMsMax = 30_000;
 /** Messages each second; what the field of AttachHello holds. */
 const rateMax = 0xff_ff_ff_ff;
 const endingMs = 5_000;
+/** How long an endpoint is not dialled again that led to a gateway of another attachment. Several may share one. */
+const takenMs = 600_000;
+const takenMax = 256;
+/** The pause while other attachments have every gateway that there is. */
+const takenPauseMs = 300_000;

@@ -4,7 +4,7 @@ import { MemoryStateStore } from "@causeway/e2ee";
 import { expect, test } from "vitest";
 import type { AgentEvent } from "./api.ts";
 import type { GatewayLink } from "./connector.ts";
-import { type TestAgent, TestNetwork } from "./testing/index.ts";
+import { type TestAgent, type TestAgentOptions, TestNetwork } from "./testing/index.ts";
 
 const aliceName = "blue.example/travel/alice";
 const bobName = "green.example/hotels/bob";
@@ -126,8 +126,8 @@ test("what is published while an attachment takes over at the same gateway is he
   expect([...news].sort((a, b) => Number(a) - Number(b))).toEqual(numbers);
 });
 
-/** Bob, who moves from one gateway to another while he is too busy to read. */
-async function busyMover() {
+/** Bob, who takes nothing more from his gateways while a first reliable message is under way, until `release`. */
+async function busyBob(options: Pick<TestAgentOptions, "gateways" | "attachments">, furtherDials = Promise.resolve()) {
   const network = new TestNetwork();
   const alice = await network.connect(aliceName);
   const store = new MemoryStateStore();
@@ -140,6 +140,7 @@ async function busyMover() {
   };
   const links: { isPaused: boolean; isClosed: boolean }[] = [];
   const dial = async (open: () => GatewayLink): Promise<GatewayLink> => {
+    if (links.length > 0) await furtherDials;
     const link = open();
     const onClose = link.onClose.bind(link);
     const seen = { isPaused: false, isClosed: false };
@@ -158,10 +159,16 @@ async function busyMover() {
     });
   };
   const home = { identity: network.issue(bobName), store, stateKey: network.random.bytes(32) };
-  const bob = await network.connect(bobName, { home, dial, gateways: gatewayUrls, limits: { receivingMax: 1 } });
+  const bob = await network.connect(bobName, { ...options, home, dial, limits: { receivingMax: 1 } });
   bob.onMessage(() => undefined);
   await network.clock.until(alice.send(bobName, "a group", { mode: "best-effort" }));
   await network.clock.advance(100);
+  return { network, alice, bob, links, release: () => released.resolve() };
+}
+
+/** Bob, who moves from one gateway to another meanwhile. */
+async function busyMover() {
+  const { network, alice, bob, links, release } = await busyBob({ gateways: gatewayUrls });
   network.hub.drain(gw("gw"), "a test");
   const sent = alice.send(bobName, "the first that is remembered");
   await network.clock.advance(100);
@@ -171,7 +178,7 @@ async function busyMover() {
     { isPaused: true, isClosed: false },
     { isPaused: true, isClosed: false },
   ]);
-  return { network, bob, older, newer, sent, release: () => released.resolve() };
+  return { network, bob, older, newer, sent, release };
 }
 
 test("an attachment that ends is read to its end, also when it was held back", async () => {
@@ -354,6 +361,27 @@ test("with one gateway and two wished for, the agent is attached to the one, and
   await network.clock.advance(60_000);
   expect(places(bob)).toEqual(["gw ready preferred", "gw2 ready"]);
   expect(events).toEqual(["attached gw2"]);
+});
+
+test("an agent that has every gateway leaves them alone, and reads no more than it can while it looks for another one [AAP-15]", async () => {
+  const looking = Promise.withResolvers<void>();
+  const gateways = gatewayUrls.slice(0, 1);
+  const { network, alice, bob, links, release } = await busyBob({ gateways, attachments: 2 }, looking.promise);
+  const sent = alice.send(bobName, "the first that is remembered");
+  await network.clock.advance(100);
+  expect(links).toEqual([{ isPaused: true, isClosed: false }]);
+  looking.resolve();
+  await network.clock.advance(100);
+  // It dialled a gateway that it has.
+  expect(links).toEqual([
+    { isPaused: true, isClosed: false },
+    { isPaused: false, isClosed: true },
+  ]);
+  release();
+  await network.clock.until(sent);
+  await network.clock.advance(500_000);
+  expect(places(bob)).toEqual(["gw ready preferred", "nowhere attaching"]);
+  expect(links).toHaveLength(2);
 });
 
 test("messages stored for an agent are acknowledged to the gateway that they came from [AAP-15]", async () => {

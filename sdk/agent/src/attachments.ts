@@ -335,6 +335,7 @@ export class Attachments {
     const { session } = home;
     this.#retiring.add(session);
     void session.retire(reason).finally(() => this.#retiring.delete(session));
+    this.#handleFreed();
   }
 
   #handleAttached(id: HomeId, lease: Lease): void {
@@ -349,6 +350,10 @@ export class Attachments {
       .onAttached(home.session, lease, { isFirst, takesOver })
       .catch((thrown: unknown) => this.#warnSetUp(thrown))
       .finally(() => this.#step(() => this.#homes.handleReady(id, lease.attachmentSequence)));
+  }
+
+  #handleFreed(): void {
+    for (const { session } of this.#byId.values()) session.handleFreed();
   }
 
   #warnSetUp(thrown: unknown): void {
@@ -369,6 +374,7 @@ export class Attachments {
     const isReplaced = cause.code === "CAUSEWAY_ATTACHMENT_REPLACED";
     this.#step(() => this.#homes.handleLost(id, isFinal, isReplaced));
     if (this.#byId.size === 0) this.#ended = cause;
+    this.#handleFreed();
     const isLast = !this.#homes.isHeld;
     this.#ports.onLost(cause, { wasPreferred, isLast, isFinal: this.#ended !== undefined });
   }

@@ -70,6 +70,8 @@ interface LiveLink {
   readonly attempt: number;
   readonly link: GatewayLink;
   isOpen: boolean;
+  /** A lease was granted over it: messages come. */
+  isAttached: boolean;
 }
 
 interface Dialling {
@@ -161,6 +163,11 @@ export class GatewaySession {
 
   setCondition(condition: Condition): void {
     this.#step(() => this.#machine.setCondition(this.#now(), condition));
+  }
+
+  /** Another attachment of the agent has left its gateway. */
+  handleFreed(): void {
+    this.#step(() => this.#machine.handleFreed(this.#now()));
   }
 
   pause(): void {
@@ -266,6 +273,7 @@ export class GatewaySession {
         return;
       case "attached":
         this.#lease = effect.lease;
+        if (this.#live) this.#live.isAttached = true;
         connector.log.info("agent.attached", { gateway: effect.lease.gatewayId, leaseMs: effect.lease.lifetimeMs });
         this.#ports.onAttached(effect.lease);
         return;
@@ -373,7 +381,7 @@ export class GatewaySession {
       this.#step(() => this.#machine.handleLinkDown(this.#now(), attempt, factsOf(error)));
       return;
     }
-    const live: LiveLink = { attempt, link, isOpen: true };
+    const live: LiveLink = { attempt, link, isOpen: true, isAttached: false };
     this.#dropLink();
     this.#live = live;
     link.onWritable(() => this.#room.open());
@@ -494,7 +502,8 @@ export class GatewaySession {
   #dropLink(): void {
     const live = this.#live;
     this.#live = undefined;
-    this.#ports.intake.reset();
+    // One that never worked held nothing back, and others may have reason to.
+    if (live?.isAttached) this.#ports.intake.reset();
     this.#room.reset();
     this.#bulkTaken = 0;
     this.#failPending(refuse("CAUSEWAY_UNREACHABLE", "the link to the gateway was lost while this was under way"));

@@ -86,7 +86,7 @@ export class Intake<From = undefined> {
     }
   }
 
-  /** A link has come or gone: reading goes on, until the next message shows that it may not. */
+  /** A link has gone: reading goes on, until the next message shows that it may not. */
   reset(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
