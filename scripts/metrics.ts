@@ -45,6 +45,8 @@ export function metricsMarkdown(): string {
       `| \`causeway_${service}_refused_total{code="…"}\` | ${callHelps.refused} |`,
     ]),
     "",
+    "What the port refuses before it asks a service is not among them, but in the log: a call that is not open to a monitor or to one without a certificate of the domain (`h2.call_refused`), and a path that nobody serves (`h2.request_refused`).",
+    "",
     "## Process",
     "",
     "| name | kind | what it is |",

@@ -39,6 +39,7 @@ function open() {
     as(next: typeof agent) {
       caller = next;
     },
+    limits: createClient(admin.LimitsService, transport),
     search: () => createClient(ars.RegistryService, transport).discover({ text: "hotels" }),
     read: async () => (await createClient(admin.MetricsService, transport).readMetrics({})).text,
   };
@@ -58,6 +59,24 @@ test("every table with its bound, calls by method, refusals by code, and the pro
   expect(text).toContain('causeway_registry_refused_total{code="limit_rate"} 1\n');
   expect(text).toContain(`causeway_registry_start_time_seconds ${testNow / 1_000}\n`);
   expect(text).toContain("process_resident_memory_bytes 2\n");
+});
+
+test("calls of limits and metrics count as every other, and so do their refusals [AAP-103]", async () => {
+  const { as, limits, read } = open();
+  as(operator);
+  await limits.listLimits({});
+  await limits.setLimit({ name: "registrationsMax", value: 7n });
+  await expect(limits.setLimit({ name: "nothing", value: 7n })).rejects.toThrow();
+  await expect(limits.reloadLimits({})).rejects.toThrow();
+  as(agent);
+  await expect(limits.listLimits({})).rejects.toThrow();
+  await expect(read()).rejects.toThrow();
+  as(operator);
+  const text = await read();
+  for (const [method, count] of Object.entries({ listLimits: 2, setLimit: 2, reloadLimits: 1, readMetrics: 2 }))
+    expect(text).toContain(`causeway_registry_calls_total{method="${method}"} ${count}\n`);
+  for (const [code, count] of Object.entries({ config_invalid: 1, unsupported: 1, identity_role_wrong: 2 }))
+    expect(text).toContain(`causeway_registry_refused_total{code="${code}"} ${count}\n`);
 });
 
 test("operators and monitors of the domain read them, nobody else", () => {

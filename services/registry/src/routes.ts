@@ -21,7 +21,7 @@ export function registryRoutes(
   callerOf: (context: HandlerContext) => VerifiedPeer,
 ): RegistryRoutes {
   const calls = new CallTally();
-  const operatorOf = (context: HandlerContext): VerifiedPeer => requireOperatorOf(registry.domain, callerOf(context));
+  const operatorOf = (caller: VerifiedPeer): VerifiedPeer => requireOperatorOf(registry.domain, caller);
   const counted =
     <I, O>(serve: (caller: VerifiedPeer, request: I) => O | Promise<O>) =>
     async (request: I, context: HandlerContext): Promise<O> => {
@@ -44,15 +44,17 @@ export function registryRoutes(
         getRecord: counted((caller, request: ars.GetRecordRequest) => registry.getRecord(caller, request)),
       });
       router.service(admin.LimitsService, {
-        listLimits: (_request, context) => {
-          operatorOf(context);
+        listLimits: counted((caller, _request: admin.ListLimitsRequest) => {
+          operatorOf(caller);
           return limits.list();
-        },
-        setLimit: (request, context) => limits.set(request, operatorOf(context).spiffeId),
-        reloadLimits: (_request, context) => limits.reload(operatorOf(context).spiffeId),
+        }),
+        setLimit: counted((caller, request: admin.SetLimitRequest) => limits.set(request, operatorOf(caller).spiffeId)),
+        reloadLimits: counted((caller, _request: admin.ReloadLimitsRequest) =>
+          limits.reload(operatorOf(caller).spiffeId),
+        ),
       });
       router.service(admin.MetricsService, {
-        readMetrics: (_request, context) => ({ text: metrics(callerOf(context)) }),
+        readMetrics: counted((caller, _request: admin.ReadMetricsRequest) => ({ text: metrics(caller) })),
       });
     },
   };
