@@ -1,5 +1,6 @@
 /** Several gateways for one agent: moving between them without a gap, and being at two of them at once. */
 import type { CausewayError } from "@causeway/core-base";
+import { decodeFrame, encodeFrame } from "@causeway/core-wire";
 import { MemoryStateStore } from "@causeway/e2ee";
 import { expect, test } from "vitest";
 import type { AgentEvent } from "./api.ts";
@@ -259,6 +260,35 @@ test("a gateway that refuses for ever is not asked for ever [AAP-15]", async () 
   await network.clock.advance(600_000);
   expect(refusals).toBe(asked);
 });
+
+test.each([0, 50])(
+  "a publication that one gateway has altered is heard as the other one brings it, %i ms later [AAP-15] [AAP-96]",
+  async (laterMs) => {
+    const network = new TestNetwork();
+    const alice = await network.connect(aliceName);
+    const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+    await network.clock.advance(1_000);
+    const topic = await network.clock.until(alice.createTopic("news"));
+    const news: unknown[] = [];
+    await network.clock.until(bob.subscribe(topic, ({ data }) => void news.push(data)));
+    const events = noted(bob);
+    if (laterMs > 0) network.hub.slow.set(gw("gw"), laterMs);
+    network.hub.alter = (gateway, frame) => {
+      const body = decodeFrame(frame);
+      if (gateway !== gw("gw2") || body.case !== "message") return frame;
+      const payload = body.value.payload.slice();
+      payload[payload.length - 1] = (payload.at(-1) ?? 0) ^ 1;
+      return encodeFrame({ case: "message", value: { ...body.value, payload } });
+    };
+    for (const n of [1, 2, 3]) {
+      await network.clock.until(alice.publish(topic, n));
+      await network.clock.advance(200);
+    }
+    expect(news).toEqual([1, 2, 3]);
+    // What was altered is said, and nothing else.
+    expect(events).toEqual(Array.from({ length: 3 }, () => "security CAUSEWAY_E2EE_DECRYPT_FAILED"));
+  },
+);
 
 test("a record that was withdrawn is so at a gateway that comes back, too [AAP-15]", async () => {
   const network = new TestNetwork();

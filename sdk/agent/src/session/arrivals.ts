@@ -80,6 +80,15 @@ interface Opening {
   left: number;
 }
 
+/** An envelope of a topic, which comes once over each attachment. */
+interface Publication {
+  readonly over: number[];
+  /** One copy was opened: others are repetitions. */
+  isOpened: boolean;
+  /** Until then: copies of other gateways, in case the first one was altered. At most one for each attachment. */
+  readonly spares: agp.Envelope[];
+}
+
 interface Item {
   readonly address: SpiffeId;
   readonly from: AgentId;
@@ -98,8 +107,8 @@ export class Arrivals {
   readonly #repeats = new Map<string, Opening[]>();
   /** Envelopes to this agent, whether all in them is settled, and over which attachments they came. Bounded, oldest first. */
   readonly #envelopes = new Map<string, { isSettled: boolean; readonly over: number[] }>();
-  /** Envelopes of topics, and over which attachments they came. Bounded, oldest first. */
-  readonly #publications = new Map<string, number[]>();
+  /** Bounded, oldest first. */
+  readonly #publications = new Map<string, Publication>();
   readonly #gapWatch: WakeUp;
   #isWatching = false;
   #isClosed = false;
@@ -124,7 +133,7 @@ export class Arrivals {
     // A gateway may return a publication to its own publisher, who cannot open it and need not.
     if (isTopic && header.source === self) return Promise.resolve();
     const isDirect = attached === undefined;
-    if (isTopic && !isDirect && this.#isKnownPublication(header, attached)) return Promise.resolve();
+    if (isTopic && !isDirect && this.#isKnownPublication(header, envelope, attached)) return Promise.resolve();
     const known = isTopic || isDirect ? undefined : this.#envelopes.get(envelopeKey(header));
     // Once for each attachment a gateway hands over what it stored and did not hear to be settled, and of several gateways
     // two may have it; its ciphertext opens only once. Anything else that comes again is a replay, and fails as such
@@ -140,7 +149,7 @@ export class Arrivals {
     // Decryption runs ahead; what it yields is taken in the order of arrival, for each source and for each topic.
     const name = isTopic ? header.target : header.source;
     return this.#order.run(isBulk(header) ? `${name} bulk` : name, () =>
-      this.#take(header, opened, isReplay, isDirect),
+      this.#take(header, opened, isReplay, attached),
     );
   }
 
@@ -172,12 +181,14 @@ export class Arrivals {
     header: agp.RoutingHeader,
     opening: Promise<Opened>,
     isReplay: boolean,
-    isDirect: boolean,
+    attached: Attached,
   ): Promise<void> {
     const isTopic = header.targetKind === agp.TargetKind.TOPIC;
+    const isDirect = attached === undefined;
     try {
       const opened = await opening;
       if (opened.kind === "handshake") {
+        if (isTopic && !isDirect) this.#noteOpened(header, attached);
         if (isTopic) this.#ports.onTopic(header.target, opened, undefined);
         else this.#ports.onHandshake(opened);
         if (!isDirect) this.#envelopeSettled(header);
@@ -186,6 +197,7 @@ export class Arrivals {
       const address = parseSpiffeId(header.source);
       const packet = checked(header, agentOf(address), opened);
       if (isTopic) {
+        if (!isDirect) this.#noteOpened(header, attached);
         for (const { body } of packet.messages) this.#ports.onTopic(header.target, opened, body);
         return;
       }
@@ -202,6 +214,8 @@ export class Arrivals {
       // A context that is lost is made anew by the sender, with the same messages.
       if (!error.retryable && error.code !== "CAUSEWAY_E2EE_CONTEXT_UNKNOWN") this.#ports.onSettled(header, error);
       this.#ports.onRefused(header, error);
+      const spare = isTopic ? this.#spareOf(header) : undefined;
+      if (spare?.header) await this.#take(spare.header, this.#open(spare.header, spare.payload), false, attached);
     }
   }
 
@@ -330,15 +344,39 @@ export class Arrivals {
   }
 
   /** Each gateway where this agent subscribed sends one copy. A second one over the same attachment is a replay. */
-  #isKnownPublication(header: agp.RoutingHeader, attached: number): boolean {
-    const key = envelopeKey(header);
-    const over = this.#publications.get(key);
-    if (over !== undefined) return isNew(attached, over);
-    this.#publications.set(key, [attached]);
-    if (this.#publications.size <= publicationsMax) return false;
+  #isKnownPublication(header: agp.RoutingHeader, envelope: agp.Envelope, attached: number): boolean {
+    const known = this.#publications.get(envelopeKey(header));
+    if (known === undefined) {
+      this.#notePublication(header, attached);
+      return false;
+    }
+    if (!isNew(attached, known.over)) return false;
+    if (!known.isOpened) known.spares.push(envelope);
+    return true;
+  }
+
+  #notePublication(header: agp.RoutingHeader, attached: number): Publication {
+    const publication = { over: [attached], isOpened: false, spares: [] };
+    this.#publications.set(envelopeKey(header), publication);
     const [oldest] = this.#publications.keys();
-    if (oldest !== undefined) this.#publications.delete(oldest);
-    return false;
+    if (this.#publications.size > publicationsMax && oldest !== undefined) this.#publications.delete(oldest);
+    return publication;
+  }
+
+  #noteOpened(header: agp.RoutingHeader, attached: number): void {
+    const publication = this.#publications.get(envelopeKey(header)) ?? this.#notePublication(header, attached);
+    publication.isOpened = true;
+    publication.spares.length = 0;
+  }
+
+  /** A copy could not be opened: the one of another gateway, if it is here. Otherwise it counts when it comes. */
+  #spareOf(header: agp.RoutingHeader): agp.Envelope | undefined {
+    const key = envelopeKey(header);
+    const publication = this.#publications.get(key);
+    if (publication === undefined || publication.isOpened) return undefined;
+    const spare = publication.spares.shift();
+    if (spare === undefined) this.#publications.delete(key);
+    return spare;
   }
 
   #noteEnvelope(header: agp.RoutingHeader, attached: number): void {

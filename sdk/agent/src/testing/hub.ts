@@ -102,6 +102,10 @@ export class Hub {
   gatewayUse: GatewayUse;
   /** Sent on each new link before anything else. */
   greeting: Uint8Array | undefined;
+  /** What a gateway makes of a message that it hands to its agent. */
+  alter: (gateway: string, frame: Uint8Array) => Uint8Array = (_, frame) => frame;
+  /** By gateway: milliseconds that what it hands to agents comes later. */
+  readonly slow = new Map<string, number>();
   /** True: a gateway refuses a request of an agent. `kind` is that of the frame. */
   refuses: (agent: string, gateway: string, kind: string) => boolean = () => false;
   /** True: a gateway takes no notice of a request of an agent, whose link stays. */
@@ -496,7 +500,13 @@ export class Hub {
     if (flags & HeaderFlag.accepted) this.#reportFate(source, messageId, target, agp.Fate.ACCEPTED);
     if (flags & HeaderFlag.stored) this.#reportFate(source, messageId, target, agp.Fate.STORED);
     if (targetKind === agp.TargetKind.TOPIC) {
-      for (const member of this.#membersOf(target)) if (member.agent !== source) this.#deliverOver(() => member, frame);
+      for (const member of this.#membersOf(target)) {
+        if (member.agent === source) continue;
+        const deliver = (): void => this.#deliverOver(() => member, this.alter(member.gateway.name, frame));
+        const slowMs = this.slow.get(member.gateway.name);
+        if (slowMs === undefined) deliver();
+        else this.#after(slowMs, deliver);
+      }
       return;
     }
     if (this.#linkOf(target)) {
