@@ -53,6 +53,26 @@ test("every text of a card is looked at, once; a bare host and port where a URL 
     supportedInterfaces: [{ url: "10.0.0.5:50051" }, { url: "https://intranet.corp" }, { url: "agents.example:443" }],
     skills: [{ examples: ["see http://10.0.0.9"], tags: ["10.0.0.5:50051"] }],
   };
-  expect(innerUrlsOf(card).inner).toEqual(["https://intranet.corp", "10.0.0.5:50051"]);
+  expect(innerUrlsOf(card).inner).toEqual(["https://intranet.corp", "10.0.0.5:50051", "http://10.0.0.9"]);
   expect(innerUrlsOf([null, 1, true, [["http://10.0.0.1"]]]).inner).toEqual(["http://10.0.0.1"]);
+});
+
+test.each([
+  ["see http://10.0.0.9", "http://10.0.0.9"],
+  ["(see http://10.0.0.9:8080/a?b=c#d).", "http://10.0.0.9:8080"],
+  ["**http://desk.corp.internal**, at night", "http://desk.corp.internal"],
+  ["the desk:\nhttps://desk.", "https://desk"],
+  ["1http://me:secret@10.0.0.9, or ring", "http://me:secret@10.0.0.9"],
+  ["https://agents.example/?next=http://192.168.0.1/x", "http://192.168.0.1"],
+  ["ring grpc://[fd00::1]:50051!", "grpc://[fd00::1]:50051"],
+  ["http://１０.0.0.9 in wide digits", "http://１０.0.0.9"],
+  ["in octal http://012.0.0.1.", "http://012.0.0.1"],
+])("%j tells it in passing [AAP-24]", (description, url) => {
+  expect(innerUrlsOf({ description })).toEqual({ inner: [url], loopback: [] });
+});
+
+test("a text may name several, those of this machine apart", () => {
+  const text =
+    "http://localhost:3/ here, http://10.0.0.9 there, https://agents.example for all; file:///etc, a://, ://10.0.0.1";
+  expect(innerUrlsOf([text])).toEqual({ inner: ["http://10.0.0.9"], loopback: ["http://localhost:3"] });
 });

@@ -11,14 +11,15 @@ export interface InnerUrls {
   readonly inner: readonly string[];
 }
 
-/** Looks at every text of the card. */
+/** Looks at every text of the card, and for URLs within texts. */
 export function innerUrlsOf(card: unknown): InnerUrls {
   const found = { loopback: new Set<string>(), inner: new Set<string>() };
   const visit = (value: unknown, key: string): void => {
     if (typeof value === "string") {
-      const host = hostOf(value, key === "url");
-      const kind = host === undefined ? undefined : kindOf(host);
-      if (kind !== undefined) found[kind].add(value);
+      for (const { url, host } of urlsIn(value, key === "url")) {
+        const kind = kindOf(host);
+        if (kind !== undefined) found[kind].add(url);
+      }
     } else if (typeof value === "object" && value !== null) {
       for (const [name, member] of Object.entries(value)) visit(member, name);
     }
@@ -27,13 +28,37 @@ export function innerUrlsOf(card: unknown): InnerUrls {
   return { loopback: [...found.loopback], inner: [...found.inner] };
 }
 
-/** The host of a URL; of `host:port` as well where a URL is expected, as gRPC interfaces have it. */
-function hostOf(text: string, isUrl: boolean): string | undefined {
-  const isBare = isUrl && /^(\[[0-9a-f:.]+\]|[a-z0-9.-]+):\d+$/i.test(text);
-  const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : isBare ? `https://${text}` : undefined;
-  // As a web address, whatever the scheme: only then is the host read as an address.
-  return url === undefined ? undefined : URL.parse(url.replace(/^[a-z][a-z0-9+.-]*:/i, "https:"))?.hostname;
+/** A URL, and the host that it leads to. */
+interface FoundUrl {
+  readonly url: string;
+  readonly host: string;
 }
+
+/** The URLs in a text: the whole of one that is a URL, and those that others name in passing up to host and port. */
+function urlsIn(text: string, isUrl: boolean): readonly FoundUrl[] {
+  const isWhole = /^[a-z][a-z0-9+.-]*:\/\/\S*$/i.test(text);
+  const bare = isUrl && bareAddress.test(text) ? hostOf(`https://${text}`) : undefined;
+  if (bare !== undefined) return [{ url: text, host: bare }];
+  return [...text.matchAll(urlInText)].flatMap((match) => {
+    const { scheme = "", user = "", name = "", port = "" } = match.groups ?? {};
+    const host = hostOf(`${scheme}://${name}`);
+    if (host === undefined) return [];
+    const isFirst = match.index === scheme.length;
+    return [{ url: isWhole && isFirst ? text : `${scheme}://${user}${name}${port}`, host }];
+  });
+}
+
+/** As of a web address, whatever the scheme: only then is the host read as an address. */
+function hostOf(url: string): string | undefined {
+  return URL.parse(url.replace(/^[a-z][a-z0-9+.-]*:/i, "https:"))?.hostname;
+}
+
+/** `host:port`, as gRPC interfaces have it where a URL is expected. */
+const bareAddress = /^(\[[0-9a-f:.]+\]|[a-z0-9.-]+):\d+$/i;
+
+/** What a reader takes for a URL, without the full stop of a sentence. It begins at `://`, so that long texts are read once. */
+const urlInText =
+  /(?<=(?<scheme>[a-z][a-z0-9+.-]*)):\/\/(?<user>[^\s/?#]*@)?(?<name>\[[0-9a-f:.]+\]|[\p{L}\p{N}.。．｡%_-]*[\p{L}\p{N}])(?<port>:\d+)?/giu;
 
 function kindOf(hostname: string): "loopback" | "inner" | undefined {
   const host = hostname.replace(/\.$/, "").toLowerCase();
