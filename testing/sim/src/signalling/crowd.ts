@@ -20,6 +20,8 @@ export interface CrowdOptions {
   readonly trafficMs?: number;
   /** Mean stay of an agent, which then vanishes: every second one with its link, the others in silence. Default: for good. */
   readonly stayMs?: number;
+  /** The longest that a vanished agent may be listed after its last sign. Default: what the defaults of attachment say. */
+  readonly listedMsBound?: number;
 }
 
 /** Frames of attachment and their bytes, without those of TLS and HTTP/2. */
@@ -38,7 +40,7 @@ export interface CrowdReport {
   readonly vanished: number;
   /** Agents that were there, and of which the gateway or the agent thought otherwise. */
   readonly reaped: number;
-  /** Vanished agents that are listed for longer than the defaults say. */
+  /** Vanished agents that are, or were, listed for longer than `listedMsBound`. */
   readonly ghosts: number;
   /** The longest that a vanished agent was listed after its last sign. */
   readonly listedMsMax: number;
@@ -63,10 +65,13 @@ class Crowd {
   #came = 0;
   #vanished = 0;
   #reaped = 0;
+  #ghosts = 0;
   #listedMsMax = 0;
+  readonly #listedMsBound: number;
 
   constructor(options: CrowdOptions) {
     this.options = options;
+    this.#listedMsBound = options.listedMsBound ?? listedMsBound;
     this.random = new SeededRandom(options.seed);
     this.machine = new GatewayAttachments({
       gatewayId: gateway.peer.spiffeId,
@@ -97,7 +102,7 @@ class Crowd {
       came: this.#came,
       vanished: this.#vanished,
       reaped: this.#reaped + [...this.#members.values()].filter((member) => this.#isMissing(member)).length,
-      ghosts: lateness.filter((ms) => ms > listedMsBound).length,
+      ghosts: lateness.filter((ms) => ms > this.#listedMsBound).length + this.#ghosts,
       listedMsMax: Math.max(this.#listedMsMax, ...lateness),
     };
   }
@@ -173,8 +178,13 @@ class Crowd {
       const member = this.#listed.get(effect.attachment.link);
       if (member === undefined) return;
       this.#listed.delete(member.link);
-      if (member.goneAt === undefined) this.reap();
-      else this.#listedMsMax = Math.max(this.#listedMsMax, this.#silenceOf(member));
+      if (member.goneAt === undefined) {
+        this.reap();
+        return;
+      }
+      const listedMs = this.#silenceOf(member);
+      if (listedMs > this.#listedMsBound) this.#ghosts++;
+      this.#listedMsMax = Math.max(this.#listedMsMax, listedMs);
     }
   }
 

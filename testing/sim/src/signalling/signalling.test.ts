@@ -40,6 +40,16 @@ for (const situation of Object.keys(situations)) {
   });
 }
 
+test("one that is removed later than promised counts as a ghost, also when it is gone at the end", () => {
+  const options = { model: "stateful", agents: 20, minutes: 30, seed: 7, stayMs: 60_000 } as const;
+  const { vanished, listedMsMax } = runCrowd(options);
+  // No gateway removes one that hangs as soon as this.
+  const { ghosts } = runCrowd({ ...options, listedMsBound: 1_000 });
+  expect(ghosts).toBeGreaterThan(vanished / 2);
+  expect(runCrowd({ ...options, listedMsBound: listedMsMax }).ghosts).toBe(0);
+  expect(runCrowd({ ...options, listedMsBound: listedMsMax - 1 }).ghosts).toBeGreaterThan(0);
+});
+
 test("the same seed gives the same count", () => {
   const small = { model: "soft", agents: 20, minutes: 10, seed: 7, stayMs: 60_000, trafficMs: 20_000 } as const;
   expect(runCrowd(small)).toEqual(runCrowd(small));
