@@ -1,6 +1,6 @@
 /** Several gateways for one agent: moving between them without a gap, and being at two of them at once. */
 import type { CausewayError } from "@causeway/core-base";
-import { decodeFrame, encodeFrame } from "@causeway/core-wire";
+import { type agp, decodeFrame, encodeFrame } from "@causeway/core-wire";
 import { MemoryStateStore } from "@causeway/e2ee";
 import { expect, test } from "vitest";
 import type { AgentEvent } from "./api.ts";
@@ -161,10 +161,11 @@ async function busyBob(options: Pick<TestAgentOptions, "gateways" | "attachments
   };
   const home = { identity: network.issue(bobName), store, stateKey: network.random.bytes(32) };
   const bob = await network.connect(bobName, { ...options, home, dial, limits: { receivingMax: 1 } });
-  bob.onMessage(() => undefined);
+  const heard: unknown[] = [];
+  bob.onMessage(({ data }) => void heard.push(data));
   await network.clock.until(alice.send(bobName, "a group", { mode: "best-effort" }));
   await network.clock.advance(100);
-  return { network, alice, bob, links, release: () => released.resolve() };
+  return { network, alice, bob, heard, links, release: () => released.resolve() };
 }
 
 /** Bob, who moves from one gateway to another meanwhile. */
@@ -289,6 +290,32 @@ test.each([0, 50])(
     expect(events).toEqual(Array.from({ length: 3 }, () => "security CAUSEWAY_E2EE_DECRYPT_FAILED"));
   },
 );
+
+test("bulk that waited here while its link was lost is no replay when it comes again over the next one [AAP-70]", async () => {
+  const { network, alice, bob, heard, release } = await busyBob({ gateways: gatewayUrls.slice(0, 1) });
+  const events = noted(bob);
+  // Envelopes, each as often as it left.
+  const left = new Map<string, number>();
+  network.hub.intercept = (frame) => {
+    const { header } = decodeFrame(frame).value as agp.Envelope;
+    const id = Buffer.from(header?.messageId ?? []).toString("hex");
+    if (header?.source === alice.id) left.set(id, (left.get(id) ?? 0) + 1);
+    return frame;
+  };
+  // The first two are begun, and wait; the third one waits for them.
+  const sent = Promise.all(["1", "2", "3"].map((n) => alice.send(bobName, n.repeat(70_000), { priority: "bulk" })));
+  await network.clock.advance(20);
+  expect(left.size).toBeGreaterThan(2);
+  network.hub.cut(bob.id);
+  await network.clock.advance(2_000);
+  expect(places(bob)).toEqual(["gw ready preferred"]);
+  expect([...left.values()]).toContain(2);
+  release();
+  await network.clock.until(sent);
+  await network.clock.advance(1_000);
+  expect(heard.map((data) => String(data).at(0))).toEqual(["a", "1", "2", "3"]);
+  expect(events.filter((each) => each.startsWith("security"))).toEqual([]);
+});
 
 test("a record that was withdrawn is so at a gateway that comes back, too [AAP-15]", async () => {
   const network = new TestNetwork();

@@ -9,7 +9,13 @@ import { type agp, type FrameBody, Lane } from "@causeway/core-wire";
 import type { AgentReport } from "./api.ts";
 import { inNextTurn } from "./clock.ts";
 import type { Connector } from "./connector.ts";
-import { type AttachmentTerms, type CallTerms, GatewaySession, type LinkRequest } from "./gateway-session.ts";
+import {
+  type AttachmentTerms,
+  type CallTerms,
+  GatewaySession,
+  type LinkRequest,
+  type Origin,
+} from "./gateway-session.ts";
 import { Intake } from "./intake.ts";
 import { MailboxAcks } from "./mailbox-acks.ts";
 import { errorOf } from "./session/messages.ts";
@@ -78,7 +84,7 @@ export class Attachments {
   /** Those that others carry on for, until their links are gone. */
   readonly #retiring = new Set<GatewaySession>();
   readonly #sequence = new AttachmentSequence();
-  readonly #intake: Intake<GatewaySession>;
+  readonly #intake: Intake<Origin>;
   /** Whose mailbox hears of a message: known while there are several. */
   readonly #sources = new WeakMap<agp.RoutingHeader, Home>();
   #preferred: Home | undefined;
@@ -103,7 +109,10 @@ export class Attachments {
       resume: () => this.#forEachLink((session) => session.resume()),
       onDrop: () => connector.log.warn("agent.message_dropped", { reason: "too many messages are being processed" }),
       nextTurn: (run) => inNextTurn(connector, run),
-      onBulkTaken: (bytes, from) => from?.acknowledge(bytes),
+      onBulkTaken: (bytes, from) => {
+        // What came over a link that is gone is on its way over no other one.
+        if (from !== undefined && from === from.session.origin) from.session.acknowledge(bytes);
+      },
     });
   }
 
@@ -264,9 +273,10 @@ export class Attachments {
     for (const session of this.#retiring) run(session);
   }
 
-  #process(envelope: agp.Envelope, from: GatewaySession | undefined): Promise<void> {
+  #process(envelope: agp.Envelope, from: Origin | undefined): Promise<void> {
     if (this.#byId.size > 1 && envelope.header) {
-      for (const home of this.#byId.values()) if (home.session === from) this.#sources.set(envelope.header, home);
+      for (const home of this.#byId.values())
+        if (home.session === from?.session) this.#sources.set(envelope.header, home);
     }
     return this.#ports.onMessage(envelope, from?.attachment ?? 0);
   }
@@ -343,7 +353,7 @@ export class Attachments {
     if (!home) return;
     const isFirst = !this.#homes.isHeld;
     const takesOver = this.#homes.takesOver(id, lease.gatewayId);
-    home.session.attachment = ++this.#count;
+    home.session.origin = { session: home.session, attachment: ++this.#count };
     home.acks.setOn(lease.features.includes(mailboxFeature));
     this.#step(() => this.#homes.handleAttached(id, lease.gatewayId, lease.attachmentSequence));
     this.#ports

@@ -56,7 +56,7 @@ export interface GatewaySessionPorts extends AttachmentTerms {
   /** False for a gateway that another attachment of the agent has. Whoever gets true may have it. */
   readonly mayUse: (gateway: SpiffeId) => boolean;
   /** Processes messages; reading pauses while too many are being processed. */
-  readonly intake: Intake<GatewaySession>;
+  readonly intake: Intake<Origin>;
   readonly onControl: (control: agp.Control) => void;
   readonly onAttached: (lease: Lease) => void;
   readonly onLost: (cause: CausewayError, isFinal: boolean) => void;
@@ -91,6 +91,13 @@ export interface CallTerms {
   readonly expected: string;
 }
 
+/** Where a message came from. */
+export interface Origin {
+  readonly session: GatewaySession;
+  /** Which attachment of the agent this is, counted over all of them; 0 before the first. */
+  readonly attachment: number;
+}
+
 /** Frames that carry a request number, and get an answer with the same number. */
 export type LinkRequest = (request: bigint) => FrameInit;
 
@@ -110,8 +117,8 @@ export class GatewaySession {
   #bulkTaken = 0;
   #isIdle: (() => void) | undefined;
   #isGone: (() => void) | undefined;
-  /** Which attachment of the agent this is, counted over all of them; 0 before the first. Kept by whoever counts. */
-  attachment = 0;
+  /** Of what comes now. Kept by whoever counts attachments. */
+  origin: Origin = { session: this, attachment: 0 };
   #lastError: CausewayError | undefined;
   #isClosing = false;
   /** Closing, but what is on its way over the link is still read. */
@@ -456,7 +463,7 @@ export class GatewaySession {
   #handleBody(attempt: number, body: FrameBody, bytes: number): void {
     switch (body.case) {
       case "message":
-        this.#ports.intake.take(body.value, bytes, this);
+        this.#ports.intake.take(body.value, bytes, this.origin);
         return;
       case "credit":
         this.#handleCredit(body.value);
