@@ -493,6 +493,24 @@ test("topics, subscriptions, the record and key packages of an agent are at each
   expect(heard).toEqual(["hello", "news"]);
 });
 
+test("an upload of key packages that the newer attachment cuts off is made by that one, before it counts as ready", async () => {
+  const network = new TestNetwork();
+  const bob = await network.connect(bobName);
+  network.hub.drainPackages(bob.id);
+  let lost = 0;
+  // Bob finds that he has none left; what he uploads then finds no answer over the older link.
+  network.hub.loses = (agent, _, kind) => agent === bob.id && kind === "keyPackageUpload" && ++lost === 2;
+  await network.clock.advance(600_000);
+  while (lost < 2) await network.clock.advance(1);
+  expect(network.hub.packagesOf(bob.id)).toBe(0);
+  const events = noted(bob);
+  bob.renew();
+  await network.clock.advance(1_000);
+  expect(events).toContain("attached gw");
+  expect(places(bob)).toEqual(["gw ready preferred"]);
+  expect(network.hub.packagesOf(bob.id)).toBeGreaterThanOrEqual(20);
+});
+
 test("another process of the same instance ends every attachment", async () => {
   const network = new TestNetwork();
   const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });

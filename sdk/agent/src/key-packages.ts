@@ -10,7 +10,8 @@ export class KeyPackageStock {
   readonly #log: Log;
   /** Unused packages at each gateway, as far as this agent knows. Bounded, oldest first. */
   readonly #stored = new Map<string, number>();
-  readonly #filling = new Set<string>();
+  /** Uploads under way, by gateway. */
+  readonly #filling = new Map<string, { readonly link: GatewaySession; readonly done: Promise<void> }>();
   /** This run began without the private parts of what earlier ones have uploaded. */
   readonly #hasLostState: boolean;
 
@@ -67,10 +68,22 @@ export class KeyPackageStock {
   /** Uploads what is missing. Failures are left to the next occasion. */
   async #fill(link: GatewaySession): Promise<void> {
     const gateway = link.lease?.gatewayId;
-    if (gateway === undefined || this.#filling.has(gateway)) return;
+    if (gateway === undefined) return;
+    const running = this.#filling.get(gateway);
+    if (running) {
+      if (running.link === link) return;
+      // The gateway may end the older of two attachments, and what was uploaded over it, at any moment.
+      await running.done;
+      return this.#fill(link);
+    }
     const stored = this.#stored.get(gateway);
     if (stored !== undefined && stored >= lowMark) return;
-    this.#filling.add(gateway);
+    const done = this.#upload(link, gateway, stored).finally(() => this.#filling.delete(gateway));
+    this.#filling.set(gateway, { link, done });
+    await done;
+  }
+
+  async #upload(link: GatewaySession, gateway: string, stored: number | undefined): Promise<void> {
     try {
       // Without the private parts, what an earlier run has uploaded would only lead others astray.
       const replace = this.#hasLostState && stored === undefined;
@@ -87,8 +100,6 @@ export class KeyPackageStock {
       this.#note(gateway, answer.value.stored);
     } catch (thrown) {
       this.#log.warn("agent.key_packages_failed", { code: CausewayError.from(thrown).code });
-    } finally {
-      this.#filling.delete(gateway);
     }
   }
 
