@@ -525,6 +525,7 @@ class NetworkAgent implements Agent {
     this.#exchanges.close(error);
     this.#streams.close(error);
     this.#records.close();
+    this.#topics.close();
     await this.#messenger.settle(closeMs);
     this.#session.close("the agent was closed", isAway);
     await this.#ways.close();

@@ -214,6 +214,22 @@ describe("a subscription to a pattern", () => {
     expect(heardOf(heard)).toEqual(["deals after"]);
   });
 
+  test("ends with the agent: a look that was to come soon does not come", async () => {
+    const { network, owner, other } = await world();
+    await network.clock.until(owner.createTopic("deals"));
+    await network.clock.until(other.subscribe("blue.example/travel/owner/*", () => undefined));
+    // A message of a topic that is not known yet says that it has come.
+    await network.clock.until(owner.createTopic("late"));
+    await network.clock.until(owner.publish("late", "one"));
+    await network.clock.advance(10);
+    const events: string[] = [];
+    other.onEvent(({ type }) => void events.push(type));
+    await network.clock.until(other.close());
+    await network.clock.advance(60_000);
+    expect(events.at(-1)).toBe("closed");
+    expect(events).not.toContain("warning");
+  });
+
   test("of the own topics needs no name, and hears what others publish [AGP-20]", async () => {
     const { network, owner, other } = await world();
     const heard: Publication[] = [];

@@ -107,6 +107,15 @@ export class TopicPatterns {
     for (const running of this.#running) if (now >= later(running.lookedAt, lookMs)) this.#lookInBackground(running);
   }
 
+  /** Nothing is looked at any more: the agent has closed. */
+  close(): void {
+    for (const running of this.#running) {
+      running.isClosed = true;
+      running.cancelLook?.();
+    }
+    this.#running.clear();
+  }
+
   /** Those that cover a topic and have not joined it. */
   #missing(topic: string): readonly Running[] {
     return [...this.#running].filter(({ prefix, joined }) => topic.startsWith(`${prefix}/`) && !joined.has(topic));
@@ -146,7 +155,7 @@ export class TopicPatterns {
           else joined.set(topic, subscription);
         } catch (thrown) {
           // It may have gone meanwhile; one that cannot be joined does not keep the others away.
-          if (CausewayError.from(thrown).code !== "CAUSEWAY_TOPIC_NOT_FOUND") warn(thrown);
+          if (!running.isClosed && CausewayError.from(thrown).code !== "CAUSEWAY_TOPIC_NOT_FOUND") warn(thrown);
         }
       });
       await Promise.all(joining);

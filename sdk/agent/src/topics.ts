@@ -408,6 +408,11 @@ export class Topics {
     if (this.#ports.session.lease) this.#patterns.maintain();
   }
 
+  /** The agent has closed. */
+  close(): void {
+    this.#patterns.close();
+  }
+
   report(): readonly {
     readonly topic: string;
     readonly owner: AgentId;
