@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, s
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decodePem, encodePem } from "@causeway/core-identity";
+import type { aca } from "@causeway/core-wire";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { World } from "../../../services/authority/src/testing/authority-world.ts";
 import { type Identity, identityOf, plainFiles, writePlainFiles } from "./index.ts";
@@ -44,6 +45,22 @@ test("what is there is replaced, and the folder of somebody else keeps its mode"
   for (const _ of [1, 2]) await writePlainFiles(join(folder, "there"), await monitor(), world.authority.trust());
   expect(statSync(join(folder, "there")).mode & 0o777).toBe(0o755);
   expect(readdirSync(join(folder, "there"))).toHaveLength(3);
+});
+
+test.each([
+  ["without the bundle of the own domain", (trust: aca.TrustState) => ({ ...trust, bundles: [] })],
+  [
+    "whose bundle has no root",
+    (trust: aca.TrustState) => ({ ...trust, bundles: trust.bundles.map((each) => ({ ...each, roots: [] })) }),
+  ],
+])("trust %s replaces nothing that is there", async (_, change) => {
+  await writePlainFiles(folder, await monitor(), world.authority.trust());
+  const contents = () => readdirSync(folder).map((name) => readFileSync(join(folder, name), "utf8"));
+  const before = contents();
+  await expect(writePlainFiles(folder, await monitor(), change(world.authority.trust()))).rejects.toMatchObject({
+    code: "CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED",
+  });
+  expect(contents()).toEqual(before);
 });
 
 test.each([

@@ -15,7 +15,8 @@ export const plainFiles = { certificate: "cert.pem", key: "key.pem", authorities
 
 /**
  * Writes certificate chain, key and the roots of the own domain as PEM, each file replaced as a whole with mode 0600. A
- * directory that is not there is made with mode 0700. Throws `CAUSEWAY_IDENTITY_ROLE_WRONG` for every other role.
+ * directory that is not there is made with mode 0700. Throws `CAUSEWAY_IDENTITY_ROLE_WRONG` for every other role, and
+ * `CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED` for a trust state without a root of the own domain; no file is touched then.
  */
 export async function writePlainFiles(directory: string, identity: Identity, trust: aca.TrustState): Promise<void> {
   if (identity.role !== "monitor") {
@@ -24,12 +25,18 @@ export async function writePlainFiles(directory: string, identity: Identity, tru
       `expected a monitor, whose key may lie in a file, got the ${identity.role} ${identity.spiffeId}; its key stays in the vault`,
     );
   }
-  const own = trust.bundles.find(({ domain }) => domain === identity.domain);
+  const roots = trust.bundles.find(({ domain }) => domain === identity.domain)?.roots ?? [];
+  if (roots.length === 0) {
+    throw refuse(
+      "CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED",
+      `expected a root of ${identity.domain} in the trust state for ${plainFiles.authorities}, got none; it comes with the next update of the authority`,
+    );
+  }
   const { key, chainPem } = identity.tls();
   await named(directory, () => mkdir(directory, { recursive: true, mode: 0o700 }));
   const write = (name: string, text: string): Promise<void> =>
     writeFileAtomic(join(directory, name), Buffer.from(text));
-  await write(plainFiles.authorities, encodePem("CERTIFICATE", ...(own?.roots ?? [])));
+  await write(plainFiles.authorities, encodePem("CERTIFICATE", ...roots));
   await write(plainFiles.key, key);
   await write(plainFiles.certificate, chainPem);
 }
