@@ -42,22 +42,24 @@ export class Departure {
   /** What agents and neighbours were told last. */
   #announced: Instant | undefined;
 
-  constructor(parts: DepartureParts, deadlineMs: number) {
+  /** `now` is when it was asked for, from which every deadline counts. */
+  constructor(parts: DepartureParts, deadlineMs: number, now: Now) {
     this.#parts = parts;
-    this.#end = later(parts.scheduler.now().instant, deadlineMs);
+    this.#end = later(now.instant, deadlineMs);
+    this.#look(now.instant);
   }
 
   /** How long it waits at most from now on. */
-  get leftMs(): number {
-    return Math.max(0, Math.round(this.#endNow() - this.#parts.scheduler.now().instant));
+  leftMs(now: Instant): number {
+    return Math.max(0, Math.round(this.#look(now) - now));
   }
 
   /** Makes the deadline sooner, and tells everybody so; one that is later changes nothing. */
-  shorten(deadlineMs: number): void {
-    const end = later(this.#parts.scheduler.now().instant, deadlineMs);
+  shorten(deadlineMs: number, now: Now): void {
+    const end = later(now.instant, deadlineMs);
     if (end >= this.#end) return;
     this.#end = end;
-    this.#announce();
+    this.#announce(now);
   }
 
   /**
@@ -65,39 +67,43 @@ export class Departure {
    * are known elsewhere and nothing is on its way to them, or at the deadline. Without another gateway to go to it waits
    * no longer than `aloneMs` at a time: an agent may know one that this gateway does not.
    */
-  async run(): Promise<void> {
-    const { attachments, scheduler, mailboxes, unknown } = this.#parts;
+  async run(now: Now): Promise<void> {
+    const { attachments, scheduler, mailboxes, unknown, log } = this.#parts;
     const movers = new Set(attachments.attachments().map(({ agentId }) => agentId));
-    this.#announce(movers.size);
+    if (this.#aloneSince !== undefined && movers.size > 0)
+      log.warn("gateway.drain_alone", { agents: movers.size, waitMs: this.leftMs(now.instant) });
+    this.#announce(now);
     // With the gateway its records go: one that moves would be unknown to everybody until its new one has come.
     const isLeft = (): boolean =>
       attachments.attachments().length > 0 || mailboxes.holdsFor(movers) || unknown().length > 0;
-    while (isLeft() && scheduler.now().instant < this.#endNow()) {
-      const next = Math.min(this.#endNow(), later(scheduler.now().instant, lookMs)) as Instant;
-      await new Promise<void>((resolve) => scheduler.at(next, resolve));
+    for (;;) {
+      const { instant } = scheduler.now();
+      const end = this.#look(instant);
+      if (!isLeft() || instant >= end) return;
+      await new Promise<void>((resolve) => scheduler.at(Math.min(end, later(instant, lookMs)) as Instant, resolve));
       mailboxes.sweep(unknown());
     }
   }
 
-  #endNow(): Instant {
-    const { links, domain, scheduler, aloneMs } = this.#parts;
-    this.#aloneSince = isAlone(links, domain) ? (this.#aloneSince ?? scheduler.now().instant) : undefined;
+  /** Looks whether there is another gateway to go to; answers when the wait ends by that. */
+  #look(now: Instant): Instant {
+    const { links, domain, aloneMs } = this.#parts;
+    this.#aloneSince = isAlone(links, domain) ? (this.#aloneSince ?? now) : undefined;
     return this.#aloneSince === undefined
       ? this.#end
       : (Math.min(this.#end, later(this.#aloneSince, aloneMs)) as Instant);
   }
 
-  #announce(agents = 0): void {
-    const { attachments, links, scheduler, log } = this.#parts;
-    const end = this.#endNow();
+  #announce(now: Now): void {
+    const { attachments, links } = this.#parts;
+    const end = this.#look(now.instant);
     if (this.#announced !== undefined && end >= this.#announced) return;
     this.#announced = end;
-    const alone = this.#aloneSince !== undefined;
-    const reason = alone
-      ? "the gateway goes out of service, and knows of no other that runs"
-      : "the gateway goes out of service";
-    if (alone && agents > 0) log.warn("gateway.drain_alone", { agents, waitMs: this.leftMs });
-    const deadline = (scheduler.now().unix + this.leftMs) as Now["unix"];
+    const reason =
+      this.#aloneSince === undefined
+        ? "the gateway goes out of service"
+        : "the gateway goes out of service, and knows of no other that runs";
+    const deadline = (now.unix + this.leftMs(now.instant)) as Now["unix"];
     attachments.startDraining(deadline, reason);
     const frame = encodeFrame({ case: "drain", value: { deadlineUnixMs: BigInt(Math.round(deadline)), reason } });
     for (const entry of links.peers()) entry.link.send(frame);

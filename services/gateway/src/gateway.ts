@@ -240,8 +240,9 @@ export class GatewayService implements Gateway {
       }),
       isDraining: () => this.#state === "draining",
       drain: (deadlineMs) => {
-        void this.stop({ deadlineMs });
-        return this.#departure?.leftMs ?? 0;
+        const now = deps.scheduler.now();
+        void this.#leave(deadlineMs, now);
+        return this.#departure?.leftMs(now.instant) ?? 0;
       },
     });
     this.#metrics = {
@@ -288,10 +289,7 @@ export class GatewayService implements Gateway {
   }
 
   stop(options?: { readonly deadlineMs?: number }): Promise<void> {
-    const deadlineMs = options?.deadlineMs ?? stopMsDefault;
-    if (this.#state === "draining") this.#departure?.shorten(deadlineMs);
-    this.#stopped ??= this.#drainAndClose(deadlineMs);
-    return this.#stopped;
+    return this.#leave(options?.deadlineMs ?? stopMsDefault, this.#deps.scheduler.now());
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -521,7 +519,14 @@ export class GatewayService implements Gateway {
     }
   }
 
-  async #drainAndClose(deadlineMs: number): Promise<void> {
+  /** Of several calls the soonest deadline holds. */
+  #leave(deadlineMs: number, now: Now): Promise<void> {
+    if (this.#state === "draining") this.#departure?.shorten(deadlineMs, now);
+    this.#stopped ??= this.#drainAndClose(deadlineMs, now);
+    return this.#stopped;
+  }
+
+  async #drainAndClose(deadlineMs: number, now: Now): Promise<void> {
     const wasRunning = this.#state === "running";
     this.#state = "draining";
     this.#cancelSweep?.();
@@ -543,8 +548,8 @@ export class GatewayService implements Gateway {
         unknown,
         aloneMs: this.#limits.drainAloneMs,
       };
-      this.#departure = new Departure(parts, deadlineMs);
-      await this.#departure.run();
+      this.#departure = new Departure(parts, deadlineMs, now);
+      await this.#departure.run(now);
     }
     this.#relay.giveUpAll(this.#deps.scheduler.now());
     this.#mailboxes.stop();
