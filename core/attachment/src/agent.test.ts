@@ -486,6 +486,22 @@ describe("beside other attachments of the agent", () => {
     expect(other.deadline()).toBe(due);
   });
 
+  test("after a loss the gateway that was lost is tried again soon [AAP-15]", () => {
+    const other = identity("blue.example/gateway/gw2", "gateway");
+    for (const lastedMs of [1_000, 100_000]) {
+      const machine = agent({ mayUse: (gateway) => gateway !== other.id });
+      machine.handleLease(at(0), 1, proven(machine).lease());
+      machine.handleLinkDown(at(lastedMs), 1);
+      for (let found = dials(machine.drain()); found.length > 0; found = dials(machine.drain())) {
+        const { attempt } = machine.status();
+        if (found.at(-1) === "https://gw2:1") machine.handleLinkUp(at(lastedMs), attempt, other.peer, binding);
+        else machine.handleLinkDown(at(lastedMs), attempt);
+      }
+      expect(machine.status().state).toBe("backoff");
+      expect(pauseOf(machine, lastedMs)).toBeLessThanOrEqual(500);
+    }
+  });
+
   test("while one gateway cannot be reached, it is tried as often as without others [AAP-15]", () => {
     const machine = agent({ mayUse: () => false });
     machine.start(at(0));

@@ -114,6 +114,8 @@ export class AgentAttachment implements Machine<AgentEffect> {
   #attempt = 0;
   /** By endpoint: a gateway that was dialled there in vain, since another attachment had it. */
   readonly #taken = new BoundedMap<{ readonly gateway: SpiffeId; readonly until: Instant }>(takenMax);
+  /** Every candidate is asked. False from a loss on: the gateway that was lost may be back in the next round. */
+  #isWholeRound = true;
   /** Candidates of this round that other attachments have. */
   #passedTaken = 0;
   /** The pause is long because other attachments have every gateway. */
@@ -430,6 +432,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
   }
 
   #discover(now: Now): void {
+    this.#isWholeRound = true;
     this.#passedTaken = 0;
     this.#waitsForFree = false;
     this.#search.start(now);
@@ -472,7 +475,8 @@ export class AgentAttachment implements Machine<AgentEffect> {
   /** Until the next round, which is not soon when the agent has every gateway there is: nothing is wrong then. */
   #backOff(now: Now): void {
     this.#enter("no-candidate");
-    this.#waitsForFree = this.#passedTaken > 0 && this.#passedTaken === this.#search.passedOver.length;
+    this.#waitsForFree =
+      this.#isWholeRound && this.#passedTaken > 0 && this.#passedTaken === this.#search.passedOver.length;
     const pauseMs = this.#waitsForFree ? this.#jittered(takenPauseMs) : this.#pauseMs();
     this.#timers.set("backoff", later(now.instant, pauseMs));
     this.#event("backing-off", `no gateway could be attached to; next round in ${pauseMs} ms`);
@@ -537,6 +541,7 @@ export class AgentAttachment implements Machine<AgentEffect> {
       this.#enter("detach");
       return this.#enter("ended");
     }
+    this.#isWholeRound = false;
     this.#enter(input);
     // After one that lasted every candidate gets a new chance; one that didn't last must not be tried in a circle.
     const isFresh = lasted < (this.#options.reconnectMsMax ?? defaults.reconnectMsMax);
