@@ -8,9 +8,24 @@ import type { LocalAttachment, RouteCandidate, RouteReason } from "./route.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** A neighbour; shared by all entries that lead to it. */
-export interface PeerState {
+export class PeerState {
   readonly uri: GatewayUri;
-  isUp: boolean;
+  isUp = false;
+  readonly #verdicts = new Map<RouteReason, Verdict>();
+
+  constructor(uri: GatewayUri) {
+    this.uri = uri;
+  }
+
+  /** To relay there: one object for all entries, so that it stays in the processor's cache. */
+  verdict(reason: RouteReason): Verdict {
+    let verdict = this.#verdicts.get(reason);
+    if (verdict === undefined) {
+      verdict = Object.freeze({ action: "relay", peer: this.uri, reason });
+      this.#verdicts.set(reason, verdict);
+    }
+    return verdict;
+  }
 }
 
 /** A live attachment and its ready-made verdicts. */
@@ -49,8 +64,15 @@ export interface Way {
 
 type UndecidedWay = Omit<Way, "verdict">;
 
-/** One agent. */
+/** One agent. What a decision looks at comes first, so that it is one look at memory. */
 export class AgentEntry {
+  /** True once the table has dropped it. */
+  isGone = false;
+  /** Version of the peer states that `ways` was made with. */
+  rankedAt = -1;
+  /** The first way when it leads to a neighbour and can be taken; `relayTo` is the neighbour. */
+  relay: Verdict | undefined = undefined;
+  relayTo: GatewayUri | undefined = undefined;
   readonly agentId: AgentId;
   /** Number of the entry, for sticky choices. */
   readonly number: number;
@@ -62,10 +84,6 @@ export class AgentEntry {
   reason: RouteReason = "no-entry";
   /** Position in each prefix group, by the group. */
   readonly positions = new Map<object, number>();
-  /** Version of the peer states that `ways` was made with. */
-  rankedAt = -1;
-  /** True once the table has dropped it. */
-  isGone = false;
   readonly stale: Verdict;
 
   constructor(agentId: AgentId, number: number) {
@@ -100,10 +118,14 @@ export class AgentEntry {
       ...way,
       verdict: this.#verdict(way.peer, i === 0 ? this.reason : "better-way-leads-back"),
     }));
+    const [first] = this.ways;
+    const isRelay = first?.peer !== undefined && first.isUsable;
+    this.relay = isRelay ? first.verdict : undefined;
+    this.relayTo = isRelay ? first.peer.uri : undefined;
   }
 
   #verdict(peer: PeerState | undefined, reason: RouteReason): Verdict {
-    if (peer !== undefined) return Object.freeze({ action: "relay", peer: peer.uri, reason });
+    if (peer !== undefined) return peer.verdict(reason);
     return this.instances.size > 0 ? this.stale : hold(this.agentId, "not-attached");
   }
 

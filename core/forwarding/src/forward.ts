@@ -148,6 +148,7 @@ function toInstance(entry: AgentEntry, scan: FrameScan, nameStart: number, arriv
 }
 
 function toEntry(entry: AgentEntry, scan: FrameScan, table: ForwardingTable, arrival: Arrival): Verdict {
+  if (entry.relay !== undefined && (arrival.kind !== "peer" || arrival.peer !== entry.relayTo)) return entry.relay;
   const first = entry.ways[0];
   if (first?.peer === undefined && entry.live.length > 0) return toLive(entry, scan, table);
   const verdict = takeWay(entry, arrival, false);

@@ -5,7 +5,7 @@
  */
 import { type AgentId, type Domain, type GatewayUri, refuse, type UnixMs } from "@causeway/core-base";
 import type { FrameScan, SeenName } from "@causeway/core-wire";
-import { AgentEntry, InstanceSlot, type PeerState } from "./agent-entry.ts";
+import { AgentEntry, InstanceSlot, PeerState } from "./agent-entry.ts";
 import { explainRoute } from "./explanation.ts";
 import { asciiBytes, endOfAgent, NameMap } from "./name-map.ts";
 import { type PrefixGroup, PrefixGroups } from "./prefix-groups.ts";
@@ -258,13 +258,14 @@ export class ForwardingTable {
   }
 
   #routeTo(peer: GatewayUri, reason: "longest-prefix" | "default-uplink" | "return-path"): PeerRoute {
-    return { peer: this.#peer(peer), verdict: Object.freeze({ action: "relay", peer, reason }) };
+    const state = this.#peer(peer);
+    return { peer: state, verdict: state.verdict(reason) };
   }
 
   #peer(uri: GatewayUri): PeerState {
     let peer = this.#peers.get(uri);
     if (peer === undefined) {
-      peer = { uri, isUp: false };
+      peer = new PeerState(uri);
       this.#peers.set(uri, peer);
     }
     return peer;

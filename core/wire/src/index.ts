@@ -24,4 +24,4 @@ export * from "./link.ts";
 export * from "./message-id.ts";
 export * from "./mls-framing.ts";
 export * from "./name-bytes.ts";
-export type { SeenName } from "./seen-names.ts";
+export { type SeenName, seenNamesMax } from "./seen-names.ts";

@@ -150,7 +150,9 @@ export class KnownFrames {
     }
     const wasted = this.#wasted[place] ?? 0;
     const skipped = this.#skipped[place] ?? 0;
-    if (skipped < (1 << wasted) - 1) {
+    // Shapes that take turns at one place would push each other out all the time.
+    const isInUse = wasted === 0 && this.#frames[place] !== undefined;
+    if (skipped < (isInUse ? inUseSkipped : (1 << wasted) - 1)) {
       this.#skipped[place] = skipped + 1;
       return;
     }
@@ -188,5 +190,7 @@ const nothing = new Uint8Array(0);
 const frameBytesMin = 64;
 /** Bytes up to the sealed content; frames with more in front of it are read field by field. */
 const shapeBytesMax = 1_024;
+/** Frames of another shape that come before one takes the place of a shape that came again. */
+const inUseSkipped = 7;
 /** After so many shapes in vain the next is kept of every 1,023rd frame. */
 const wastedMax = 10;

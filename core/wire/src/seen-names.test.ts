@@ -63,6 +63,7 @@ test("whether a name was seen before changes nothing about what a scan says", ()
       "",
     ),
   );
+  let known = 0;
   fc.assert(
     fc.property(target, fc.integer({ min: 1, max: 3 }), (name, targetKind) => {
       const source = "spiffe://blue.example/s";
@@ -78,10 +79,35 @@ test("whether a name was seen before changes nothing about what a scan says", ()
         expect(scanFrame(frame, 0, frame.length, scan) === undefined).toBe(isValid);
         if (!isValid) continue;
         expect([scan.target(), scan.source()]).toEqual([name, source]);
-        if (time > 1) expect(scan.targetName?.text).toBe(name);
-        if (time > 1 && targetKind === TargetKind.agent) expect(scan.targetName?.hasInstance).toBe(name.includes("/@"));
+        const { targetName } = scan;
+        if (targetName === undefined) continue;
+        known++;
+        expect(targetName.text).toBe(name);
+        if (targetKind === TargetKind.agent) expect(targetName.hasInstance).toBe(name.includes("/@"));
       }
     }),
     { numRuns: 300 },
   );
+  expect(known).toBeGreaterThan(100);
+  expect(known).toBeGreaterThan(100);
+});
+
+test("names that take turns stay known where there is room, and many of them where there is not", () => {
+  for (const [count, share] of [
+    [500, 0.95],
+    [4_096, 0.2],
+  ] as const) {
+    const names = new SeenNames(2_048);
+    const all = Array.from({ length: count }, (_, i) => `spiffe://other.example/team${i % 97}/agent${i * 7_919}`);
+    const views = all.map((text) => viewOf(bytesOf(text)));
+    let known = 0;
+    for (let round = 0; round < 40; round++) {
+      for (const [i, view] of views.entries()) {
+        const found = names.find(view, 1, 0, view.byteLength) ?? names.note(view, 1, 0, view.byteLength);
+        if (found !== undefined) expect(found.text).toBe(all[i]);
+        if (round >= 20 && found !== undefined) known++;
+      }
+    }
+    expect(known / (20 * count)).toBeGreaterThan(share);
+  }
 });
