@@ -13,7 +13,9 @@ export class RecentEntries {
     const { place } = name;
     if (this.#names[place] !== name) return undefined;
     const entry = this.#entries[place];
-    return entry?.isGone === false ? entry : undefined;
+    if (entry?.isGone !== true) return entry;
+    this.#names[place] = this.#entries[place] = undefined;
+    return undefined;
   }
 
   /** `name` is the name of the entry's agent, without instance. */

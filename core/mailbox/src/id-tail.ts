@@ -7,8 +7,12 @@ export class IdTail {
   #rows: number[] = [];
   #from = 0;
   #to = 0;
-  /** The highest id that ever came, in words of 32 bits without a sign, the first byte of the id highest. */
-  #top: readonly [number, number, number, number] | undefined;
+  /** The highest id that ever came, in words of 32 bits; the first byte of an id is its highest. */
+  #isUsed = false;
+  #a = 0;
+  #b = 0;
+  #c = 0;
+  #d = 0;
 
   /** The oldest row, -1 for none. */
   get front(): number {
@@ -17,19 +21,24 @@ export class IdTail {
 
   /** True when no id that came was as high. */
   isAbove(id: Int32Array): boolean {
-    const top = this.#top;
-    if (top === undefined) return true;
-    for (let i = 0; i < top.length; i++) {
-      const word = (id[i] ?? 0) >>> 0;
-      const highest = top[i] ?? 0;
-      if (word !== highest) return word > highest;
-    }
-    return false;
+    if (!this.#isUsed) return true;
+    const a = id[0] ?? 0;
+    const b = id[1] ?? 0;
+    const c = id[2] ?? 0;
+    const d = id[3] ?? 0;
+    if (a !== this.#a) return a >>> 0 > this.#a >>> 0;
+    if (b !== this.#b) return b >>> 0 > this.#b >>> 0;
+    if (c !== this.#c) return c >>> 0 > this.#c >>> 0;
+    return d >>> 0 > this.#d >>> 0;
   }
 
   /** Takes a row in whose id is above all that came. */
   push(row: number, id: Int32Array): void {
-    this.#top = [(id[0] ?? 0) >>> 0, (id[1] ?? 0) >>> 0, (id[2] ?? 0) >>> 0, (id[3] ?? 0) >>> 0];
+    this.#isUsed = true;
+    this.#a = id[0] ?? 0;
+    this.#b = id[1] ?? 0;
+    this.#c = id[2] ?? 0;
+    this.#d = id[3] ?? 0;
     this.#rows[this.#to++] = row;
   }
 

@@ -20,7 +20,7 @@ export class MailRows {
   readonly #index = new RowIndex();
   readonly #boxes: (SourceBox | undefined)[] = [];
   /** For each box. */
-  readonly #tails: IdTail[] = [];
+  readonly #tails: (IdTail | undefined)[] = [];
   readonly #freeBoxes: number[] = [];
   /** Of the few messages that are for one instance, which. */
   readonly #instances = new Map<number, string>();
@@ -43,6 +43,7 @@ export class MailRows {
 
   removeBox(number: number): void {
     this.#boxes[number] = undefined;
+    this.#tails[number] = undefined;
     this.#freeBoxes.push(number);
   }
 

@@ -457,6 +457,7 @@ function checkHeader(s: FrameScan, isKnown: boolean): ErrorFacts | undefined {
     if (!isAgentName(s.buf, s.sourceStart, s.sourceEnd)) return refusals.source;
     s.sourceName = seenNames.note(s.view, TargetKind.agent, s.sourceStart, s.sourceEnd);
   }
+  if (s.targetKind < TargetKind.agent || s.targetKind > TargetKind.topic) return refusals.targetKind;
   s.targetName = seenNames.find(s.view, s.targetKind, s.targetStart, s.targetEnd);
   if (s.targetName !== undefined) return undefined;
   const refusal = checkTarget(s);

@@ -179,3 +179,30 @@ test("frames that each have something of their own are hardly ever kept", () => 
   expect(kept).toBeGreaterThan(0);
   expect(kept).toBeLessThan(20);
 });
+
+test("shapes that take turns at one place do not push each other out", () => {
+  const frames = new KnownFrames(1);
+  let kept = 0;
+  const scanAlone = (bytes: Uint8Array): FrameScan => {
+    kept++;
+    const scan = new FrameScan();
+    scanFrame(bytes, 0, bytes.length, scan);
+    return scan;
+  };
+  const sealed = Array<number>(16).fill(5);
+  const payload = Uint8Array.from([[0, 1, 0, 2, 0], Array(8).fill(0), [1, 0, 16], sealed, [16], sealed].flat());
+  const shapes = ["one", "two"].map((last) => {
+    const name = `spiffe://turns.example/agent-${last}`;
+    return encodeMessageFrame({ targetKind: 1, target: name, source: name, messageId: new Uint8Array(16) }, payload);
+  });
+  let hits = 0;
+  for (let i = 0; i < 2_000; i++) {
+    const bytes = shapes[i & 1] ?? new Uint8Array(0);
+    const scan = new FrameScan();
+    expect(scanFrame(bytes, 0, bytes.length, scan, i + 100)).toBeUndefined();
+    if (frames.find(scan.view, 0, bytes.length, 3) === undefined) frames.note(scan, 3, scanAlone);
+    else hits++;
+  }
+  expect(hits).toBeGreaterThan(900);
+  expect(kept).toBeLessThan(10);
+});

@@ -133,7 +133,7 @@ export class KnownFrames {
     const place = sampleOf(view, start, length, sender) & this.#mask;
     const known = this.#frames[place];
     if (known === undefined || known.length !== length || !known.is(view, start)) return undefined;
-    this.#wasted[place] = 0;
+    this.#wasted[place] = this.#skipped[place] = 0;
     return known;
   }
 

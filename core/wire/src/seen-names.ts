@@ -96,8 +96,8 @@ export class SeenNames {
     const rows = this.#rows;
     const row = (this.#slots[place * 2 + 1] ?? 0) * rowBytes;
     const length = end - start;
-    if (rows.getInt32(row, true) !== ((length << 8) | kind)) return false;
-    const from = row + 4;
+    if (rows.getInt32(row, true) !== length || rows.getInt32(row + 4, true) !== (kind | 0)) return false;
+    const from = row + rowHeadBytes;
     if (length < 4) {
       for (let i = 0; i < length; i++) if (rows.getUint8(from + i) !== view.getUint8(start + i)) return false;
       return true;
@@ -120,10 +120,11 @@ export class SeenNames {
     // A place that has a name has a row.
     if (this.#names[place] === undefined) this.#slots[place * 2 + 1] = this.#rowsUsed++;
     const row = (this.#slots[place * 2 + 1] ?? 0) * rowBytes;
-    this.#rows.setInt32(row, (bytes.length << 8) | kind, true);
+    this.#rows.setInt32(row, bytes.length, true);
+    this.#rows.setInt32(row + 4, kind, true);
     let text = "";
     for (const [i, byte] of bytes.entries()) {
-      this.#rows.setUint8(row + 4 + i, byte);
+      this.#rows.setUint8(row + rowHeadBytes + i, byte);
       text += String.fromCharCode(byte);
     }
     const name = new SeenName(place, kind, text);
@@ -134,7 +135,7 @@ export class SeenNames {
 }
 
 /** A hash of some of the bytes: names that share it take each other's place, which costs time and nothing else. */
-function sampleOf(view: DataView, start: number, end: number, seed: number): number {
+export function sampleOf(view: DataView, start: number, end: number, seed: number): number {
   const length = end - start;
   if (length < sampleBytesMin) {
     let short = seed;
@@ -155,5 +156,6 @@ function sampleOf(view: DataView, start: number, end: number, seed: number): num
 const waysMax = 4;
 const sampleBytesMin = 8;
 const rowBytes = 256;
-/** Longer names are read byte by byte each time. */
-const nameBytesMax = rowBytes - 4;
+const rowHeadBytes = 8;
+/** Frames with a longer name are read field by field each time, and decided on anew. */
+const nameBytesMax = rowBytes - rowHeadBytes;

@@ -141,6 +141,7 @@ export class GatewayService implements Gateway {
       domain: config.domain,
       returnPathMs: limits.returnPathMs,
       returnPathsMax: limits.returnPathsMax,
+      hashSeed: new DataView(Uint8Array.from(deps.random.bytes(4)).buffer).getInt32(0),
       ...(config.unknownTargets && { unknownTargets: config.unknownTargets }),
     });
     const trace = new HopTrace({ gateway: config.gatewayUri, entriesMax: limits.hopRecordsMax });
