@@ -177,7 +177,8 @@ describe("known and not reachable", () => {
   test("a message never goes back to the neighbour it came from", () => {
     const table = tableWith(up(g2), up(g3), put(remote, g2));
     expect(go(table, { target: remote, source: remote }, fromPeer(g2))).toMatchObject({
-      code: "CAUSEWAY_FORWARDING_NO_ROUTE",
+      action: "drop",
+      code: "CAUSEWAY_FORWARDING_NOT_ATTACHED",
       reason: "only-way-is-back",
     });
     table.apply(put(remote, g3, { path: [g2] }));

@@ -292,7 +292,8 @@ const drops = {
   sourceNotAttached: drop("CAUSEWAY_IDENTITY_MISMATCH", "source-not-attached"),
   sourceFromOutside: drop("CAUSEWAY_FORWARDING_NOT_ALLOWED", "source-of-own-domain-from-outside"),
   noEntry: drop("CAUSEWAY_FORWARDING_NO_ROUTE", "no-entry"),
-  onlyWayIsBack: drop("CAUSEWAY_FORWARDING_NO_ROUTE", "only-way-is-back"),
+  // Two gateways that each take the other for nearer: so it is for a moment when an agent moves, and not for good.
+  onlyWayIsBack: drop("CAUSEWAY_FORWARDING_NOT_ATTACHED", "only-way-is-back"),
   peerLost: drop("CAUSEWAY_FORWARDING_PEER_LOST", "peer-lost"),
 } as const;
 

@@ -78,7 +78,7 @@ async function up(options: CommonOptions): Promise<void> {
   const { startDomain } = await import("../processes/domain.ts");
   const { Supervisor } = await import("../processes/supervisor.ts");
   await using supervisor = new Supervisor({
-    onExit: (_service, description) => process.stderr.write(`${description}\n`),
+    onNotice: (_service, description) => process.stderr.write(`${description}\n`),
   });
   const started = startDomain({
     home,

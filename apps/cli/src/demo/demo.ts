@@ -94,7 +94,7 @@ async function play(
   const chapter = (text: string): void => out.line(`\n${bold(`${++step}. ${text}`)}`);
   const tell = (text: string): void => out.line(`   ${text}`);
   const supervisor = resources.use(
-    new Supervisor({ onExit: (_service, description) => out.line(bad(`   ${description}`)) }),
+    new Supervisor({ onNotice: (_service, description) => out.line(bad(`   ${description}`)) }),
   );
 
   chapter("Two domains come up, every service its own process");

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -25,7 +25,7 @@ function supervise(options: SupervisorOptions = {}): void {
   supervisor = new Supervisor({
     program,
     ...options,
-    onExit: (_service, description) => {
+    onNotice: (_service, description) => {
       ends.push(description);
       onEnd();
     },
@@ -86,6 +86,24 @@ test("a child that breaks before it serves is told with its exit code and last w
   const error = await failure(start("fail"));
   expect(error.code).toBe("CAUSEWAY_UNREACHABLE");
   expect(error.message).toBe("test/fail ended with code 7 before it served: last words");
+});
+
+test("what is said on a child's output after its end is in its log", async () => {
+  supervise();
+  const ended = nextEnd();
+  await start("heirs");
+  await ended;
+  const log = (): string => readFileSync(join(directory, "heirs.log"), "utf8");
+  await until(() => log() === "before\nafter\n");
+});
+
+test("a child whose log cannot be written serves, and that is told once", async () => {
+  supervise();
+  mkdirSync(join(directory, "talk.log"));
+  const service = await start("talk");
+  await until(() => ends.length > 0);
+  expect(ends).toEqual([expect.stringMatching(/^cannot write the log of test\/talk, .*talk\.log: EISDIR/)]);
+  expect(() => process.kill(service.pid ?? 0, 0)).not.toThrow();
 });
 
 test("a child that never serves is ended at its deadline", async () => {

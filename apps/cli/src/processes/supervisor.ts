@@ -43,8 +43,8 @@ export interface SupervisorOptions {
   readonly program?: string;
   /** The environment of a service, for tests. Default: that of this process. */
   readonly environment?: (service: string) => NodeJS.ProcessEnv;
-  /** A child that served has ended; what with and what follows, in words. */
-  readonly onExit?: (service: Service, description: string) => void;
+  /** What an operator should know of a child, in words: it has ended, and what follows; its log cannot be written. */
+  readonly onNotice?: (service: Service, description: string) => void;
 }
 
 const programDefault = fileURLToPath(new URL("../main.ts", import.meta.url));
@@ -126,11 +126,17 @@ class Child implements Service {
       },
     );
     this.#process = child;
+    // A full disk takes the log, not the service.
+    log.on("error", ({ message }) => {
+      this.#options.onNotice?.(this, `cannot write the log of ${this.name}, ${this.#spec.logFile}: ${message}`);
+    });
+    // What a child said last comes after its end, and what it started may speak longer than it lives.
+    child.on("close", () => log.end());
     let lastWords = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (chunk: Buffer) => {
         lastWords = (lastWords + chunk.toString("utf8")).slice(-2_000);
-        log.write(chunk);
+        if (log.writable) log.write(chunk);
       });
     }
     const startedAt = performance.now();
@@ -164,7 +170,6 @@ class Child implements Service {
       child.on("error", reject);
       child.on("exit", (code, signal) => {
         clearTimeout(late);
-        log.end();
         if (this.#process === child) this.#process = undefined;
         const description = `${this.name} ended with ${signal ?? `code ${code}`}`;
         if (!isReady)
@@ -175,11 +180,11 @@ class Child implements Service {
           );
         if (this.#isStopping()) return;
         if (isDone) {
-          this.#options.onExit?.(this, `${description} as it was asked to; it stays down`);
+          this.#options.onNotice?.(this, `${description} as it was asked to; it stays down`);
           return;
         }
         if (!isReady && this.restarts === 0) return;
-        this.#options.onExit?.(this, `${description}; it is started again`);
+        this.#options.onNotice?.(this, `${description}; it is started again`);
         this.#restart(performance.now() - startedAt);
       });
     });

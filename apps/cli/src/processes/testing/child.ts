@@ -1,4 +1,5 @@
-/** A child for tests of the supervisor: `serve`, `fail`, `refuse`, `silent`, `drain`. Ends with its supervisor. */
+/** A child for tests of the supervisor: `serve`, `fail`, `refuse`, `silent`, `drain`, `heirs`, `talk`. Ends with its supervisor. */
+import { spawn } from "node:child_process";
 import type { ChildReport } from "../supervisor.ts";
 
 const report = (value: ChildReport): unknown => process.send?.(value);
@@ -13,6 +14,17 @@ switch (process.argv[2]) {
     report({ ready: true, url: "https://127.0.0.1:1" });
     report({ ended: true });
     process.disconnect();
+    break;
+  case "heirs":
+    process.stdout.write("before\n");
+    spawn(process.execPath, ["-e", "setTimeout(() => console.log('after'), 500)"], { stdio: "inherit" }).unref();
+    report({ ready: true, url: "https://127.0.0.1:1" });
+    report({ ended: true });
+    process.disconnect();
+    break;
+  case "talk":
+    report({ ready: true, url: "https://127.0.0.1:1" });
+    setInterval(() => process.stdout.write("more\n"), 10);
     break;
   case "refuse":
     report({ failed: { code: "CAUSEWAY_PORT_IN_USE", message: "port 1 of 127.0.0.1 is in use" } });
