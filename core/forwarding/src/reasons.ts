@@ -23,7 +23,8 @@ export const reasonTexts = {
   "not-attached": "the target is known and not attached now; retry later",
   "peer-lost": "the gateway that leads to the target is not connected now; retry later",
   "no-entry": "no gateway on the way knows the target; check the name, or discover it first",
-  "only-way-is-back": "the only known way leads back to where the message came from; the target may be moving, retry later",
+  "only-way-is-back":
+    "the only known way leads back to where the message came from; the target may be moving, retry later",
   "ttl-exhausted": "the message passed as many gateways as its hop TTL allows; a loop, or a TTL that is too small",
   expired: "the message's expiry time has passed",
   "source-not-attached": "the source is not the Agent ID of the attachment that sent it",
