@@ -459,6 +459,74 @@ test("messages stored for an agent are acknowledged to the gateway that they cam
   expect(network.hub.mailboxAcksAt(gw("gw"))).toBeGreaterThan(0);
 });
 
+test("a message that two gateways have stored is acknowledged to both, also when the second copy comes while the first is handled [AAP-15]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  const handled = Promise.withResolvers<void>();
+  const heard: unknown[] = [];
+  bob.onMessage(({ data }) => {
+    heard.push(data);
+    return data === "one" ? undefined : handled.promise;
+  });
+  await network.clock.until(alice.send(bobName, "one"));
+  await network.clock.advance(1_000);
+  const events = noted(bob);
+  const before = [gw("gw"), gw("gw2")].map((each) => network.hub.mailboxAcksAt(each));
+  network.hub.intercept = (frame) => {
+    const body = decodeFrame(frame);
+    if (body.case === "message" && body.value.header?.source === alice.id) {
+      for (const each of [gw("gw"), gw("gw2")]) {
+        network.hub.deliverBy(bob.id, each);
+        network.hub.inject(bob.id, frame.slice());
+      }
+      return undefined;
+    }
+    return frame;
+  };
+  const sent = alice.send(bobName, "two");
+  await network.clock.advance(1_000);
+  expect(heard).toEqual(["one", "two"]);
+  const acknowledged = (): number[] =>
+    [gw("gw"), gw("gw2")].map((each, i) => network.hub.mailboxAcksAt(each) - (before[i] ?? 0));
+  expect(acknowledged()).toEqual([0, 0]);
+  handled.resolve();
+  await network.clock.until(sent);
+  await network.clock.advance(1_000);
+  const [atFirst = 0, atSecond = 0] = acknowledged();
+  expect(atFirst).toBeGreaterThan(0);
+  expect(atSecond).toBe(atFirst);
+  expect(events).toEqual([]);
+});
+
+test("a message that one gateway has altered is heard as the other one brings it, when it is here already [AAP-15] [AAP-96]", async () => {
+  const network = new TestNetwork();
+  const alice = await network.connect(aliceName);
+  const bob = await network.connect(bobName, { gateways: gatewayUrls.slice(0, 2), attachments: 2 });
+  await network.clock.advance(1_000);
+  const heard: unknown[] = [];
+  bob.onMessage(({ data }) => void heard.push(data));
+  await network.clock.until(alice.send(bobName, "one"));
+  const events = noted(bob);
+  let copies = 0;
+  network.hub.intercept = (frame) => {
+    const body = decodeFrame(frame);
+    if (body.case !== "message" || body.value.header?.source !== alice.id) return frame;
+    if (copies++ > 0) return undefined;
+    const payload = body.value.payload.slice();
+    payload[payload.length - 1] = (payload.at(-1) ?? 0) ^ 1;
+    network.hub.deliverBy(bob.id, gw("gw"));
+    network.hub.inject(bob.id, encodeFrame({ case: "message", value: { ...body.value, payload } }));
+    network.hub.deliverBy(bob.id, gw("gw2"));
+    network.hub.inject(bob.id, frame.slice());
+    return undefined;
+  };
+  await network.clock.until(alice.send(bobName, "two"));
+  expect(heard).toEqual(["one", "two"]);
+  expect(events).toEqual(["security CAUSEWAY_E2EE_DECRYPT_FAILED"]);
+});
+
 test("topics, subscriptions, the record and key packages of an agent are at each of its gateways, and at the one that is left [AAP-15]", async () => {
   const network = new TestNetwork();
   const alice = await network.connect(aliceName);

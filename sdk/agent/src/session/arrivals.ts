@@ -80,13 +80,20 @@ interface Opening {
   left: number;
 }
 
-/** An envelope of a topic, which comes once over each attachment. */
-interface Publication {
+/** What comes once over each attachment: each gateway where this agent subscribed, or that stored it, sends one copy. */
+interface Known {
   readonly over: number[];
   /** One copy was opened: others are repetitions. */
   isOpened: boolean;
   /** Until then: copies of other gateways, in case the first one was altered. At most one for each attachment. */
   readonly spares: agp.Envelope[];
+}
+
+/** An envelope to this agent. */
+interface KnownEnvelope extends Known {
+  isSettled: boolean;
+  /** Copies whose gateways are told when the one that was opened is settled. At most one for each attachment. */
+  readonly copies: agp.RoutingHeader[];
 }
 
 interface Item {
@@ -105,10 +112,10 @@ export class Arrivals {
   readonly #signer: WakeUp;
   /** Envelopes with a message that is here already and not settled, by that message. Bounded, oldest first. */
   readonly #repeats = new Map<string, Opening[]>();
-  /** Envelopes to this agent, whether all in them is settled, and over which attachments they came. Bounded, oldest first. */
-  readonly #envelopes = new Map<string, { isSettled: boolean; readonly over: number[] }>();
   /** Bounded, oldest first. */
-  readonly #publications = new Map<string, Publication>();
+  readonly #envelopes = new Map<string, KnownEnvelope>();
+  /** Bounded, oldest first. */
+  readonly #publications = new Map<string, Known>();
   readonly #gapWatch: WakeUp;
   #isWatching = false;
   #isClosed = false;
@@ -140,6 +147,8 @@ export class Arrivals {
     // (AAP-96).
     if (known !== undefined && !isDirect && isNew(attached, known.over)) {
       if (known.isSettled) this.#ports.onSettled(header);
+      else if (known.isOpened) known.copies.push(header);
+      else known.spares.push(envelope);
       return Promise.resolve();
     }
     const isReplay = known !== undefined;
@@ -201,6 +210,7 @@ export class Arrivals {
         for (const { body } of packet.messages) this.#ports.onTopic(header.target, opened, body);
         return;
       }
+      if (!isDirect) this.#noteReceived(header);
       this.#ports.onPacket(opened.sender, packet, address);
       await this.#accept(address, packet, header, isDirect);
     } catch (thrown) {
@@ -210,11 +220,12 @@ export class Arrivals {
         this.#ports.onRefused(header, error);
         return;
       }
-      this.#envelopes.delete(envelopeKey(header));
       // A context that is lost is made anew by the sender, with the same messages.
       if (!error.retryable && error.code !== "CAUSEWAY_E2EE_CONTEXT_UNKNOWN") this.#ports.onSettled(header, error);
       this.#ports.onRefused(header, error);
-      const spare = isTopic ? this.#spareOf(header) : undefined;
+      const key = envelopeKey(header);
+      const spare = spareIn(isTopic ? this.#publications : this.#envelopes, key);
+      if (spare === undefined && !isTopic) this.#envelopes.delete(key);
       if (spare?.header) await this.#take(spare.header, this.#open(spare.header, spare.payload), false, attached);
     }
   }
@@ -339,8 +350,11 @@ export class Arrivals {
 
   #envelopeSettled(header: agp.RoutingHeader): void {
     const known = this.#envelopes.get(envelopeKey(header));
-    if (known) known.isSettled = true;
     this.#ports.onSettled(header);
+    if (known === undefined) return;
+    this.#noteReceived(header);
+    known.isSettled = true;
+    for (const copy of known.copies.splice(0)) this.#ports.onSettled(copy);
   }
 
   /** Each gateway where this agent subscribed sends one copy. A second one over the same attachment is a replay. */
@@ -355,8 +369,8 @@ export class Arrivals {
     return true;
   }
 
-  #notePublication(header: agp.RoutingHeader, attached: number): Publication {
-    const publication = { over: [attached], isOpened: false, spares: [] };
+  #notePublication(header: agp.RoutingHeader, attached: number): Known {
+    const publication: Known = { over: [attached], isOpened: false, spares: [] };
     this.#publications.set(envelopeKey(header), publication);
     const [oldest] = this.#publications.keys();
     if (this.#publications.size > publicationsMax && oldest !== undefined) this.#publications.delete(oldest);
@@ -369,18 +383,16 @@ export class Arrivals {
     publication.spares.length = 0;
   }
 
-  /** A copy could not be opened: the one of another gateway, if it is here. Otherwise it counts when it comes. */
-  #spareOf(header: agp.RoutingHeader): agp.Envelope | undefined {
-    const key = envelopeKey(header);
-    const publication = this.#publications.get(key);
-    if (publication === undefined || publication.isOpened) return undefined;
-    const spare = publication.spares.shift();
-    if (spare === undefined) this.#publications.delete(key);
-    return spare;
+  #noteReceived(header: agp.RoutingHeader): void {
+    const known = this.#envelopes.get(envelopeKey(header));
+    if (known === undefined) return;
+    known.isOpened = true;
+    for (const spare of known.spares.splice(0)) if (spare.header) known.copies.push(spare.header);
   }
 
   #noteEnvelope(header: agp.RoutingHeader, attached: number): void {
-    this.#envelopes.set(envelopeKey(header), { isSettled: false, over: [attached] });
+    const known = { over: [attached], isOpened: false, spares: [], isSettled: false, copies: [] };
+    this.#envelopes.set(envelopeKey(header), known);
     if (this.#envelopes.size <= envelopesMax) return;
     const [oldest] = this.#envelopes.keys();
     if (oldest !== undefined) this.#envelopes.delete(oldest);
@@ -478,6 +490,15 @@ const envelopeKey = ({ source, messageId }: agp.RoutingHeader): string => `${sou
 const envelopesMax = 16_384;
 /** As far as one gateway may lag behind another with publications. */
 const publicationsMax = 4_096;
+
+/** A copy could not be opened: the one of another gateway, if it is here. Otherwise it counts when it comes. */
+function spareIn(all: Map<string, Known>, key: string): agp.Envelope | undefined {
+  const known = all.get(key);
+  if (known === undefined || known.isOpened) return undefined;
+  const spare = known.spares.shift();
+  if (spare === undefined) all.delete(key);
+  return spare;
+}
 
 /** Notes that something came over this attachment; false when it did before. */
 function isNew(attached: number, over: number[]): boolean {
