@@ -6,6 +6,7 @@ import { Ends } from "./ends.ts";
 import { Lane, type SourceBox } from "./lane.ts";
 import type { MailboxLimits } from "./limits.ts";
 import { MailRows } from "./mail-rows.ts";
+import { Taken } from "./taken.ts";
 
 /** What the holdings are made of. */
 export interface HoldingsOptions {
@@ -24,6 +25,7 @@ export class Holdings {
   readonly lanes = new Map<AgentId, Lane>();
   readonly dead: DeadLetters;
   readonly ends: Ends;
+  readonly taken = new Taken();
   /** Mailboxes with an offer that is not answered, or a pause after one. */
   readonly transferring = new Map<number, Lane>();
   messages = 0;
@@ -87,6 +89,7 @@ export class Holdings {
   remove(lane: Lane, row: number, why: RemovalReason): void {
     const mail = this.rows.mail(row);
     this.forget(lane, row);
+    if (why === "handed-over") this.taken.forget(mail);
     this.tell({ kind: "remove", mail, why });
   }
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { agentOf, nameOfMail, World } from "./fixtures/world.ts";
+import { agentOf, idOf, nameOfMail, World } from "./fixtures/world.ts";
 
 const agents = ["bob", "eve"] as const;
 const senders = ["alice", "carol"] as const;
@@ -243,6 +243,53 @@ describe("mailboxes, whatever happens", () => {
     first.machine.handleTransferred(first.now, again?.transfer ?? 0, 1);
     first.perform();
     expect([first.machine.stored({}).length, second.machine.stored({}).length]).toEqual([0, 1]);
+  });
+
+  test("what another gateway offers once more is answered like the first time, and handed to nobody again [AGP-58]", () => {
+    const world = new World(limits);
+    const link = { link: 1, instance: "", acknowledges: true };
+    const offer = (name: string): string => {
+      const [agentId, source, id, storedAt] = [agentOf("bob"), agentOf("alice"), idOf(name), world.now.unix];
+      const mail = {
+        agentId,
+        instance: "",
+        source,
+        id,
+        bytes: 10,
+        isTraced: false,
+        expiresUnixMs: 0,
+        link: 1,
+        storedAt,
+      };
+      const verdict = world.machine.offer(world.now, { ...mail, wantsStored: true, wantsNotice: false } as never);
+      return [verdict, ...world.perform()].join(", ");
+    };
+    world.setLinks("bob", [link]);
+    const first = offer("m1");
+    expect(first).toContain("deliver");
+    expect(offer("m1")).toBe("repeat");
+    world.ack("bob", "alice", ["m1"]);
+    // The answer was late: the agent has had it, and its copy at the other gateway may go.
+    expect(offer("m1")).toBe("taken");
+    expect(offer("m2")).toContain("deliver");
+    // One that left for another gateway may come back from there.
+    world.setLinks("bob", []);
+    world.machine.handleMoved(world.now, agentOf("bob"), true);
+    world.perform();
+    world.machine.handleTransferred(world.now, world.transfers.splice(0)[0]?.transfer ?? 0, 1);
+    world.perform();
+    expect(world.machine.stored({})).toEqual([]);
+    world.setLinks("bob", [link]);
+    expect(offer("m2")).toContain("deliver");
+    // What could not be stored was not taken.
+    const [mail] = world.machine.stored({});
+    world.machine.handleStoreFailed(world.now, mail ? [mail.mail] : [], {
+      code: "CAUSEWAY_STORE_FAILED",
+      message: "x",
+    });
+    world.perform();
+    expect(world.machine.stored({})).toEqual([]);
+    expect(offer("m2")).toContain("deliver");
   });
 
   test("when agents come and acknowledge, nothing stays behind [AGP-58]", () => {

@@ -62,13 +62,16 @@ export class Mailboxes implements Machine<MailboxEffect> {
     const box = there?.boxes.get(mail.source);
     const known = box === undefined ? -1 : held.rows.find(box.number, mail.id);
     if (known >= 0) return this.#repeat(known, mail);
+    const isHandedOver = mail.storedAt !== undefined;
+    if (isHandedOver && held.taken.has(mail)) return "taken";
     const isBehind = box !== undefined && box.ahead > 0;
     if (!mail.wantsStored && mail.link !== undefined && !isBehind) return "pass";
-    const full = overQuota(mail, there, box, held, this.#limits, mail.storedAt !== undefined);
+    const full = overQuota(mail, there, box, held, this.#limits, isHandedOver);
     if (full !== undefined) return full;
     const lane = there ?? held.open(mail.agentId);
     const stored = held.storedMail(now, mail);
     const row = held.put(lane, stored, box);
+    if (isHandedOver) held.taken.add(stored);
     if (wantsReport(mail)) held.tell({ kind: "store", mail: stored }, { kind: "stored", mail: stored });
     else held.tell({ kind: "store", mail: stored });
     // What another gateway hands over may have expired on its way.
@@ -138,6 +141,7 @@ export class Mailboxes implements Machine<MailboxEffect> {
   handleStoreFailed(now: Now, mails: readonly StoredMail[], error: ErrorFacts): void {
     this.#now = now;
     for (const mail of mails) {
+      this.#held.taken.forget(mail);
       const lane = this.#held.lanes.get(mail.agentId);
       const row = lane?.find(mail.source, mail.id) ?? -1;
       if (lane !== undefined && row >= 0 && this.#held.rows.sequence(row) === mail.sequence)
