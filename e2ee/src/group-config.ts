@@ -5,10 +5,13 @@ import { type ClientConfig, defaultKeyPackageEqualityConfig } from "./library.ts
 
 /** Late messages are opened in the current and this many former epochs. */
 const pastEpochsMax = 4;
-/** Skipped messages of one sender and epoch that can still be opened later. */
-const skippedMessagesMax = 128;
-/** How far ahead of the last message of its sender a message may be. */
-const forwardStepsMax = 1024;
+/**
+ * Skipped messages of one sender and epoch that can still be opened later: all that a gateway stores of one sender, since
+ * what is sent once its receiver is back may come by another way, before them.
+ */
+const skippedMessagesMax = 2_048;
+/** How far ahead of the last message of its sender a message may be; not so far that one puts others out of reach. */
+const forwardStepsMax = skippedMessagesMax;
 /** The three bounds in the words of the library. */
 export const retentionConfig = {
   retainKeysForGenerations: skippedMessagesMax,

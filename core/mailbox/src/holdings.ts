@@ -15,6 +15,8 @@ export interface HoldingsOptions {
   readonly contents: MailboxContents;
   /** Live attachments of an agent, when its mailbox comes into being; afterwards `handleLinks` tells changes. */
   readonly linksOf: (agentId: AgentId) => readonly MailLink[];
+  /** Whether an agent without an attachment here is attached at another gateway, at the same time. Default: no. */
+  readonly isMoved?: (agentId: AgentId) => boolean;
   /** What nobody who chooses message ids knows, for their hashes. */
   readonly seed?: number;
 }
@@ -32,6 +34,7 @@ export class Holdings {
   bytes = 0;
   readonly #limits: MailboxLimits;
   readonly #linksOf: HoldingsOptions["linksOf"];
+  readonly #isMoved: NonNullable<HoldingsOptions["isMoved"]>;
   /** Never added to when it is empty: `none` is everybody's. */
   #effects = none;
   #sequence: number;
@@ -39,6 +42,7 @@ export class Holdings {
   constructor(options: HoldingsOptions) {
     this.#limits = options.limits;
     this.#linksOf = options.linksOf;
+    this.#isMoved = options.isMoved ?? (() => false);
     this.rows = new MailRows(options.seed ?? 0);
     this.ends = new Ends(this.rows);
     this.dead = new DeadLetters(options.limits);
@@ -72,7 +76,9 @@ export class Holdings {
 
   /** The mailbox of an agent that has none. */
   open(agentId: AgentId): Lane {
-    const lane = new Lane(this.rows, agentId, this.#linksOf(agentId));
+    const links = this.#linksOf(agentId);
+    const lane = new Lane(this.rows, agentId, links);
+    lane.isMoved = links.length === 0 && this.#isMoved(agentId);
     this.lanes.set(agentId, lane);
     return lane;
   }

@@ -245,6 +245,20 @@ describe("mailboxes, whatever happens", () => {
     expect([first.machine.stored({}).length, second.machine.stored({}).length]).toEqual([0, 1]);
   });
 
+  test("what comes for an agent that is elsewhere is offered there at once [AGP-58]", () => {
+    const world = new World(limits);
+    world.elsewhere.add(agentOf("bob"));
+    for (const id of ["m1", "m2", "m3"]) world.send({ to: "bob", from: "alice", id, stored: true });
+    const offered: string[][] = [];
+    for (let offer = world.transfers.shift(); offer !== undefined; offer = world.transfers.shift()) {
+      offered.push(offer.mails.map(({ id }) => id.trim()));
+      world.machine.handleTransferred(world.now, offer.transfer, offer.mails.length);
+      world.perform();
+    }
+    expect(offered).toEqual([["m1"], ["m2", "m3"]]);
+    expect(world.waiting.size).toBe(0);
+  });
+
   test("what another gateway offers once more is answered like the first time, and handed to nobody again [AGP-58]", () => {
     const world = new World(limits);
     const link = { link: 1, instance: "", acknowledges: true };

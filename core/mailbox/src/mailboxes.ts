@@ -78,7 +78,10 @@ export class Mailboxes implements Machine<MailboxEffect> {
     const isDue = !isBehind && stored.expiresAt > now.unix;
     if (mail.link !== undefined && isDue && this.#handOver.hasRoom(lane, stored.bytes))
       this.#handOver.hand(lane, row, mail.link);
-    else this.#handOver.pump(now, lane);
+    else {
+      this.#handOver.pump(now, lane);
+      this.#transfers.offerFrom(now, lane);
+    }
     return "taken";
   }
 

@@ -68,15 +68,20 @@ export class Adverts {
   /** Agents of stored records that did not come back in time go offline, then out of the tables. */
   sweep(now: Now): void {
     for (const [agentId, awaited] of this.#awaited) {
-      // Its record of there is the one that counts (AAP-95).
-      if (awaited.removedAt <= now.instant || this.#parts.isElsewhere(agentId)) {
-        this.#awaited.delete(agentId);
-        this.#withdraw(agentId);
-      } else if (awaited.offlineAt <= now.instant && !awaited.isOffline) {
+      if (awaited.removedAt <= now.instant || this.#parts.isElsewhere(agentId)) this.#leaveTo(agentId);
+      else if (awaited.offlineAt <= now.instant && !awaited.isOffline) {
         awaited.isOffline = true;
         this.#publish(agentId, "offline", undefined);
       }
     }
+  }
+
+  /** Of an agent that is awaited here something was heard from another gateway, which is being told of it just now. */
+  handleRoute(agentId: AgentId): void {
+    if (!this.#awaited.has(agentId)) return;
+    this.#parts.deps.endOfTurn(() => {
+      if (this.#awaited.has(agentId) && this.#parts.isElsewhere(agentId)) this.#leaveTo(agentId);
+    });
   }
 
   /** Which of these agents are announced by this gateway alone, and may be away. */
@@ -190,6 +195,12 @@ export class Adverts {
     const removedAt = later(now.instant, this.#awayMs(agentId));
     this.#awaited.set(agentId, { offlineAt: now.instant, removedAt, isOffline: true });
     this.#publish(agentId, "offline", undefined);
+  }
+
+  /** Its record of another gateway is the one that counts (AAP-95), or it is gone. */
+  #leaveTo(agentId: AgentId): void {
+    this.#awaited.delete(agentId);
+    this.#withdraw(agentId);
   }
 
   #revisionOf(route: NonNullable<ReturnType<SyncDriver["ownRoute"]>>): {

@@ -14,6 +14,8 @@ export class FollowedAgents {
   readonly #sync: SyncDriver;
   readonly #isNeeded: boolean;
   readonly #followed = new Map<AgentId, bigint>();
+  /** New subscriptions until the next look. */
+  #left = newPerLookMax;
 
   constructor(sync: SyncDriver, level: 1 | 2) {
     this.#sync = sync;
@@ -29,13 +31,19 @@ export class FollowedAgents {
       this.#followed.delete(agentId);
       this.#sync.unfollow(id);
     }
-    let left = newPerLookMax;
+    this.#left = newPerLookMax;
     for (const agentId of wanted) {
-      const isNew = !this.#followed.has(agentId);
-      if (isNew && (left === 0 || this.#followed.size >= followedMax)) continue;
-      if (isNew) left--;
       // Asked again each time: it is the same subscription, which ends when nobody uses it.
-      this.#followed.set(agentId, this.#sync.follow(agentId));
+      if (this.#followed.has(agentId)) this.#followed.set(agentId, this.#sync.follow(agentId));
+      else this.want(agentId);
     }
+  }
+
+  /** A message for this agent waits here: where else it may be is asked at once. Until the next look. */
+  want(agentId: AgentId): void {
+    if (!this.#isNeeded || this.#left === 0 || this.#followed.size >= followedMax || this.#followed.has(agentId))
+      return;
+    this.#left--;
+    this.#followed.set(agentId, this.#sync.follow(agentId));
   }
 }

@@ -160,6 +160,7 @@ export class GatewayService implements Gateway {
         routes.install(route);
         this.#resolver.handleRoute(route.agentId, route.origin, true);
         this.#mailboxes.handleRoute(route.agentId);
+        this.#adverts.handleRoute(route.agentId);
       },
       onRemove: (agentId, origin) => {
         routes.remove(agentId, origin);
@@ -173,19 +174,21 @@ export class GatewayService implements Gateway {
       isElsewhere: (agentId) => isElsewhere(table, agentId),
       onDeregistered: (agentId) => this.#mailboxes.close(agentId, "was deregistered"),
     });
+    const followed = new FollowedAgents(this.#sync, config.level);
     const policy = new LivePolicy(config.policy ?? [], config.domain, deps.log);
     const answers = new Answers({ ...parts, policy });
     this.#mailboxes = new MailboxDriver({
       ...parts,
       answers,
       reports: new PositiveReports(answers, links),
-      followed: new FollowedAgents(this.#sync, config.level),
+      followed,
       linksOf: (agentId) => this.#mailLinksOf(agentId),
     });
     this.#relay = new Relay({
       ...parts,
       policy,
       mailboxes: this.#mailboxes,
+      followed,
       topics: this.#topics.machine,
       allowedDomains: (agentId) => routes.allowedDomains(agentId),
       serveControl: (owner, source, body) => this.#serveControl(owner, source, body),

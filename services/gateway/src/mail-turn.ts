@@ -4,7 +4,7 @@
  */
 import type { StoredMail } from "@causeway/core-base";
 import type { MailboxEffect } from "@causeway/core-mailbox";
-import type { LinkId } from "@causeway/core-wire";
+import { asLinkId, type LinkId } from "@causeway/core-wire";
 import type { TakenTransfer } from "./mail-transfers.ts";
 
 /** Sequences `from` to before `until`. */
@@ -29,6 +29,8 @@ export class MailTurn {
   /** Where the sequences of those begin; they follow each other. */
   firstFresh = Number.POSITIVE_INFINITY;
   nextFresh = 0;
+  /** Where something is to be handed that was stored before this turn; a set only when there are several. */
+  #backlogTo: LinkId | Set<LinkId> | undefined;
 
   noteAppended({ sequence }: StoredMail): void {
     if (this.appended === 0) this.firstFresh = sequence;
@@ -38,7 +40,14 @@ export class MailTurn {
 
   add(what: Afterwards, link?: LinkId): void {
     this.after.push(what);
+    if (what.kind === "deliver" && !this.isFresh(what.mail)) this.#noteBacklog(asLinkId(what.link));
     this.links.push(link);
+  }
+
+  /** True when something is to go to this link that was stored before this turn. */
+  hasBacklogTo(link: LinkId): boolean {
+    const to = this.#backlogTo;
+    return to !== undefined && (to === link || (typeof to === "object" && to.has(link)));
   }
 
   /** True for a message that was appended in this turn. */
@@ -65,6 +74,12 @@ export class MailTurn {
     return this.after.some(
       (each) => each.kind === "taken" && sequence >= each.fresh.from && sequence < each.fresh.until,
     );
+  }
+
+  #noteBacklog(link: LinkId): void {
+    if (this.#backlogTo === undefined) this.#backlogTo = link;
+    else if (typeof this.#backlogTo === "object") this.#backlogTo.add(link);
+    else if (this.#backlogTo !== link) this.#backlogTo = new Set([this.#backlogTo, link]);
   }
 }
 

@@ -66,7 +66,9 @@ export class MailboxDriver {
     this.#parts = parts;
     this.#store = deps.mailboxes;
     const [seed = 0] = new Int32Array(Uint8Array.from(deps.random.bytes(4)).buffer);
-    this.#machine = new Mailboxes({ limits, contents: this.#store.load(), linksOf: parts.linksOf, seed });
+    const { linksOf, table } = parts;
+    const isMoved = (agentId: AgentId): boolean => isElsewhere(table, agentId);
+    this.#machine = new Mailboxes({ limits, contents: this.#store.load(), linksOf, isMoved, seed });
     this.#wake = new WakeUp(deps.scheduler, () => this.#input((now) => this.#machine.handleTimeout(now)));
     this.#retry = new WakeUp(deps.scheduler, () => this.#schedule());
     this.#transfers = new MailTransfers(parts);
@@ -113,6 +115,14 @@ export class MailboxDriver {
       this.#turn.add({ kind: "accepted", report: this.#acceptance(scan, entry), isFresh });
     }
     return verdict !== "repeat";
+  }
+
+  /**
+   * Something else is about to go to this link. What was stored long before goes first: too many newer messages before it,
+   * and its receiver cannot open it any more.
+   */
+  handFirst(link: LinkId): void {
+    if (this.#turn.hasBacklogTo(link)) this.#flush();
   }
 
   /** Tells an agent of this gateway that its message was taken, at the end of the turn. */

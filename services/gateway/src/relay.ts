@@ -38,6 +38,7 @@ import type { BoundedLog } from "./bounded-log.ts";
 import { BulkFlow } from "./bulk-flow.ts";
 import { decodeBody } from "./decode-body.ts";
 import type { EventFeed } from "./event-feed.ts";
+import type { FollowedAgents } from "./followed-agents.ts";
 import { HoldQueue } from "./hold-queue.ts";
 import type { LinkEntry, Links } from "./links.ts";
 import type { LivePolicy } from "./live-policy.ts";
@@ -85,6 +86,7 @@ export interface RelayParts {
   readonly events: EventFeed;
   readonly security: BoundedLog;
   readonly mailboxes: MailboxDriver;
+  readonly followed: FollowedAgents;
   readonly serveControl: ControlService;
   /** Why a message of `source` cannot have an agent asked for that is not known here. */
   readonly checkQuery: (agentId: AgentId, source: AgentId) => ErrorFacts | undefined;
@@ -307,6 +309,7 @@ export class Relay {
       this.#answers.refuse(scan, entry, justLeft(agentId), now);
       return;
     }
+    this.#parts.mailboxes.handFirst(out.id);
     this.#delivered.value++;
     if (scan.kind === FrameKind.control && scan.controlBody === deliveryReportField && this.#parts.events.isWatched)
       this.#tellFailure(scan, agentId);
@@ -365,6 +368,7 @@ export class Relay {
     entry: LinkEntry | undefined,
     now: Now,
   ): void {
+    this.#parts.followed.want(verdict.agentId);
     if (scan.isReliable) {
       if (!this.#isAllowed(scan, verdict.agentId)) this.#answers.refuse(scan, entry, notAllowed(verdict.agentId), now);
       else this.#parts.mailboxes.take(scan, verdict.agentId, undefined, entry, now);
