@@ -3,6 +3,12 @@ import { defineConfig } from "vitest/config";
 /** Tests that start processes or play many seeds; they get the machine for themselves, after the others. */
 const heavy = ["testing/e2e/src/**/*.test.ts", "testing/sim/src/**/*.test.ts"];
 
+/** Forwarding, whatever its agents' attachments: done once more with soft-state ones, where a test does not say (AAP-93). */
+const forwarding = [
+  "services/gateway/src/{blindness,classes,delivery,departure,duplicates,mail-order,mailbox,overlay}.test.ts",
+  "services/gateway/src/{policy,resolver,slow-subscribers,target-limits}.test.ts",
+];
+
 export default defineConfig({
   test: {
     testTimeout: 60_000,
@@ -21,6 +27,15 @@ export default defineConfig({
             "scripts/**/*.test.ts",
           ],
           exclude: heavy,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "soft",
+          include: forwarding,
+          provide: { attachmentModel: "soft" },
           sequence: { groupOrder: 0 },
         },
       },

@@ -160,7 +160,7 @@ export class GatewayService implements Gateway {
         routes.install(route);
         this.#resolver.handleRoute(route.agentId, route.origin, true);
         this.#mailboxes.handleRoute(route.agentId);
-        this.#adverts.handleRoute(route.agentId);
+        if (this.#state === "running") this.#adverts.handleRoute(route.agentId);
       },
       onRemove: (agentId, origin) => {
         routes.remove(agentId, origin);

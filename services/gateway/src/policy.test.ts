@@ -4,7 +4,7 @@ import { admin } from "@causeway/core-wire";
 import { createClient } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { LiveConfig } from "./ports.ts";
-import type { TestAgent } from "./testing/test-agent.ts";
+import type { TestAgent, TestAgentOptions } from "./testing/test-agent.ts";
 import { type LogLine, World, type WorldGateway } from "./testing/world.ts";
 
 const marker = "MARKER-77ad";
@@ -38,8 +38,8 @@ beforeEach(async () => {
   bob = await known(net.green1, "green.example/hotels/bob");
 });
 
-async function known(at: WorldGateway, name: string): Promise<TestAgent> {
-  const agent = await world.agent(at, name).attach();
+async function known(at: WorldGateway, name: string, options: TestAgentOptions = {}): Promise<TestAgent> {
+  const agent = await world.agent(at, name, options).attach();
   expect((await agent.advertise()).error).toBeUndefined();
   await world.scheduler.advance(1_000);
   return agent;
@@ -160,7 +160,8 @@ test("lines of denials are bounded, and their number is not lost", async () => {
 });
 
 test("what waited for an agent is judged by the rules of when it goes on [AAP-7]", async () => {
-  const carol = await known(net.blue1, "blue.example/travel/carol");
+  // An attachment without heartbeats is never stale.
+  const carol = await known(net.blue1, "blue.example/travel/carol", { model: "stateful" });
   carol.vanish();
   await world.scheduler.advance(100_000);
   await alice.message(carol.agentId, "one");
