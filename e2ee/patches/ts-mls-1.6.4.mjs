@@ -166,4 +166,47 @@ export const files = [
       },
     ],
   },
+  {
+    path: "dist/src/secretTree.js",
+    before: "00faf2bf2892a70591f99cb520f54c1f1c257ad4bc09f9b72009883573854bc8",
+    after: "a06d7e357d8c3a5ba7f155d03009c7197105cf25db3754fa0d52609433613f35",
+    edits: [
+      {
+        find:
+          `    const consumed = [];\n` +
+          `    let result = { ...current };\n` +
+          `    for (let i = 0; i < generationDifference; i++) {\n` +
+          `        const nextSecret = await deriveTreeSecret(result.secret, "secret", result.generation, kdf.size, kdf);\n` +
+          `        const [updated, old] = updateUnusedGenerations(result, config.retainKeysForGenerations);\n` +
+          `        consumed.push(...old);\n` +
+          `        result = {\n` +
+          `            secret: nextSecret,\n` +
+          `            generation: result.generation + 1,\n` +
+          `            unusedGenerations: updated,\n` +
+          `        };\n` +
+          `    }\n` +
+          `    return [result, consumed];\n` +
+          `}\n` +
+          `function updateUnusedGenerations(s, retainGenerationsMax) {\n` +
+          `    const withNew = { ...s.unusedGenerations, [s.generation]: s.secret };\n` +
+          `    const generations = Object.keys(withNew);\n` +
+          `    const result = generations.length >= retainGenerationsMax ? removeOldGenerations(withNew, retainGenerationsMax) : [withNew, []];\n` +
+          `    return result;\n` +
+          `}\n`,
+        replace:
+          `    if (generationDifference <= 0)\n` +
+          `        return [{ ...current }, []];\n` +
+          `    let { secret, generation } = current;\n` +
+          `    const unused = { ...current.unusedGenerations };\n` +
+          `    for (let i = 0; i < generationDifference; i++) {\n` +
+          `        const nextSecret = await deriveTreeSecret(secret, "secret", generation, kdf.size, kdf);\n` +
+          `        unused[generation++] = secret;\n` +
+          `        secret = nextSecret;\n` +
+          `    }\n` +
+          `    const [unusedGenerations, consumed] = removeOldGenerations(unused, config.retainKeysForGenerations);\n` +
+          `    return [{ secret, generation, unusedGenerations }, consumed];\n` +
+          `}\n`,
+      },
+    ],
+  },
 ];

@@ -20,7 +20,8 @@ import type { MLSMessage } from "ts-mls/message.js";
 import { processMessage, processPublicMessage } from "ts-mls/processMessages.js";
 import type { Proposal } from "ts-mls/proposal.js";
 import { emptyPskIndex } from "ts-mls/pskIndex.js";
-import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { ratchetUntil } from "ts-mls/secretTree.js";
+import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 // @ts-expect-error -- plain JavaScript: it runs before anything is installed
 import { applyPatches, installedLibrary } from "../patches/apply.mjs";
 // @ts-expect-error -- plain JavaScript: it runs before anything is installed
@@ -191,6 +192,26 @@ test("a joiner accepts a tree whose nodes have different unmerged leaves", async
     .map((each) => Buffer.from(each.keySchedule.epochAuthenticator).toString("hex"));
   expect(secrets).toHaveLength(7);
   expect(new Set(secrets).size).toBe(1);
+});
+
+test("a message that skips others costs a step for each of them, and no work on all that are kept", async () => {
+  const kept = 50;
+  const config = { retainKeysForGenerations: kept, retainKeysForEpochs: 4, maximumForwardRatchetSteps: 1_000 };
+  const start = { secret: new Uint8Array(impl.kdf.size), generation: 0, unusedGenerations: {} };
+  const [full] = await ratchetUntil(start, kept, config, impl.kdf);
+  const sort = vi.spyOn(Array.prototype, "sort");
+  const [ahead, consumed] = await ratchetUntil(full, 10 * kept, config, impl.kdf);
+  const sorted = sort.mock.calls.length;
+  sort.mockRestore();
+  expect(sorted).toBeLessThanOrEqual(1);
+  expect(Object.keys(ahead.unusedGenerations).map(Number)).toEqual(
+    Array.from({ length: kept }, (_, n) => 9 * kept + n),
+  );
+  expect(consumed).toHaveLength(9 * kept);
+  // The same secrets as by single steps.
+  let single = full;
+  for (let n = kept + 1; n <= 10 * kept; n++) [single] = await ratchetUntil(single, n, config, impl.kdf);
+  expect(single).toEqual(ahead);
 });
 
 describe("the patch step", () => {

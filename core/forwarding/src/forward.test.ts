@@ -333,6 +333,19 @@ describe("instances and anycast", () => {
     expect([0, 1, 2].map(choose)).toEqual(first);
   });
 
+  test("of what is not known it is refused for good that the only way leads back", () => {
+    const unknown = { action: "drop", code: "CAUSEWAY_FORWARDING_NO_ROUTE", reason: "unknown-way-is-back" };
+    const prefix = tableWith(up(g2), { kind: "prefix", prefix: "spiffe://green.example/site", peer: g2 } as never);
+    const typo = "spiffe://green.example/site/typo";
+    expect(go(prefix, { target: typo, source: remote }, fromPeer(g2))).toMatchObject(unknown);
+    // The way back to a sender that nobody advertises.
+    const [guest, carol] = [parseAgentId("green.example/cli/guest"), parseAgentId("green.example/cli/carol")];
+    const table = tableWith(up(g2), up(g3), put(parseAgentId("green.example/cli/other"), g3));
+    const toAny = { targetKind: 2, target: "spiffe://green.example/cli", source: guest } as const;
+    expect(go(table, toAny, fromPeer(g2))).toMatchObject({ action: "relay", peer: g3 });
+    expect(go(table, { target: guest, source: carol }, fromPeer(g2))).toMatchObject(unknown);
+  });
+
   test("from a neighbour a prefix takes the nearest member, never back", () => {
     const [near, far] = [parseAgentId("red.example/p/near"), parseAgentId("red.example/p/far")];
     const table = tableWith(up(g2), up(g3), put(far, g3, { path: [g3, g("gw9")] }), put(near, g2, { path: [g2] }));

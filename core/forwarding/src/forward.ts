@@ -231,7 +231,7 @@ function wayBack(scan: FrameScan, table: ForwardingTable, arrival: Arrival, now:
 
 function toPeer(route: PeerRoute, arrival: Arrival): Verdict {
   if (!route.peer.isUp) return drops.peerLost;
-  return arrival.kind === "peer" && arrival.peer === route.peer.uri ? drops.onlyWayIsBack : route.verdict;
+  return arrival.kind === "peer" && arrival.peer === route.peer.uri ? drops.unknownWayIsBack : route.verdict;
 }
 
 /** Any one agent below the prefix (AAP-69); the same one for the same source while it can be reached. */
@@ -294,6 +294,8 @@ const drops = {
   noEntry: drop("CAUSEWAY_FORWARDING_NO_ROUTE", "no-entry"),
   // Two gateways that each take the other for nearer: so it is for a moment when an agent moves, and not for good.
   onlyWayIsBack: drop("CAUSEWAY_FORWARDING_NOT_ATTACHED", "only-way-is-back"),
+  // Of an agent that is not known: neither of them will ever know more.
+  unknownWayIsBack: drop("CAUSEWAY_FORWARDING_NO_ROUTE", "unknown-way-is-back"),
   peerLost: drop("CAUSEWAY_FORWARDING_PEER_LOST", "peer-lost"),
 } as const;
 

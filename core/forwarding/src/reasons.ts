@@ -25,6 +25,7 @@ export const reasonTexts = {
   "no-entry": "no gateway on the way knows the target; check the name, or discover it first",
   "only-way-is-back":
     "the only known way leads back to where the message came from; the target may be moving, retry later",
+  "unknown-way-is-back": "the target is not known here, and its only way leads back to where the message came from",
   "ttl-exhausted": "the message passed as many gateways as its hop TTL allows; a loop, or a TTL that is too small",
   expired: "the message's expiry time has passed",
   "source-not-attached": "the source is not the Agent ID of the attachment that sent it",

@@ -79,6 +79,7 @@ export type RouteReason =
   | "peer-lost"
   | "no-entry"
   | "only-way-is-back"
+  | "unknown-way-is-back"
   | "ttl-exhausted"
   | "expired"
   | "source-not-attached"

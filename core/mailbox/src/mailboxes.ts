@@ -69,6 +69,8 @@ export class Mailboxes implements Machine<MailboxEffect> {
     const full = overQuota(mail, there, box, held, this.#limits, isHandedOver);
     if (full !== undefined) return full;
     const lane = there ?? held.open(mail.agentId);
+    // Who hands it over takes the agent to be here: it does not go back at once, but when the table says so again.
+    if (isHandedOver) lane.isMoved = false;
     const stored = held.storedMail(now, mail);
     const row = held.put(lane, stored, box);
     if (isHandedOver) held.taken.add(stored);

@@ -21,6 +21,8 @@ export interface AdvertParts {
   readonly security: BoundedLog;
   /** The agent is attached at another gateway. */
   readonly isElsewhere: (agentId: AgentId) => boolean;
+  /** False from the begin of a drain on. */
+  readonly isRunning: () => boolean;
   /** The agent took its record back and has left. */
   readonly onDeregistered: (agentId: AgentId) => void;
 }
@@ -30,6 +32,8 @@ interface Awaited {
   readonly offlineAt: Instant;
   readonly removedAt: Instant;
   isOffline: boolean;
+  /** Since when another gateway is taken to have it. */
+  elsewhereSince?: Instant | undefined;
 }
 
 /** Announces, updates and withdraws. */
@@ -68,7 +72,7 @@ export class Adverts {
   /** Agents of stored records that did not come back in time go offline, then out of the tables. */
   sweep(now: Now): void {
     for (const [agentId, awaited] of this.#awaited) {
-      if (awaited.removedAt <= now.instant || this.#parts.isElsewhere(agentId)) this.#leaveTo(agentId);
+      if (awaited.removedAt <= now.instant || this.#mayLeave(agentId, awaited, now)) this.#leaveTo(agentId);
       else if (awaited.offlineAt <= now.instant && !awaited.isOffline) {
         awaited.isOffline = true;
         this.#publish(agentId, "offline", undefined);
@@ -79,8 +83,11 @@ export class Adverts {
   /** Of an agent that is awaited here something was heard from another gateway, which is being told of it just now. */
   handleRoute(agentId: AgentId): void {
     if (!this.#awaited.has(agentId)) return;
-    this.#parts.deps.endOfTurn(() => {
-      if (this.#awaited.has(agentId) && this.#parts.isElsewhere(agentId)) this.#leaveTo(agentId);
+    const { scheduler, endOfTurn } = this.#parts.deps;
+    endOfTurn(() => {
+      if (this.#look(agentId) === "later") {
+        scheduler.at(later(scheduler.now().instant, bothAwaitMs), () => this.#look(agentId));
+      }
     });
   }
 
@@ -197,6 +204,33 @@ export class Adverts {
     this.#publish(agentId, "offline", undefined);
   }
 
+  /** Leaves an awaited agent to another gateway that has it; "later" when that is to be seen. */
+  #look(agentId: AgentId): "later" | undefined {
+    const awaited = this.#awaited.get(agentId);
+    if (awaited === undefined || !this.#parts.isRunning()) return undefined;
+    if (!this.#mayLeave(agentId, awaited, this.#parts.deps.scheduler.now()))
+      return awaited.elsewhereSince === undefined ? undefined : "later";
+    this.#leaveTo(agentId);
+    return undefined;
+  }
+
+  /**
+   * Two gateways that both await it would both leave it to the other, and nobody would know it: the one that had it last
+   * stays a moment longer, in which the other one's record goes.
+   */
+  #mayLeave(agentId: AgentId, awaited: Awaited, now: Now): boolean {
+    const { sync, isElsewhere } = this.#parts;
+    if (!isElsewhere(agentId)) {
+      awaited.elsewhereSince = undefined;
+      return false;
+    }
+    awaited.elsewhereSince ??= now.instant;
+    const own = sync.ownRoute(agentId)?.attachmentSequence ?? 0n;
+    const others = sync.machine.routes(agentId).filter(({ via }) => via !== "local");
+    if (others.some(({ attachmentSequence }) => attachmentSequence > own)) return true;
+    return now.instant - awaited.elsewhereSince >= bothAwaitMs;
+  }
+
   /** Its record of another gateway is the one that counts (AAP-95), or it is gone. */
   #leaveTo(agentId: AgentId): void {
     this.#awaited.delete(agentId);
@@ -247,3 +281,6 @@ function statusOf(attachments: readonly Attachment[]): LiveStatus {
 function latest(attachments: readonly Attachment[]): bigint {
   return attachments.reduce((most, each) => (each.attachmentSequence > most ? each.attachmentSequence : most), 0n);
 }
+
+/** How long a gateway waits for another one, which may await the agent as well, to take its record back. */
+const bothAwaitMs = 500;

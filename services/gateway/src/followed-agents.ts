@@ -5,8 +5,8 @@
 import type { AgentId } from "@causeway/core-base";
 import type { SyncDriver } from "./sync-driver.ts";
 
-/** New subscriptions at each look: Level-2 gateways take 100 in a minute. */
-const newPerLookMax = 8;
+/** New subscriptions from one look to the next: Level-2 gateways take 100 in a minute, in which there are 13 looks at most. */
+const newPerLookMax = 7;
 /** Agents that are followed at the same time. */
 const followedMax = 5_000;
 

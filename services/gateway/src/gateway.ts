@@ -160,7 +160,7 @@ export class GatewayService implements Gateway {
         routes.install(route);
         this.#resolver.handleRoute(route.agentId, route.origin, true);
         this.#mailboxes.handleRoute(route.agentId);
-        if (this.#state === "running") this.#adverts.handleRoute(route.agentId);
+        this.#adverts.handleRoute(route.agentId);
       },
       onRemove: (agentId, origin) => {
         routes.remove(agentId, origin);
@@ -172,6 +172,7 @@ export class GatewayService implements Gateway {
       ...parts,
       sync: this.#sync,
       isElsewhere: (agentId) => isElsewhere(table, agentId),
+      isRunning: () => this.#state === "running",
       onDeregistered: (agentId) => this.#mailboxes.close(agentId, "was deregistered"),
     });
     const followed = new FollowedAgents(this.#sync, config.level);

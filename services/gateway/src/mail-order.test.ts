@@ -83,3 +83,62 @@ test("what comes in the turn in which an agent is back does not overtake what is
   await world.scheduler.advance(10);
   expect(again.messages).toEqual([...numbers("stored", 3), "newer, reliable", "newer, best effort"]);
 });
+
+/** Like `atTwo`, with two Level-2 gateways, which hear of each other's agents. */
+async function atTwoOfLevel2() {
+  const world = new World();
+  const net = await world.chain();
+  const green3 = world.add("l3", "green.example", 2);
+  green3.peers = [{ url: net.green2.url, kind: "peer" }];
+  await world.start(green3);
+  await world.scheduler.advance(5_000);
+  const alice = await world.agent(net.blue1, "blue.example/travel/alice", features).attach();
+  await alice.advertise();
+  const second = await world.agent(net.green2, "green.example/hotels/double", features).attach();
+  await second.advertise({ awayMs: 86_400_000 });
+  await world.scheduler.advance(1_000);
+  const first = await new TestAgent(world, green3, second.identity, features).attach();
+  await first.advertise({ awayMs: 86_400_000 });
+  await world.scheduler.advance(1_000);
+  return { world, net, green3, alice, first, second };
+}
+
+test.each([50, 500, 2_000, 4_000, 6_000])(
+  "an agent whose two gateways both restart stays known: neither leaves it to the other, %i ms after that [AAP-82]",
+  async (afterMs) => {
+    const { world, net, green3, alice, first, second } = await atTwoOfLevel2();
+    await world.kill(net.green2);
+    await world.kill(green3);
+    await first.crash();
+    await second.crash();
+    await world.start(net.green2);
+    await world.start(green3);
+    // What is sent before the gateways of the two domains have met again is refused, and may be repeated.
+    await world.scheduler.advance(afterMs);
+    await alice.message(first.agentId, "while both wait", noticed);
+    await world.scheduler.advance(1_000);
+    const again = await new TestAgent(world, green3, first.identity, features).attach();
+    await again.advertise({ awayMs: 86_400_000 });
+    await world.scheduler.advance(5_000);
+    expect(alice.reports.map(({ code }) => code).filter((code) => code !== "CAUSEWAY_FORWARDING_PEER_LOST")).toEqual(
+      [],
+    );
+    expect(again.messages).toEqual(alice.reports.length === 0 ? ["while both wait"] : []);
+    expect(alice.reports.length === 0 || afterMs < 500).toBe(true);
+  },
+);
+
+test("a message for an agent that has just lost both its gateways' links is not handed to and fro between them [AAP-95]", async () => {
+  const { world, net, green3, alice, first, second } = await atTwoOfLevel2();
+  const before = [green3, net.green2].map((each) => each.gateway?.status().counters["mailbox_stored"] ?? 0);
+  await Promise.all([first.crash(), second.crash(), alice.message(first.agentId, "in between", noticed)]);
+  await world.scheduler.advance(1_000);
+  const stores = [green3, net.green2].map(
+    (each, i) => (each.gateway?.status().counters["mailbox_stored"] ?? 0) - (before[i] ?? 0),
+  );
+  expect(stores.reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(4);
+  const again = await new TestAgent(world, green3, first.identity, features).attach();
+  await again.advertise({ awayMs: 86_400_000 });
+  await world.scheduler.advance(60_000);
+  expect(again.messages).toEqual(["in between"]);
+});
