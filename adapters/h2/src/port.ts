@@ -246,7 +246,7 @@ class H2Port implements Port {
 
   #onConnection(socket: PortSocket): void {
     // Errors of the socket end the HTTP/2 session, which is where they are seen.
-    socket.on("error", () => undefined);
+    socket.on("error", ignore);
     let caller: Caller;
     try {
       caller = this.#judge(socket);
@@ -254,6 +254,7 @@ class H2Port implements Port {
       this.#refuse(socket, CausewayError.from(thrown), thrown);
       return;
     }
+    forgetAlpn(socket);
     this.#accepted.add();
     this.#countPeer(caller, 1);
     this.#log.debug("h2.session_opened", { peer: nameOf(caller), remote: socket.remoteAddress });
@@ -356,6 +357,17 @@ class H2Port implements Port {
     });
   }
 }
+
+/**
+ * Node has the list of protocols of each socket in three bytes of its pool of small buffers, which keep the pool, with all
+ * that handshakes of the time had there, for as long as the connection stands (1.5 KB for each). It is not read again.
+ */
+function forgetAlpn(socket: PortSocket): void {
+  const { _tlsOptions: options } = socket as { readonly _tlsOptions?: { ALPNProtocols?: unknown } };
+  if (options?.ALPNProtocols !== undefined) options.ALPNProtocols = undefined;
+}
+
+const ignore = (): void => undefined;
 
 /** For node:http2, which reads what is in the stream already. */
 function streamOf(socket: PortSocket, read: Buffer = nothing): Duplex {

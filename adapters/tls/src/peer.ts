@@ -37,23 +37,19 @@ export function peerOrApplicant(
   crypto: CryptoPort,
   now: UnixMs,
 ): Applicant | { readonly kind: "peer"; readonly peer: VerifiedPeer } {
+  const chain = peerChainOf(socket);
   try {
-    return { kind: "peer", peer: verifiedPeerOf(socket, trust, now) };
+    return { kind: "peer", peer: trust.verifyChain(chain, { now, purpose: "tls" }) };
   } catch (thrown) {
-    const [leaf] = peerChainOf(socket);
+    const [leaf] = chain;
     if (!isCausewayError(thrown) || thrown.code !== "CAUSEWAY_IDENTITY_CERTIFICATE_SELF_SIGNED" || leaf === undefined)
       throw thrown;
     return { kind: "applicant", spki: applicantKeyOf(crypto, leaf) };
   }
 }
 
-/**
- * The certificates that the other end sent (DER, leaf first), as far as each is issued by the next one. Read once for
- * each connection, since they do not change.
- */
+/** The certificates that the other end sent (DER, leaf first), as far as each is issued by the next one. */
 export function peerChainOf(socket: PeerSocket): readonly Uint8Array[] {
-  const known = chains.get(socket);
-  if (known !== undefined) return known;
   if (socket.getProtocol() !== "TLSv1.3") {
     throw refuse(
       "CAUSEWAY_IDENTITY_CERTIFICATE_MISSING",
@@ -67,9 +63,7 @@ export function peerChainOf(socket: PeerSocket): readonly Uint8Array[] {
     );
   }
   // NOTE: `getPeerX509Certificate` takes the leaf out of OpenSSL's own list each time, so a second call finds nothing.
-  const chain = chainOf(socket.getPeerCertificate(true));
-  chains.set(socket, chain);
-  return chain;
+  return chainOf(socket.getPeerCertificate(true));
 }
 
 /** DER of a certificate and of its issuers, as far as they are there. A root is its own issuer and ends the chain. */
@@ -96,8 +90,6 @@ function shared(issuer: Uint8Array): Uint8Array {
 
 const issuers: Uint8Array[] = [];
 const issuersMax = 64;
-
-const chains = new WeakMap<PeerSocket, readonly Uint8Array[]>();
 
 /** More than the verifier accepts, so that it is the one to refuse. */
 const certificatesMax = 8;

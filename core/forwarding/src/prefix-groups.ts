@@ -27,8 +27,11 @@ export class PrefixGroups {
     for (const prefix of prefixesOf(entry.agentId)) {
       let group = this.#groups.getName(prefix);
       if (group === undefined) {
-        group = { prefix, number: -this.#next++, members: [], cursor: 0 };
+        // Made with its member: most have one, and a list that was pushed to has room for seventeen.
+        group = { prefix, number: -this.#next++, members: [entry], cursor: 0 };
         this.#groups.set(prefix, group);
+        entry.positions.set(group, 0);
+        continue;
       }
       entry.positions.set(group, group.members.length);
       group.members.push(entry);

@@ -5,7 +5,7 @@
 import type { UnixMs } from "@causeway/core-base";
 import { refuse } from "@causeway/core-base";
 import { readTime } from "./asn1-time.ts";
-import { equalBytes, toHex } from "./bytes.ts";
+import { equalBytes, toKeptHex } from "./bytes.ts";
 import { contextConstructed, DerError, type DerReader, tags } from "./der-reader.ts";
 import { isEmptyName, readName } from "./distinguished-name.ts";
 import { type Extensions, readExtensions } from "./extensions.ts";
@@ -85,7 +85,7 @@ export const isSelfIssued = (certificate: Certificate): boolean => equalBytes(ce
 export const keyIdentifier = (crypto: CryptoPort, key: PublicKey): Uint8Array => crypto.sha256(key.bits).slice(0, 20);
 
 /** SHA-256 of the certificate, hexadecimal. */
-export const fingerprintOf = (crypto: CryptoPort, der: Uint8Array): string => toHex(crypto.sha256(der));
+export const fingerprintOf = (crypto: CryptoPort, der: Uint8Array): string => toKeptHex(crypto.sha256(der));
 
 /** Key of an applicant's self-signed certificate. It certifies nothing; the signature only shows that it is whole. */
 export function applicantKeyOf(crypto: CryptoPort, der: Uint8Array): Uint8Array {

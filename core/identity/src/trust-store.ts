@@ -54,6 +54,8 @@ export class TrustStore implements PeerVerifier {
   readonly #crypto: CryptoPort;
   /** By the fingerprints of a whole chain: another chain of the same leaf may have another path. */
   readonly #proven = new Map<string, Proven>();
+  /** Paths of what is proven, by the fingerprints of their certificates: agents of a domain have the same. */
+  readonly #shared = new Map<string, ProvenPath>();
   readonly #paths = new WeakMap<VerifiedPeer, ProvenPath>();
   #sequence = 0n;
   #bundles: ReadonlyMap<string, Bundle> = new Map();
@@ -121,15 +123,12 @@ export class TrustStore implements PeerVerifier {
   }
 
   #verify(chain: readonly Uint8Array[], options: VerifyOptions, checkLists: typeof checkStaleness): VerifiedPeer {
-    const proven = this.#prove(chain);
-    const { leaf, path } = proven;
-    const bundle = this.#bundleOf(domainOf(leaf.spiffeId));
-    checkValidity([leaf.certificate, ...path.issuers, path.root], options.signedAt ?? options.now);
-    checkRevocation(bundle.revocations, leaf.certificate, path);
+    const { peer, path } = this.#prove(chain);
+    const bundle = this.#bundleOf(peer.domain);
+    checkValidity([peer, ...path.issuers, path.root], options.signedAt ?? options.now);
+    checkRevocation(bundle.revocations, peer.serial, path);
     checkLists(bundle.revocations, path, options.now);
-    checkUse(leaf, options);
-    const peer = makePeer(this.#crypto, proven);
-    this.#paths.set(peer, path);
+    checkUse(peer, options);
     return peer;
   }
 
@@ -150,21 +149,27 @@ export class TrustStore implements PeerVerifier {
     const name = fingerprints.join();
     const known = this.#proven.get(name);
     if (known !== undefined) {
-      const bundle = this.#bundleOf(domainOf(known.leaf.spiffeId));
-      if (bundle.roots.has(known.path.rootId)) return known;
+      if (this.#bundleOf(known.peer.domain).roots.has(known.path.rootId)) return known;
       this.#proven.delete(name);
     }
     const [certificate, ...presented] = parseChain(chain);
     const leaf = readLeaf(this.#crypto, certificate);
     const bundle = this.#bundleOf(domainOf(leaf.spiffeId));
-    const path = provePath(this.#crypto, leaf, presented, [...bundle.roots.values()], bundle.intermediates);
-    const proven = { leaf, path, fingerprint: fingerprints[0] ?? "" };
-    if (this.#proven.size >= provenPathsMax) {
-      const [oldest] = this.#proven.keys();
-      if (oldest !== undefined) this.#proven.delete(oldest);
-    }
-    this.#proven.set(name, proven);
+    const path = this.#share(
+      provePath(this.#crypto, leaf, presented, [...bundle.roots.values()], bundle.intermediates),
+    );
+    const proven = { peer: makePeer(this.#crypto, leaf, path), path };
+    this.#paths.set(proven.peer, path);
+    keep(this.#proven, name, proven, provenPathsMax);
     return proven;
+  }
+
+  #share(path: ProvenPath): ProvenPath {
+    const name = [...path.issuers.map(({ der }) => fingerprintOf(this.#crypto, der)), path.rootId].join();
+    const same = this.#shared.get(name);
+    if (same !== undefined) return same;
+    keep(this.#shared, name, path, sharedPathsMax);
+    return path;
   }
 
   #bundleOf(domain: Domain): Bundle {
@@ -203,7 +208,7 @@ export function pinnedTrust(crypto: CryptoPort, root: Uint8Array): PeerVerifier 
       const path = provePath(crypto, leaf, presented, [anchor], []);
       checkValidity([certificate, ...path.issuers, path.root], options.signedAt ?? options.now);
       checkUse(leaf, options);
-      return makePeer(crypto, { leaf, path, fingerprint: fingerprintOf(crypto, certificate.der) });
+      return makePeer(crypto, leaf, path);
     },
   };
 }
@@ -216,13 +221,13 @@ interface Bundle {
   readonly revocations: Revocations;
 }
 
+/** What is remembered of a chain: nothing of the certificate itself, since there are as many of them as agents. */
 interface Proven {
-  readonly leaf: LeafClaims;
+  readonly peer: VerifiedPeer;
   readonly path: ProvenPath;
-  readonly fingerprint: string;
 }
 
-function makePeer(crypto: CryptoPort, { leaf, path, fingerprint }: Proven): VerifiedPeer {
+function makePeer(crypto: CryptoPort, leaf: LeafClaims, path: ProvenPath): VerifiedPeer {
   const { certificate } = leaf;
   const issuer = path.issuers[0] ?? path.root;
   return makeVerifiedPeer({
@@ -236,12 +241,18 @@ function makePeer(crypto: CryptoPort, { leaf, path, fingerprint }: Proven): Veri
     issuerKeyId: toKeptHex(issuer.extensions.subjectKeyId ?? keyIdentifier(crypto, issuer.key)),
     notBefore: certificate.notBefore,
     notAfter: certificate.notAfter,
-    fingerprint,
+    fingerprint: toKeptHex(crypto.sha256(certificate.der)),
     spki: new Uint8Array(certificate.key.spki),
   });
 }
 
-function checkValidity(path: readonly Certificate[], now: UnixMs): void {
+function keep<T>(all: Map<string, T>, name: string, value: T, max: number): void {
+  all.set(name, value);
+  const [oldest] = all.keys();
+  if (all.size > max && oldest !== undefined) all.delete(oldest);
+}
+
+function checkValidity(path: readonly Pick<Certificate, "notBefore" | "notAfter">[], now: UnixMs): void {
   for (const [level, { notBefore, notAfter }] of path.entries()) {
     if (now >= notBefore && now <= notAfter) continue;
     const what = level === 0 ? "the certificate" : "a certificate above it";
@@ -252,8 +263,8 @@ function checkValidity(path: readonly Certificate[], now: UnixMs): void {
   }
 }
 
-function checkRevocation(revocations: Revocations, leaf: Certificate, path: ProvenPath): void {
-  const revoked = revokedLevel(revocations, leaf.serial, path);
+function checkRevocation(revocations: Revocations, serial: Uint8Array, path: ProvenPath): void {
+  const revoked = revokedLevel(revocations, serial, path);
   if (revoked !== undefined) {
     const what = revoked.level === 0 ? "the certificate" : "a certificate above it";
     throw refuse(
@@ -282,7 +293,7 @@ function revokedLevel(revocations: Revocations, serial: Uint8Array, path: Proven
   return undefined;
 }
 
-function checkUse(leaf: LeafClaims, { purpose, roles }: VerifyOptions): void {
+function checkUse(leaf: Pick<LeafClaims, "spiffeId" | "purpose" | "role">, { purpose, roles }: VerifyOptions): void {
   if (leaf.purpose !== purpose) {
     throw refuse("CAUSEWAY_IDENTITY_ROLE_WRONG", `expected a certificate for ${purpose}, got one for ${leaf.purpose}`);
   }
@@ -299,3 +310,5 @@ function checkUse(leaf: LeafClaims, { purpose, roles }: VerifyOptions): void {
 
 /** Most proven paths that are remembered; the oldest is forgotten first and proven again when it comes back. */
 const provenPathsMax = 10_000;
+/** Paths that proven chains share; the oldest is made anew for those that come. */
+const sharedPathsMax = 1_024;

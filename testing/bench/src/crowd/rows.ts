@@ -4,17 +4,7 @@ import { measureClasses } from "../classes/rows.ts";
 import type { BenchOptions } from "../options.ts";
 import { cpuSeconds } from "../processes.ts";
 import { Audience } from "./audience.ts";
-import {
-  type CrowdContext,
-  counted,
-  type Figures,
-  full,
-  instancesEach,
-  sleep,
-  warmUpMsMin,
-  who,
-  withGateway,
-} from "./context.ts";
+import { type CrowdContext, counted, type Figures, full, sleep, warmUpMsMin, who, withGateway } from "./context.ts";
 import { Crowd } from "./crowd.ts";
 import type { EndSpec } from "./end.ts";
 import { measureStored } from "./stored.ts";
@@ -123,13 +113,13 @@ export function measureStopped(context: CrowdContext): Promise<Figures> {
 export function measureIdle(context: CrowdContext, count: number): Promise<Figures> {
   return withGateway(context, async (gateway) => {
     const specs = Array.from({ length: count }, (_, i): EndSpec => {
-      const name = `bench/idle${Math.floor(i / instancesEach)}`;
-      return { ...who(context, name), name, instance: `i${i % instancesEach}` };
+      const name = `bench/idle${i}`;
+      return { ...who(context, name), name, instance: "main" };
     });
     const warm = await Crowd.open(
       context.processes,
       gateway,
-      specs.slice(0, 100).map((spec) => ({ ...spec, instance: `w${spec.instance}` })),
+      specs.slice(0, 100).map((spec) => ({ ...spec, instance: "warm" })),
     );
     const rssBefore = residentKb(gateway.pid);
     const cpuBefore = cpuSeconds(gateway.pid) ?? Number.NaN;
