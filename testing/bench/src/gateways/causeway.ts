@@ -22,6 +22,7 @@ startedByHarness(async (settings) => {
     times: LeaseTimes;
   };
   const trust = trustFrom(trustState);
+  const [tlsSigner, recordSigner] = [signerOf(identity, "tls"), signerOf(identity, "record")];
   const alone = (): never => {
     throw refuse("CAUSEWAY_MISUSE", "the bench's gateway has no neighbours");
   };
@@ -55,8 +56,9 @@ startedByHarness(async (settings) => {
       trust,
       identity: {
         spiffeId: parseAgentId(identity.spiffeId),
-        tlsSigner: () => signerOf(identity, "tls"),
-        recordSigner: () => signerOf(identity, "record"),
+        // Keys are read once, as a gateway's are.
+        tlsSigner: () => tlsSigner,
+        recordSigner: () => recordSigner,
       },
       dial: { link: alone, sync: alone },
       log: silentLog,
