@@ -245,7 +245,7 @@ describe("mailboxes, whatever happens", () => {
     expect([first.machine.stored({}).length, second.machine.stored({}).length]).toEqual([0, 1]);
   });
 
-  test("what comes for an agent that is elsewhere is offered there at once [AGP-58]", () => {
+  test("what comes for an agent that is elsewhere is offered there at once", () => {
     const world = new World(limits);
     world.elsewhere.add(agentOf("bob"));
     for (const id of ["m1", "m2", "m3"]) world.send({ to: "bob", from: "alice", id, stored: true });

@@ -29,8 +29,8 @@ export class MailTurn {
   /** Where the sequences of those begin; they follow each other. */
   firstFresh = Number.POSITIVE_INFINITY;
   nextFresh = 0;
-  /** Where something is to be handed that was stored before this turn; a set only when there are several. */
-  #backlogTo: LinkId | Set<LinkId> | undefined;
+  /** Where something is to be handed that was stored before this turn. */
+  #backlogTo: Set<LinkId> | undefined;
 
   noteAppended({ sequence }: StoredMail): void {
     if (this.appended === 0) this.firstFresh = sequence;
@@ -40,14 +40,16 @@ export class MailTurn {
 
   add(what: Afterwards, link?: LinkId): void {
     this.after.push(what);
-    if (what.kind === "deliver" && !this.isFresh(what.mail)) this.#noteBacklog(asLinkId(what.link));
+    if (what.kind === "deliver" && !this.isFresh(what.mail)) {
+      this.#backlogTo ??= new Set();
+      this.#backlogTo.add(asLinkId(what.link));
+    }
     this.links.push(link);
   }
 
   /** True when something is to go to this link that was stored before this turn. */
   hasBacklogTo(link: LinkId): boolean {
-    const to = this.#backlogTo;
-    return to !== undefined && (to === link || (typeof to === "object" && to.has(link)));
+    return this.#backlogTo !== undefined && this.#backlogTo.has(link);
   }
 
   /** True for a message that was appended in this turn. */
@@ -74,12 +76,6 @@ export class MailTurn {
     return this.after.some(
       (each) => each.kind === "taken" && sequence >= each.fresh.from && sequence < each.fresh.until,
     );
-  }
-
-  #noteBacklog(link: LinkId): void {
-    if (this.#backlogTo === undefined) this.#backlogTo = link;
-    else if (typeof this.#backlogTo === "object") this.#backlogTo.add(link);
-    else if (this.#backlogTo !== link) this.#backlogTo = new Set([this.#backlogTo, link]);
   }
 }
 
