@@ -1,5 +1,6 @@
 export { linkPath } from "./accept-link.ts";
 export { type Applicant, type Caller, callerKey, callerOf, isApplicant, peerOf } from "./caller.ts";
+export { weighConnectionMemory } from "./connection-memory.ts";
 export type { DialOptions } from "./dial.ts";
 export { type ConnectionLimits, connectionLimits, h2LimitsOf } from "./limit-rules.ts";
 export { type H2Limits, h2Limits } from "./limits.ts";

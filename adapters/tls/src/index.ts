@@ -4,7 +4,6 @@ export {
   clientOptions,
   type ExpectedServer,
   refreshServer,
-  type ServerTls,
   serverOptions,
   verifiedServerOf,
 } from "./options.ts";

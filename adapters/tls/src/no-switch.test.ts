@@ -57,7 +57,7 @@ test("Node's own variable that turns verification off has no effect at either en
   const impostor = createTestDomain("blue.example", { now });
   const trust = blue.store();
   const fake = impostor.identity("gateway/gw1", { role: "gateway" });
-  const server = createServer(serverOptions({ identity: () => fake.tls(), trust: impostor.store() }));
+  const server = createServer(serverOptions(fake.tls()));
   server.on("secureConnection", (socket: TLSSocket) => socket.on("error", () => undefined));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

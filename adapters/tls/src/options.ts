@@ -4,17 +4,11 @@
  * applicants out, so servers ask for the certificate and leave the verdict to the trust store. A client's verdict about
  * the server is part of the handshake: OpenSSL checks the path to the bundles, then the trust store checks the rest.
  */
-import type { ConnectionOptions, Server, TLSSocket, TlsOptions } from "node:tls";
+import type { ConnectionOptions, SecureContextOptions, Server, TLSSocket, TlsOptions } from "node:tls";
 import { CausewayError, type Domain, type GatewayUri, refuse, type SpiffeId, type UnixMs } from "@causeway/core-base";
 import type { PeerVerifier, Role, VerifiedPeer } from "@causeway/core-identity";
 import { chainOf, peerChainOf } from "./peer.ts";
 import { contextOptions, type TlsIdentity } from "./tls-identity.ts";
-
-/** What a server's connections are made from; read again for each renewal. */
-export interface ServerTls {
-  readonly identity: () => TlsIdentity;
-  readonly trust: PeerVerifier;
-}
 
 /** Whom a client expects at the other end; every given field has to match. */
 export interface ExpectedServer {
@@ -36,9 +30,9 @@ export interface ClientTls {
  * Options for `tls.createServer` and `http2.createSecureServer`. Whoever uses them has to call `verifiedPeerOf` or
  * `peerOrApplicant` for each connection before anything of it is handled.
  */
-export function serverOptions({ identity, trust }: ServerTls): TlsOptions {
+export function serverOptions(identity: TlsIdentity): TlsOptions {
   return {
-    ...contextOptions(identity(), trust.roots()),
+    ...serverContext(identity),
     ALPNProtocols: ["h2"],
     requestCert: true,
     // Not "unchecked": see the module comment. OpenSSL still proves that the client holds the key of its certificate.
@@ -46,10 +40,16 @@ export function serverOptions({ identity, trust }: ServerTls): TlsOptions {
   };
 }
 
-/** Gives new connections of a running server the current identity and roots: after a renewal, after a trust change. */
-export function refreshServer(server: Server, { identity, trust }: ServerTls): void {
-  server.setSecureContext(contextOptions(identity(), trust.roots()));
+/** Gives new connections of a running server another identity, after a renewal. */
+export function refreshServer(server: Server, identity: TlsIdentity): void {
+  server.setSecureContext(serverContext(identity));
 }
+
+/**
+ * Without roots: the verdict is the trust store's, while OpenSSL's own would cost a signature check for each certificate
+ * and tell whoever connects which domains are trusted.
+ */
+const serverContext = (identity: TlsIdentity): SecureContextOptions => contextOptions(identity, []);
 
 /**
  * Options for `tls.connect` and `http2.connect`, for one connection. The server is verified when `secureConnect` fires;

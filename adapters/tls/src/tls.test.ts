@@ -54,8 +54,8 @@ interface Listening {
   next(): Promise<{ readonly socket: TLSSocket; readonly judged: VerifiedPeer | string }>;
 }
 
-async function listen(trust: TrustStore, identity: () => TlsIdentity = () => gateway.tls()): Promise<Listening> {
-  const server = createServer(serverOptions({ identity, trust }));
+async function listen(trust: TrustStore, identity: TlsIdentity = gateway.tls()): Promise<Listening> {
+  const server = createServer(serverOptions(identity));
   server.on("tlsClientError", () => undefined);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -227,7 +227,7 @@ test("fail/ a client refuses a gateway of the wrong domain, role, name or author
     ],
   ];
   for (const [what, identity, expected, code] of cases) {
-    const { server, port } = await listen(trust, () => identity);
+    const { server, port } = await listen(trust, identity);
     const received: Buffer[] = [];
     server.on("secureConnection", (socket: TLSSocket) =>
       socket.on("data", (data: Buffer) => received.push(data)).on("error", () => undefined),
@@ -240,7 +240,7 @@ test("fail/ a client refuses a gateway of the wrong domain, role, name or author
 test("fail/ a client refuses a gateway that is revoked [AGP-32]", async () => {
   const bad = blue.identity("gateway/bad", { role: "gateway" });
   const trust = blue.store();
-  const { port } = await listen(trust, () => bad.tls());
+  const { port } = await listen(trust, bad.tls());
   connected(await dial(port, asClient(agent.tls(), trust)));
   blue.revoke(trust.verifyChain(bad.chain("tls"), { now, purpose: "tls" }));
   trust.replace(blue.trustState());
@@ -277,6 +277,13 @@ test("fail/ plain text on the port gets no answer but a TLS alert [AGP-40]", asy
   socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
   await once(socket, "close");
   expect([...answer.subarray(0, 1)]).toEqual(answer.length === 0 ? [] : [21]);
+});
+
+test("a server asks for a certificate and does not tell which domains it trusts", async () => {
+  const { port } = await listen(blue.store());
+  const out = await sClient(port, "-tls1_3", ...files(agent.tls(), "agent"));
+  expect(out).toContain("No client certificate CA names sent");
+  expect(out).toContain("Requested Signature Algorithms");
 });
 
 test("exactly three suites are accepted: AES-GCM twice and ChaCha20-Poly1305, and no CCM [AGP-41]", async () => {
@@ -339,14 +346,14 @@ test("fail/ a revoked client does not come back with the session of its earlier 
 test("a renewed identity serves new connections without a restart and leaves the old ones", async () => {
   let identity = gateway;
   const trust = blue.store();
-  const { server, port, next } = await listen(trust, () => identity.tls());
+  const { server, port, next } = await listen(trust, identity.tls());
   const served = next();
   const before = connected(await dial(port, asClient(agent.tls(), trust)));
   await served;
   const serialOf = (socket: TLSSocket) => verifiedPeerOf(socket, trust, now).fingerprint;
   const old = serialOf(before);
   identity = blue.identity("gateway/gw1", { role: "gateway" });
-  refreshServer(server, { identity: () => identity.tls(), trust });
+  refreshServer(server, identity.tls());
   const servedAfter = next();
   const after = connected(await dial(port, asClient(agent.tls(), trust)));
   const { socket, judged } = await servedAfter;
@@ -377,7 +384,7 @@ test("a domain that was added to the trust state may connect, one that was remov
 test("ok/ an applicant finds the authority by the fingerprint of its root and proves its key [ANA-61]", async () => {
   const authority = blue.identity("authority", { role: "authority" });
   const trust = blue.store();
-  const { url, port, server } = await listen(trust, () => authority.tls({ withRoot: true }));
+  const { url, port, server } = await listen(trust, authority.tls({ withRoot: true }));
   const key = testKey("P-256");
   const certificate = createApplicantCertificate(testCrypto, key, {
     notBefore: asUnixMs(now - 60_000),
@@ -411,7 +418,7 @@ test("fail/ an authority that presents the pinned root but is certified by anoth
   const impostor: TestDomain = createTestDomain("blue.example", { now });
   const fake = impostor.identity("authority", { role: "authority" });
   const chainPem = encodePem("CERTIFICATE", ...fake.chain("tls"), blue.root.certificate);
-  const { port } = await listen(blue.store(), () => ({ key: fake.tls().key, chainPem }));
+  const { port } = await listen(blue.store(), { key: fake.tls().key, chainPem });
   const pinned = pinnedTrust(testCrypto, blue.root.certificate);
   const options = clientOptions({ identity: agent.tls(), trust: pinned, expect: { roles: ["authority"] }, now: clock });
   expect(await dial(port, options)).toBe("CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED");

@@ -23,7 +23,7 @@ export {
 export { encodeJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts";
 export { decodePem, encodePem } from "./pem.ts";
 export { type CryptoPort, type Purpose, purposes, type Role, roles, type Signer, type SigningKey } from "./ports.ts";
-export { acceptKey, type KeyKind } from "./public-key.ts";
+export { acceptKey, type KeyKind, parsePublicKey } from "./public-key.ts";
 export { crlGraceMs } from "./revocation.ts";
 export { purposesOf, roleOfName, rolesFor } from "./role-purposes.ts";
 export {

@@ -51,8 +51,16 @@ function judge(change: typeof good, content: { readonly serial?: Uint8Array } = 
     spki: key.spki,
     extensions: Object.values({ ...good, ...change }).flat(),
   });
-  return verdict(blue.store(), [leaf, blue.issuing.certificate]);
+  const chain = [leaf, blue.issuing.certificate];
+  // That the certificates above the leaf are known from another one changes no verdict.
+  const knowing = blue.store();
+  expect(verdict(knowing, other)).toBe("agent");
+  const found = verdict(blue.store(), chain);
+  expect(verdict(knowing, chain)).toBe(found);
+  return found;
 }
+
+const other = blue.identity("other").chain("tls");
 
 function verdict(trust: TrustStore, chain: readonly Uint8Array[]): string {
   try {

@@ -31,8 +31,8 @@ export interface ProvenPath {
   readonly rootId: string;
 }
 
-/** Reads a presented chain. Throws the codes for missing, malformed and refused. */
-export function parseChain(chain: readonly Uint8Array[]): readonly [Certificate, ...Certificate[]] {
+/** A presented chain that has a leaf and not too many others, none of them read yet. */
+export function boundedChain(chain: readonly Uint8Array[]): readonly [Uint8Array, ...Uint8Array[]] {
   const [first, ...rest] = chain;
   if (first === undefined) {
     throw refuse(
@@ -46,7 +46,7 @@ export function parseChain(chain: readonly Uint8Array[]): readonly [Certificate,
       `expected at most ${chainCertificatesMax} certificates in a chain, got ${chain.length}`,
     );
   }
-  return [parseCertificate(first), ...rest.map(parseCertificate)];
+  return [first, ...rest];
 }
 
 /** Reads the profile of a leaf. Throws the codes for self-signed and malformed. */
@@ -101,7 +101,7 @@ export function provePath(
     const below = current;
     const root = roots.find((candidate) => isIssuedBy(crypto, below, candidate));
     if (root !== undefined) {
-      provePathRules(leaf, issuers, root);
+      checkPathRules(leaf, issuers, root);
       return { issuers, root, rootId: fingerprintOf(crypto, root.der) };
     }
     const next = intermediates.find((candidate) => isIssuedBy(crypto, below, candidate));
@@ -111,6 +111,16 @@ export function provePath(
     issuers.push(next);
     current = next;
   }
+}
+
+/**
+ * True when a path that was proven for another leaf leads from this one too: its signatures above the leaf are not
+ * checked again. Throws `CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED` when the path may not certify this leaf.
+ */
+export function isOnPath(crypto: CryptoPort, leaf: LeafClaims, { issuers, root }: ProvenPath): boolean {
+  if (!isIssuedBy(crypto, leaf.certificate, issuers[0] ?? root)) return false;
+  checkPathRules(leaf, issuers, root);
+  return true;
 }
 
 /** Checks what makes a certificate a trust anchor: self-signed, a CA, not more than we understand. */
@@ -124,7 +134,7 @@ export function readRoot(crypto: CryptoPort, der: Uint8Array): Certificate {
 /** Most certificates in a presented chain, the leaf included. */
 export const chainCertificatesMax = 4;
 
-function provePathRules(leaf: LeafClaims, issuers: readonly Certificate[], root: Certificate): void {
+function checkPathRules(leaf: LeafClaims, issuers: readonly Certificate[], root: Certificate): void {
   const path = [leaf.certificate, ...issuers, root];
   for (const [index, ca] of path.entries()) {
     if (index === 0) continue;

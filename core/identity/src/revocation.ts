@@ -26,6 +26,8 @@ export class Revocations {
   readonly #crypto: CryptoPort;
   readonly #crls: readonly Crl[];
   readonly #byCa = new Map<string, Effective>();
+  /** The same, found without hashing: proven paths are shared, so the same objects ask. */
+  readonly #byCertificate = new WeakMap<Certificate, Effective>();
 
   /** Takes over those lists of `before` that were in use, so that they cannot be rolled back. */
   constructor(crypto: CryptoPort, ders: readonly Uint8Array[], before?: Revocations) {
@@ -59,6 +61,14 @@ export class Revocations {
   }
 
   #effective(ca: Certificate): Effective {
+    const same = this.#byCertificate.get(ca);
+    if (same !== undefined) return same;
+    const effective = this.#find(ca);
+    this.#byCertificate.set(ca, effective);
+    return effective;
+  }
+
+  #find(ca: Certificate): Effective {
     const key = toHex(this.#crypto.sha256(ca.der));
     const known = this.#byCa.get(key);
     if (known !== undefined) return known;

@@ -234,6 +234,44 @@ test("a chain over another certificate of the same issuer does not spoil the goo
   expect(trust.verifyChain([leaf, issuing], tls).spiffeId).toBe("spiffe://blue.example/travel/booker");
 });
 
+test("signatures above a leaf are checked once for all leaves below", () => {
+  const blue = createTestDomain("blue.example");
+  let checks = 0;
+  const trust = new TrustStore({
+    ...testCrypto,
+    verify(...args) {
+      checks++;
+      return testCrypto.verify(...args);
+    },
+  });
+  trust.replace(blue.trustState());
+  const checksOf = (chain: readonly Uint8Array[]) => {
+    const before = checks;
+    trust.verifyChain(chain, tls);
+    return checks - before;
+  };
+  expect(checksOf(blue.identity("a").chain("tls"))).toBeGreaterThan(1);
+  expect(checksOf(blue.identity("b").chain("tls"))).toBe(1);
+  // The leaf alone: its issuer is found in the bundle, and remembered from then on.
+  const [alone = new Uint8Array()] = blue.identity("c").chain("tls");
+  const [next = new Uint8Array()] = blue.identity("d").chain("tls");
+  expect(checksOf([alone])).toBeGreaterThan(1);
+  expect(checksOf([next])).toBe(1);
+});
+
+test("fail/ a leaf is not believed because the certificates above it are known", () => {
+  const blue = createTestDomain("blue.example");
+  const green = createTestDomain("green.example");
+  const trust = new TrustStore(testCrypto);
+  trust.replace(trustStateOf(blue, green));
+  const [, issuing = new Uint8Array()] = blue.identity("a").chain("tls");
+  expect(trust.verifyChain(blue.identity("a").chain("tls"), tls).domain).toBe("blue.example");
+  const [signedByAnother = new Uint8Array()] = createTestDomain("blue.example").identity("a").chain("tls");
+  const [ofGreen = new Uint8Array()] = green.identity("a").chain("tls");
+  for (const leaf of [signedByAnother, ofGreen])
+    expect(codeOf(() => trust.verifyChain([leaf, issuing], tls))).toBe("CAUSEWAY_IDENTITY_CERTIFICATE_UNTRUSTED");
+});
+
 test("who brings newer lists is judged by stale ones, but not if it is on them", () => {
   const blue = createTestDomain("blue.example");
   const [good, bad] = [

@@ -9,15 +9,7 @@ import type { aca } from "@causeway/core-wire";
 import { timeText } from "./asn1-time.ts";
 import { toKeptHex } from "./bytes.ts";
 import { type Certificate, fingerprintOf, keyIdentifier, parseCertificate } from "./certificate.ts";
-import {
-  chainCertificatesMax,
-  type LeafClaims,
-  type ProvenPath,
-  parseChain,
-  provePath,
-  readLeaf,
-  readRoot,
-} from "./path.ts";
+import { boundedChain, isOnPath, type LeafClaims, type ProvenPath, provePath, readLeaf, readRoot } from "./path.ts";
 import type { CryptoPort, Purpose, Role } from "./ports.ts";
 import { Revocations } from "./revocation.ts";
 import { makeVerifiedPeer, type VerifiedPeer } from "./verified-peer.ts";
@@ -52,10 +44,10 @@ export interface TrustProblem {
 /** Judges chains by the trust state of the own authority. Trusts nobody until the first `replace`. */
 export class TrustStore implements PeerVerifier {
   readonly #crypto: CryptoPort;
-  /** By the fingerprints of a whole chain: another chain of the same leaf may have another path. */
+  /** By the fingerprint of the leaf. */
   readonly #proven = new Map<string, Proven>();
-  /** Paths of what is proven, by the fingerprints of their certificates: agents of a domain have the same. */
-  readonly #shared = new Map<string, ProvenPath>();
+  /** By the fingerprints of what was presented above a leaf: agents of a domain have the same. */
+  readonly #above = new Map<string, Above>();
   readonly #paths = new WeakMap<VerifiedPeer, ProvenPath>();
   #sequence = 0n;
   #bundles: ReadonlyMap<string, Bundle> = new Map();
@@ -123,7 +115,10 @@ export class TrustStore implements PeerVerifier {
   }
 
   #verify(chain: readonly Uint8Array[], options: VerifyOptions, checkLists: typeof checkStaleness): VerifiedPeer {
-    const { peer, path } = this.#prove(chain);
+    const {
+      peer,
+      above: { path },
+    } = this.#prove(chain);
     const bundle = this.#bundleOf(peer.domain);
     checkValidity([peer, ...path.issuers, path.root], options.signedAt ?? options.now);
     checkRevocation(bundle.revocations, peer.serial, path);
@@ -144,32 +139,32 @@ export class TrustStore implements PeerVerifier {
   }
 
   #prove(chain: readonly Uint8Array[]): Proven {
-    // Longer chains are refused by `parseChain`, without a look at the rest.
-    const fingerprints = chain.slice(0, chainCertificatesMax + 1).map((der) => fingerprintOf(this.#crypto, der));
-    const name = fingerprints.join();
-    const known = this.#proven.get(name);
-    if (known !== undefined) {
-      if (this.#bundleOf(known.peer.domain).roots.has(known.path.rootId)) return known;
-      this.#proven.delete(name);
+    const [first, ...presented] = boundedChain(chain);
+    const fingerprint = fingerprintOf(this.#crypto, first);
+    const name = presented.map((der) => fingerprintOf(this.#crypto, der)).join();
+    const known = this.#proven.get(fingerprint);
+    // Another chain of the same leaf may have another path.
+    if (known?.above.name === name) {
+      if (this.#bundleOf(known.peer.domain).roots.has(known.above.path.rootId)) return known;
+      this.#proven.delete(fingerprint);
     }
-    const [certificate, ...presented] = parseChain(chain);
-    const leaf = readLeaf(this.#crypto, certificate);
-    const bundle = this.#bundleOf(domainOf(leaf.spiffeId));
-    const path = this.#share(
-      provePath(this.#crypto, leaf, presented, [...bundle.roots.values()], bundle.intermediates),
-    );
-    const proven = { peer: makePeer(this.#crypto, leaf, path), path };
-    this.#paths.set(proven.peer, path);
-    keep(this.#proven, name, proven, provenPathsMax);
+    const leaf = readLeaf(this.#crypto, parseCertificate(first));
+    const above = this.#proveAbove(leaf, presented, name);
+    const proven = { peer: makePeer(this.#crypto, leaf, fingerprint, above.path), above };
+    this.#paths.set(proven.peer, above.path);
+    keep(this.#proven, fingerprint, proven, provenPathsMax);
     return proven;
   }
 
-  #share(path: ProvenPath): ProvenPath {
-    const name = [...path.issuers.map(({ der }) => fingerprintOf(this.#crypto, der)), path.rootId].join();
-    const same = this.#shared.get(name);
-    if (same !== undefined) return same;
-    keep(this.#shared, name, path, sharedPathsMax);
-    return path;
+  /** Certificates above leaves are read and proven once for all leaves that come with the same. */
+  #proveAbove(leaf: LeafClaims, presented: readonly Uint8Array[], name: string): Above {
+    const { roots, intermediates } = this.#bundleOf(domainOf(leaf.spiffeId));
+    const same = this.#above.get(name);
+    if (same !== undefined && roots.has(same.path.rootId) && isOnPath(this.#crypto, leaf, same.path)) return same;
+    const path = provePath(this.#crypto, leaf, presented.map(parseCertificate), [...roots.values()], intermediates);
+    const above = { name, path };
+    keep(this.#above, name, above, abovePathsMax);
+    return above;
   }
 
   #bundleOf(domain: Domain): Bundle {
@@ -203,12 +198,13 @@ export function pinnedTrust(crypto: CryptoPort, root: Uint8Array): PeerVerifier 
   return {
     roots: () => [anchor.der],
     verifyChain(chain, options) {
-      const [certificate, ...presented] = parseChain(chain);
+      const [first, ...presented] = boundedChain(chain);
+      const certificate = parseCertificate(first);
       const leaf = readLeaf(crypto, certificate);
-      const path = provePath(crypto, leaf, presented, [anchor], []);
+      const path = provePath(crypto, leaf, presented.map(parseCertificate), [anchor], []);
       checkValidity([certificate, ...path.issuers, path.root], options.signedAt ?? options.now);
       checkUse(leaf, options);
-      return makePeer(crypto, leaf, path);
+      return makePeer(crypto, leaf, fingerprintOf(crypto, first), path);
     },
   };
 }
@@ -224,10 +220,17 @@ interface Bundle {
 /** What is remembered of a chain: nothing of the certificate itself, since there are as many of them as agents. */
 interface Proven {
   readonly peer: VerifiedPeer;
+  readonly above: Above;
+}
+
+/** What stands above leaves. */
+interface Above {
+  /** Fingerprints of the certificates that were presented above the leaf. */
+  readonly name: string;
   readonly path: ProvenPath;
 }
 
-function makePeer(crypto: CryptoPort, leaf: LeafClaims, path: ProvenPath): VerifiedPeer {
+function makePeer(crypto: CryptoPort, leaf: LeafClaims, fingerprint: string, path: ProvenPath): VerifiedPeer {
   const { certificate } = leaf;
   const issuer = path.issuers[0] ?? path.root;
   return makeVerifiedPeer({
@@ -241,7 +244,7 @@ function makePeer(crypto: CryptoPort, leaf: LeafClaims, path: ProvenPath): Verif
     issuerKeyId: toKeptHex(issuer.extensions.subjectKeyId ?? keyIdentifier(crypto, issuer.key)),
     notBefore: certificate.notBefore,
     notAfter: certificate.notAfter,
-    fingerprint: toKeptHex(crypto.sha256(certificate.der)),
+    fingerprint,
     spki: new Uint8Array(certificate.key.spki),
   });
 }
@@ -310,5 +313,5 @@ function checkUse(leaf: Pick<LeafClaims, "spiffeId" | "purpose" | "role">, { pur
 
 /** Most proven paths that are remembered; the oldest is forgotten first and proven again when it comes back. */
 const provenPathsMax = 10_000;
-/** Paths that proven chains share; the oldest is made anew for those that come. */
-const sharedPathsMax = 1_024;
+/** Most paths above leaves that are remembered; the oldest is forgotten first. */
+const abovePathsMax = 1_024;

@@ -41,7 +41,7 @@ export function signerOf(material: IdentityMaterial, purpose: Purpose): Signer {
 export function serverSide(material: IdentityMaterial, trust: TrustStore) {
   const identity = { key: material.keys.tls, chainPem: material.chainPem };
   return {
-    tls: () => serverOptions({ identity: () => identity, trust }),
+    tls: () => serverOptions(identity),
     authenticate: (socket: PeerSocket) => verifiedPeerOf(socket, trust, clock()),
   };
 }

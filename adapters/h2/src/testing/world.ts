@@ -36,7 +36,7 @@ export class TestDomain {
 
   serverTls(path = "gateway/gw1"): TlsOptions {
     const identity = this.identities.identity(path, { role: "gateway" }).tls();
-    return serverOptions({ identity: () => identity, trust: this.trust });
+    return serverOptions(identity);
   }
 
   /** For clients that are not ours: OpenSSL judges the server by the root. */

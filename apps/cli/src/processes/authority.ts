@@ -115,7 +115,7 @@ export async function startAuthority(
   };
   const calls = new CallTally();
   const port = createPort({
-    tls: () => serverOptions({ identity: tlsIdentity, trust }),
+    tls: () => serverOptions(tlsIdentity()),
     host: config.authority.host,
     port: config.authority.port,
     authenticate: (socket): Caller => {

@@ -2,7 +2,14 @@
 import { join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
 import { serveDatagrams } from "@causeway/adapter-discovery";
-import { autoWorkers, connectionLimits, h2LimitsOf, type Port, peerOf } from "@causeway/adapter-h2";
+import {
+  autoWorkers,
+  connectionLimits,
+  h2LimitsOf,
+  type Port,
+  peerOf,
+  weighConnectionMemory,
+} from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { openMailboxStore } from "@causeway/adapter-segments";
 import { openGatewayStore } from "@causeway/adapter-sqlite";
@@ -22,6 +29,7 @@ export async function startGateway(
   log: Log,
   options: { readonly token?: string; readonly signal: AbortSignal; readonly read?: () => DomainConfig },
 ): Promise<RunningService> {
+  weighConnectionMemory();
   const own = gatewayIn(config, name);
   const { read } = options;
   const directory = gatewayDirectory(config, name);

@@ -34,9 +34,8 @@ export async function servePort(options: {
   readonly limits: Partial<H2Limits>;
 }): Promise<{ readonly port: Port; readonly address: PortAddress }> {
   const { keeper, log } = options;
-  const identity = () => keeper.identity.tls();
   const port = createPort({
-    tls: () => serverOptions({ identity, trust: keeper.trust }),
+    tls: () => serverOptions(keeper.identity.tls()),
     host: options.host,
     port: options.port,
     authenticate: (socket) => verifiedPeerOf(socket, keeper.trust, unixNow()),
@@ -50,7 +49,6 @@ export async function servePort(options: {
   const address = await port.start();
   keeper.onRenewed(() => port.renewTls());
   keeper.onTrust(() => {
-    port.renewTls();
     // After the service, which may have more to say to whoever is out than that the connection ends.
     queueMicrotask(() => port.disconnect((peer) => keeper.trust.isRevoked(peer), revoked()));
   });

@@ -44,7 +44,7 @@ async function listenOn(
   log: Log,
 ): Promise<DirectListener> {
   const opened = createPort({
-    tls: () => serverOptions({ identity: () => keeper.identity.tls(), trust: keeper.trust }),
+    tls: () => serverOptions(keeper.identity.tls()),
     host,
     port,
     authenticate: (socket) => judged(keeper, verifiedPeerOf(socket, keeper.trust, asUnixMs(Date.now()))),
@@ -53,11 +53,11 @@ async function listenOn(
     limits: { sessionsMax, sessionsPerPeerMax, streamsPerSessionMax: 1, handshakeMs, idleMs: handshakeMs },
   });
   const address = await opened.start();
-  const stops = [keeper.onRenewed(() => opened.renewTls()), keeper.onTrust(() => opened.renewTls())];
+  const stop = keeper.onRenewed(() => opened.renewTls());
   return {
     url: url ?? address.url,
     close: async () => {
-      for (const stop of stops) stop();
+      stop();
       await opened.stop({ deadlineMs: stopMs });
     },
   };

@@ -23,7 +23,7 @@ test("carries 10,000 frames each way at the same time, complete and in order [AG
   const expected = Array.from({ length: count }, (_, i) => i);
   let served: Promise<readonly number[]> | undefined;
   const port = createPort({
-    tls: () => serverOptions({ identity: () => gateway.tls(), trust }),
+    tls: () => serverOptions(gateway.tls()),
     port: 0,
     authenticate: (socket) => verifiedPeerOf(socket, trust, now()),
     onLink: (link) => {

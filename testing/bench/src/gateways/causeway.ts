@@ -1,7 +1,7 @@
 /** Our gateway service as `causeway gateway` composes it, with the bench's certificates and without neighbours. */
 import { join } from "node:path";
 import { createScheduler, systemRandom } from "@causeway/adapter-clock";
-import { createPort, peerOf } from "@causeway/adapter-h2";
+import { createPort, peerOf, weighConnectionMemory } from "@causeway/adapter-h2";
 import { nodeCrypto } from "@causeway/adapter-keys";
 import { openMailboxStore } from "@causeway/adapter-segments";
 import { openGatewayStore } from "@causeway/adapter-sqlite";
@@ -21,6 +21,7 @@ startedByHarness(async (settings) => {
     workers: number;
     times: LeaseTimes;
   };
+  weighConnectionMemory();
   const trust = trustFrom(trustState);
   const [tlsSigner, recordSigner] = [signerOf(identity, "tls"), signerOf(identity, "record")];
   const alone = (): never => {

@@ -252,7 +252,7 @@ export function presentBadCertificates(world: () => Scene): void {
       // The certificate is valid and of the right domain; but it is an agent's.
       port = createPort({
         log: impostorLog,
-        tls: () => serverOptions({ identity: () => tls, trust: keeper.trust }),
+        tls: () => serverOptions(tls),
         port: 0,
         authenticate: (socket) => verifiedPeerOf(socket, keeper.trust, asUnixMs(Date.now())),
         onLink: () => void (links += 1),

@@ -30,7 +30,7 @@ const now = () => asUnixMs(Date.now());
 
 const { tls, signer, trust } = await identityOf();
 const port = createPort({
-  tls: () => serverOptions({ identity: () => tls, trust }),
+  tls: () => serverOptions(tls),
   host: order.listen,
   port: order.port,
   authenticate(socket) {
