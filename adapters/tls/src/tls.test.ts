@@ -279,6 +279,17 @@ test("fail/ plain text on the port gets no answer but a TLS alert [AGP-40]", asy
   expect([...answer.subarray(0, 1)]).toEqual(answer.length === 0 ? [] : [21]);
 });
 
+test("a client is judged by what it sends, also when its issuing certificate is new to the server", async () => {
+  const trust = blue.store();
+  const state = blue.trustState();
+  for (const bundle of state.bundles) bundle.intermediates = [];
+  trust.replace(state);
+  const { port, next } = await listen(trust);
+  const served = next();
+  await dial(port, asClient(agent.tls(), blue.store()));
+  expect((await served).judged).toMatchObject({ role: "agent" });
+});
+
 test("a server asks for a certificate and does not tell which domains it trusts", async () => {
   const { port } = await listen(blue.store());
   const out = await sClient(port, "-tls1_3", ...files(agent.tls(), "agent"));

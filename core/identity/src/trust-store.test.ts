@@ -6,7 +6,7 @@ import { createTestDomain, type TestDomain, testCrypto, testKey, testNow, trustS
 import { concatBytes } from "./bytes.ts";
 import { parseCertificate } from "./certificate.ts";
 import { createCrl } from "./crl.ts";
-import { createApplicantCertificate, createIssuing, issueLeaf } from "./issue.ts";
+import { createApplicantCertificate, createIssuing, createRoot, issueLeaf } from "./issue.ts";
 import { crlGraceMs, crlSkewMs } from "./revocation.ts";
 import { labelled, signBytes, verifyByPeer, verifySignature } from "./signature.ts";
 import { pinnedTrust, TrustStore } from "./trust-store.ts";
@@ -169,8 +169,14 @@ test("the order and completeness of a chain", () => {
   const trust = blue.store();
   const [leaf = new Uint8Array(), issuing = new Uint8Array()] = blue.identity("a").chain("tls");
   const root = blue.root.certificate;
+  const rootAnew = createRoot(testCrypto, {
+    domain: blue.domain,
+    key: blue.root.key,
+    notBefore: asUnixMs(now - 2 * day),
+    notAfter: asUnixMs(now - day),
+  });
   // The issuing certificate is in the bundle, so the leaf alone is enough; a root at the end says nothing.
-  for (const chain of [[leaf], [leaf, issuing], [leaf, issuing, root], [leaf, root]]) {
+  for (const chain of [[leaf], [leaf, issuing], [leaf, issuing, root], [leaf, root], [leaf, issuing, rootAnew]]) {
     expect(blue.store().verifyChain(chain, tls).domain).toBe("blue.example");
   }
   for (const chain of [
@@ -250,13 +256,60 @@ test("signatures above a leaf are checked once for all leaves below", () => {
     trust.verifyChain(chain, tls);
     return checks - before;
   };
-  expect(checksOf(blue.identity("a").chain("tls"))).toBeGreaterThan(1);
+  const known = blue.identity("a").chain("tls");
+  expect(checksOf(known)).toBeGreaterThan(1);
+  expect(checksOf(known)).toBe(0);
   expect(checksOf(blue.identity("b").chain("tls"))).toBe(1);
   // The leaf alone: its issuer is found in the bundle, and remembered from then on.
   const [alone = new Uint8Array()] = blue.identity("c").chain("tls");
   const [next = new Uint8Array()] = blue.identity("d").chain("tls");
   expect(checksOf([alone])).toBeGreaterThan(1);
   expect(checksOf([next])).toBe(1);
+  // A new state with the same certificates changes nothing of that, one with others does.
+  trust.replace(blue.trustState());
+  const ofLists = checksOf(known);
+  expect(checksOf(blue.identity("e").chain("tls"))).toBe(1);
+  trust.replace(create(aca.TrustStateSchema, { sequence: 3n, bundles: [{ ...blue.bundle(), intermediates: [] }] }));
+  expect(checksOf(known)).toBeGreaterThan(ofLists + 1);
+});
+
+test("ok/ certificates above a leaf that were made anew over the same key take the place of those that expire", () => {
+  const blue = createTestDomain("blue.example");
+  const hour = 3_600_000;
+  const [soon, late] = [hour, 10 * day].map((ms) => ({ notBefore: asUnixMs(now - day), notAfter: asUnixMs(now + ms) }));
+  if (soon === undefined || late === undefined) throw new Error("expected two times");
+  const rootOf = (validity: typeof soon) =>
+    createRoot(testCrypto, { domain: blue.domain, key: blue.root.key, ...validity });
+  const issuingOf = (validity: typeof soon) =>
+    createIssuing(testCrypto, blue.root, { domain: blue.domain, spki: blue.issuing.key.spki, ...validity });
+  const leafOf = (certificate: Uint8Array) =>
+    issueLeaf(
+      testCrypto,
+      { certificate, key: blue.issuing.key },
+      {
+        spki: testKey("P-256").spki,
+        spiffeId: parseAgentId("blue.example/a"),
+        role: "agent",
+        purpose: "tls",
+        ...late,
+      },
+    ).certificate;
+  const trust = new TrustStore(testCrypto);
+  const take = (bundle: Partial<aca.TrustBundle>) =>
+    trust.replace(create(aca.TrustStateSchema, { sequence: 1n, bundles: [{ ...blue.bundle(), ...bundle }] }));
+
+  // The issuing certificate, of peers that send their leaf alone.
+  const [older, newer] = [issuingOf(soon), issuingOf(late)];
+  take({ intermediates: [older] });
+  trust.verifyChain([leafOf(older)], tls);
+  take({ intermediates: [newer] });
+  expect(trust.verifyChain([leafOf(newer)], later(2 * hour)).domain).toBe("blue.example");
+
+  // The root.
+  take({ roots: [rootOf(soon)] });
+  trust.verifyChain([leafOf(newer), newer], tls);
+  take({ roots: [rootOf(late), rootOf(soon)] });
+  expect(trust.verifyChain([leafOf(newer), newer], later(2 * hour)).domain).toBe("blue.example");
 });
 
 test("fail/ a leaf is not believed because the certificates above it are known", () => {

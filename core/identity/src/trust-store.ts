@@ -6,10 +6,11 @@
  */
 import { type Domain, domainOf, isCausewayError, parseDomain, refuse, type UnixMs } from "@causeway/core-base";
 import type { aca } from "@causeway/core-wire";
+import { type Above, Anchors } from "./anchors.ts";
 import { timeText } from "./asn1-time.ts";
 import { toKeptHex } from "./bytes.ts";
 import { type Certificate, fingerprintOf, keyIdentifier, parseCertificate } from "./certificate.ts";
-import { boundedChain, isOnPath, type LeafClaims, type ProvenPath, provePath, readLeaf, readRoot } from "./path.ts";
+import { boundedChain, type LeafClaims, type ProvenPath, provePath, readLeaf, readRoot } from "./path.ts";
 import type { CryptoPort, Purpose, Role } from "./ports.ts";
 import { Revocations } from "./revocation.ts";
 import { makeVerifiedPeer, type VerifiedPeer } from "./verified-peer.ts";
@@ -46,8 +47,6 @@ export class TrustStore implements PeerVerifier {
   readonly #crypto: CryptoPort;
   /** By the fingerprint of the leaf. */
   readonly #proven = new Map<string, Proven>();
-  /** By the fingerprints of what was presented above a leaf: agents of a domain have the same. */
-  readonly #above = new Map<string, Above>();
   readonly #paths = new WeakMap<VerifiedPeer, ProvenPath>();
   #sequence = 0n;
   #bundles: ReadonlyMap<string, Bundle> = new Map();
@@ -91,7 +90,7 @@ export class TrustStore implements PeerVerifier {
 
   /** DER roots of every trusted domain. */
   roots(): readonly Uint8Array[] {
-    return [...this.#bundles.values()].flatMap((bundle) => [...bundle.roots.values()].map((root) => root.der));
+    return [...this.#bundles.values()].flatMap((bundle) => [...bundle.anchors.roots.values()].map((root) => root.der));
   }
 
   /**
@@ -134,7 +133,7 @@ export class TrustStore implements PeerVerifier {
   isRevoked(peer: VerifiedPeer): boolean {
     const path = this.#paths.get(peer);
     const bundle = this.#bundles.get(peer.domain);
-    if (path === undefined || bundle === undefined || !bundle.roots.has(path.rootId)) return true;
+    if (path === undefined || bundle === undefined || !bundle.anchors.roots.has(path.rootId)) return true;
     return revokedLevel(bundle.revocations, peer.serial, path) !== undefined;
   }
 
@@ -143,28 +142,17 @@ export class TrustStore implements PeerVerifier {
     const fingerprint = fingerprintOf(this.#crypto, first);
     const name = presented.map((der) => fingerprintOf(this.#crypto, der)).join();
     const known = this.#proven.get(fingerprint);
-    // Another chain of the same leaf may have another path.
+    // Another chain of the same leaf may have another path, as it may with other anchors.
     if (known?.above.name === name) {
-      if (this.#bundleOf(known.peer.domain).roots.has(known.above.path.rootId)) return known;
+      if (this.#bundleOf(known.peer.domain).anchors === known.above.anchors) return known;
       this.#proven.delete(fingerprint);
     }
     const leaf = readLeaf(this.#crypto, parseCertificate(first));
-    const above = this.#proveAbove(leaf, presented, name);
+    const above = this.#bundleOf(domainOf(leaf.spiffeId)).anchors.prove(leaf, presented, name);
     const proven = { peer: makePeer(this.#crypto, leaf, fingerprint, above.path), above };
     this.#paths.set(proven.peer, above.path);
     keep(this.#proven, fingerprint, proven, provenPathsMax);
     return proven;
-  }
-
-  /** Certificates above leaves are read and proven once for all leaves that come with the same. */
-  #proveAbove(leaf: LeafClaims, presented: readonly Uint8Array[], name: string): Above {
-    const { roots, intermediates } = this.#bundleOf(domainOf(leaf.spiffeId));
-    const same = this.#above.get(name);
-    if (same !== undefined && roots.has(same.path.rootId) && isOnPath(this.#crypto, leaf, same.path)) return same;
-    const path = provePath(this.#crypto, leaf, presented.map(parseCertificate), [...roots.values()], intermediates);
-    const above = { name, path };
-    keep(this.#above, name, above, abovePathsMax);
-    return above;
   }
 
   #bundleOf(domain: Domain): Bundle {
@@ -178,13 +166,12 @@ export class TrustStore implements PeerVerifier {
   }
 
   #read(domain: Domain, bundle: aca.TrustBundle): Bundle {
-    const roots = bundle.roots.map((der) => readRoot(this.#crypto, der));
-    if (roots.length === 0) throw refuse("CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED", "the trust bundle has no root");
+    if (bundle.roots.length === 0) throw refuse("CAUSEWAY_IDENTITY_DOMAIN_UNTRUSTED", "the trust bundle has no root");
+    const before = this.#bundles.get(domain);
     return {
       domain,
-      roots: new Map(roots.map((root) => [fingerprintOf(this.#crypto, root.der), root])),
-      intermediates: bundle.intermediates.map(parseCertificate),
-      revocations: new Revocations(this.#crypto, bundle.crls, this.#bundles.get(domain)?.revocations),
+      anchors: before?.anchors.isOf(bundle) ? before.anchors : new Anchors(this.#crypto, bundle),
+      revocations: new Revocations(this.#crypto, bundle.crls, before?.revocations),
     };
   }
 }
@@ -211,9 +198,7 @@ export function pinnedTrust(crypto: CryptoPort, root: Uint8Array): PeerVerifier 
 
 interface Bundle {
   readonly domain: Domain;
-  /** By fingerprint. */
-  readonly roots: ReadonlyMap<string, Certificate>;
-  readonly intermediates: readonly Certificate[];
+  readonly anchors: Anchors;
   readonly revocations: Revocations;
 }
 
@@ -221,13 +206,6 @@ interface Bundle {
 interface Proven {
   readonly peer: VerifiedPeer;
   readonly above: Above;
-}
-
-/** What stands above leaves. */
-interface Above {
-  /** Fingerprints of the certificates that were presented above the leaf. */
-  readonly name: string;
-  readonly path: ProvenPath;
 }
 
 function makePeer(crypto: CryptoPort, leaf: LeafClaims, fingerprint: string, path: ProvenPath): VerifiedPeer {
@@ -313,5 +291,3 @@ function checkUse(leaf: Pick<LeafClaims, "spiffeId" | "purpose" | "role">, { pur
 
 /** Most proven paths that are remembered; the oldest is forgotten first and proven again when it comes back. */
 const provenPathsMax = 10_000;
-/** Most paths above leaves that are remembered; the oldest is forgotten first. */
-const abovePathsMax = 1_024;

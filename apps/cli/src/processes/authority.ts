@@ -133,7 +133,6 @@ export async function startAuthority(
   });
   authority.onTrust((state) => {
     follow(state);
-    port.renewTls();
     port.disconnect((peer) => trust.isRevoked(peer), revoked());
   });
   const address = await port.start();

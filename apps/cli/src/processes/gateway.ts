@@ -29,7 +29,6 @@ export async function startGateway(
   log: Log,
   options: { readonly token?: string; readonly signal: AbortSignal; readonly read?: () => DomainConfig },
 ): Promise<RunningService> {
-  weighConnectionMemory();
   const own = gatewayIn(config, name);
   const { read } = options;
   const directory = gatewayDirectory(config, name);
@@ -45,6 +44,7 @@ export async function startGateway(
   const mailboxes = openMailboxStore({ directory: join(directory, "mailboxes"), sync: own.mailboxSync, log });
   const identity = () => keeper.identity.tls();
   const limits = h2LimitsOf(own.limits);
+  weighConnectionMemory(limits.sessionsMax);
   const dial = ({ url, expect }: DialOptions) => ({
     url,
     identity,

@@ -21,8 +21,7 @@ trust.replace(create(aca.TrustStateSchema, { sequence: 1n, bundles: [domain.bund
 /** What the port asks of the keeper of an agent's identity. */
 function keeperOf(agent: AgentId): Parameters<typeof directPort>[0] {
   const identity = domain.issue(agent) as unknown as IdentityKeeper["identity"];
-  const never = () => () => undefined;
-  return { spiffeId: agent, domain: domain.name, identity, trust, onRenewed: never, onTrust: never };
+  return { spiffeId: agent, domain: domain.name, identity, trust, onRenewed: () => () => undefined };
 }
 
 interface Side {

@@ -17,7 +17,7 @@ export interface NodeDirectOptions extends DirectOptions {
   readonly url?: string;
 }
 
-type Identity = Pick<IdentityKeeper, "spiffeId" | "domain" | "identity" | "trust" | "onRenewed" | "onTrust">;
+type Identity = Pick<IdentityKeeper, "spiffeId" | "domain" | "identity" | "trust" | "onRenewed">;
 
 /** The connector's part for direct links. Throws `CAUSEWAY_CONFIG_INVALID`. */
 export function directPort(keeper: Identity, { listen, url }: NodeDirectOptions, log: Log): DirectPort {
