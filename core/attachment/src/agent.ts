@@ -6,6 +6,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
   type AgentId,
+  BoundedMap,
   defaults,
   type ErrorFacts,
   earliest,
@@ -24,7 +25,6 @@ import type { CryptoPort, Signer, VerifiedPeer } from "@causeway/core-identity";
 import { aap, type agp, encodeFrame, FrameKind, fromErrorDetail, wrapFrame } from "@causeway/core-wire";
 import { type AgentInput, type AgentState, agentTransitions } from "./agent-transitions.ts";
 import { AttachmentSequence } from "./attachment-sequence.ts";
-import { BoundedMap } from "./bounded-map.ts";
 import type {
   AgentEffect,
   AgentEventType,

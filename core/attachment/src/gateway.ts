@@ -9,6 +9,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import {
   type AgentId,
   asInstant,
+  BoundedMap,
   defaults,
   type ErrorFacts,
   earliest,
@@ -25,7 +26,6 @@ import {
 } from "@causeway/core-base";
 import { type CryptoPort, type Signer, type VerifiedPeer, verifyByPeer } from "@causeway/core-identity";
 import { aap, encodeFrame, FrameKind, hex, type LinkId, toErrorDetail, wrapFrame } from "@causeway/core-wire";
-import { BoundedMap } from "./bounded-map.ts";
 import { DueQueue } from "./due-queue.ts";
 import type {
   Attachment,

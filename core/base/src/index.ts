@@ -1,6 +1,7 @@
 export * from "./assigned.ts";
 export type * from "./authority-store.ts";
 export * from "./bounded-log.ts";
+export * from "./bounded-map.ts";
 export * from "./counters.ts";
 export * from "./defaults.ts";
 export * from "./errors.ts";
