@@ -2,6 +2,7 @@
  * What paths of one domain are built from: the roots and intermediates of its trust bundle. Certificates above a leaf
  * are read and proven once for all leaves that come with the same, since the agents of a domain do.
  */
+import { BoundedMap } from "@causeway/core-base";
 import type { aca } from "@causeway/core-wire";
 import { equalBytes } from "./bytes.ts";
 import { type Certificate, fingerprintOf, parseCertificate } from "./certificate.ts";
@@ -24,7 +25,7 @@ export class Anchors {
   readonly #crypto: CryptoPort;
   readonly #intermediates: readonly Certificate[];
   /** By name. */
-  readonly #above = new Map<string, Above>();
+  readonly #above = new BoundedMap<Above>(aboveMax);
 
   /** Throws for a certificate that is malformed or no root. */
   constructor(crypto: CryptoPort, { roots, intermediates }: Pick<aca.TrustBundle, "roots" | "intermediates">) {
@@ -49,8 +50,6 @@ export class Anchors {
     const path = provePath(this.#crypto, leaf, certificates, [...this.roots.values()], this.#intermediates);
     const above = { name, path, anchors: this };
     this.#above.set(name, above);
-    const [oldest] = this.#above.keys();
-    if (this.#above.size > aboveMax && oldest !== undefined) this.#above.delete(oldest);
     return above;
   }
 }

@@ -4,7 +4,15 @@
  * another (ANA-9). Proven paths are remembered, so that a record signed by a known key costs one signature check; times
  * and revocations are judged at every call.
  */
-import { type Domain, domainOf, isCausewayError, parseDomain, refuse, type UnixMs } from "@causeway/core-base";
+import {
+  BoundedMap,
+  type Domain,
+  domainOf,
+  isCausewayError,
+  parseDomain,
+  refuse,
+  type UnixMs,
+} from "@causeway/core-base";
 import type { aca } from "@causeway/core-wire";
 import { type Above, Anchors } from "./anchors.ts";
 import { timeText } from "./asn1-time.ts";
@@ -46,7 +54,7 @@ export interface TrustProblem {
 export class TrustStore implements PeerVerifier {
   readonly #crypto: CryptoPort;
   /** By the fingerprint of the leaf. */
-  readonly #proven = new Map<string, Proven>();
+  readonly #proven = new BoundedMap<Proven>(provenPathsMax);
   readonly #paths = new WeakMap<VerifiedPeer, ProvenPath>();
   #sequence = 0n;
   #bundles: ReadonlyMap<string, Bundle> = new Map();
@@ -143,15 +151,12 @@ export class TrustStore implements PeerVerifier {
     const name = presented.map((der) => fingerprintOf(this.#crypto, der)).join();
     const known = this.#proven.get(fingerprint);
     // Another chain of the same leaf may have another path, as it may with other anchors.
-    if (known?.above.name === name) {
-      if (this.#bundleOf(known.peer.domain).anchors === known.above.anchors) return known;
-      this.#proven.delete(fingerprint);
-    }
+    if (known?.above.name === name && this.#bundleOf(known.peer.domain).anchors === known.above.anchors) return known;
     const leaf = readLeaf(this.#crypto, parseCertificate(first));
     const above = this.#bundleOf(domainOf(leaf.spiffeId)).anchors.prove(leaf, presented, name);
     const proven = { peer: makePeer(this.#crypto, leaf, fingerprint, above.path), above };
     this.#paths.set(proven.peer, above.path);
-    keep(this.#proven, fingerprint, proven, provenPathsMax);
+    this.#proven.set(fingerprint, proven);
     return proven;
   }
 
@@ -225,12 +230,6 @@ function makePeer(crypto: CryptoPort, leaf: LeafClaims, fingerprint: string, pat
     fingerprint,
     spki: new Uint8Array(certificate.key.spki),
   });
-}
-
-function keep<T>(all: Map<string, T>, name: string, value: T, max: number): void {
-  all.set(name, value);
-  const [oldest] = all.keys();
-  if (all.size > max && oldest !== undefined) all.delete(oldest);
 }
 
 function checkValidity(path: readonly Pick<Certificate, "notBefore" | "notAfter">[], now: UnixMs): void {

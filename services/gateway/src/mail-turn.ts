@@ -49,7 +49,7 @@ export class MailTurn {
 
   /** True when something is to go to this link that was stored before this turn. */
   hasBacklogTo(link: LinkId): boolean {
-    return this.#backlogTo !== undefined && this.#backlogTo.has(link);
+    return this.#backlogTo?.has(link) ?? false;
   }
 
   /** True for a message that was appended in this turn. */
